@@ -1,0 +1,97 @@
+//! What stands in a session's inbox.
+
+use crate::{HandleId, Record, SessionId, Stamp};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Kind of a result.
+pub const TOOL_RESULT: &str = "tool_result";
+/// Kind of a progress entry.
+pub const TOOL_PROGRESS: &str = "tool_progress";
+/// Source of a result.
+pub const SOURCE_EXIT: &str = "ostler.exit";
+/// Source of a progress entry.
+pub const SOURCE_PROGRESS: &str = "ostler.progress";
+
+/// What an entry holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// A result or progress.
+    Record(Arc<Record>),
+    /// The host's own.
+    Other(serde_json::Value),
+}
+
+/// One delivery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Grows by one with each entry of the session.
+    pub sequence: u64,
+    /// Whose.
+    pub session_id: SessionId,
+    /// `tool_result`, `tool_progress`, or the host's own word.
+    pub kind: String,
+    /// The record, or the host's own.
+    pub content: Content,
+    /// `ostler.exit`, `ostler.progress`, or the host's own word.
+    pub source: String,
+    /// When it was put in.
+    pub at: Stamp,
+}
+impl Entry {
+    /// The record of a result or progress entry.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.content {
+            Content::Record(record) => Some(record),
+            Content::Other(_) => None,
+        }
+    }
+    /// Whether it is a result.
+    pub fn is_result(&self) -> bool {
+        self.kind == TOOL_RESULT
+    }
+    /// Whether it is a progress entry.
+    pub fn is_progress(&self) -> bool {
+        self.kind == TOOL_PROGRESS
+    }
+}
+
+/// Which entries are meant: those that fit all that is set. The default is every entry.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Filter {
+    /// Only this kind.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Only about this handle.
+    #[serde(default)]
+    pub handle_id: Option<HandleId>,
+}
+impl Filter {
+    /// Every entry.
+    pub fn any() -> Filter {
+        Filter::default()
+    }
+    /// Only this kind.
+    pub fn kind(kind: impl Into<String>) -> Filter {
+        Filter { kind: Some(kind.into()), handle_id: None }
+    }
+    /// Only results.
+    pub fn results() -> Filter {
+        Filter::kind(TOOL_RESULT)
+    }
+    /// Only about this handle.
+    pub fn handle(handle_id: HandleId) -> Filter {
+        Filter { kind: None, handle_id: Some(handle_id) }
+    }
+    /// And only about this handle.
+    pub fn and_handle(mut self, handle_id: HandleId) -> Filter {
+        self.handle_id = Some(handle_id);
+        self
+    }
+    /// Whether it is meant.
+    pub fn fits(&self, entry: &Entry) -> bool {
+        self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
+            && self.handle_id.is_none_or(|id| entry.record().is_some_and(|record| record.handle_id == id))
+    }
+}

@@ -1,0 +1,301 @@
+//! Every way in which a request can be refused. Each says which field or stage is wrong, and after each nothing is left.
+
+use crate::HandleId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where on its way to exec a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Making the artifact directory.
+    Artifacts,
+    /// Looking the program up.
+    Lookup,
+    /// Making the pipes.
+    Pipe,
+    /// Making the process.
+    Fork,
+    /// Becoming a session of its own.
+    Session,
+    /// Tying its life to the host's.
+    DeathSignal,
+    /// Giving it its descriptors.
+    Stdio,
+    /// Entering the working directory.
+    Cwd,
+    /// Running the program.
+    Exec,
+    /// Registering the new process.
+    Watch,
+}
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Artifacts => "artifacts",
+            Stage::Lookup => "lookup",
+            Stage::Pipe => "pipe",
+            Stage::Fork => "fork",
+            Stage::Session => "session",
+            Stage::DeathSignal => "death signal",
+            Stage::Stdio => "stdio",
+            Stage::Cwd => "cwd",
+            Stage::Exec => "exec",
+            Stage::Watch => "watch",
+        })
+    }
+}
+
+/// A limit of the graph. All of them are in the host's `Limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Live handles in all.
+    Handles,
+    /// Live handles of one session.
+    SessionHandles,
+    /// Sessions opened in the life of one graph.
+    Sessions,
+    /// Results that nobody has taken, in all.
+    UnreadResults,
+    /// Entries pushed by the host that nobody has taken, in one session.
+    PushedEntries,
+    /// Calls that wait for their answer.
+    OpenCalls,
+}
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Handles => "live handles in all",
+            Limit::SessionHandles => "live handles of one session",
+            Limit::Sessions => "sessions",
+            Limit::UnreadResults => "unread results (drain the inbox)",
+            Limit::PushedEntries => "entries pushed by the host",
+            Limit::OpenCalls => "calls that wait for an answer",
+        })
+    }
+}
+
+/// Why a command was not launched. No process, no directory and no handle is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// `program` is "".
+    #[error("program: it is empty")]
+    EmptyProgram,
+    /// A NUL byte, which no argument, path or variable can hold.
+    #[error("{field}: it holds a NUL byte")]
+    Nul {
+        /// The field.
+        field: String,
+    },
+    /// A variable's name is empty or holds `=`.
+    #[error("env: {name:?} cannot be a variable's name (empty, or with '=')")]
+    EnvName {
+        /// The name.
+        name: String,
+    },
+    /// A number beyond its limit.
+    #[error("{field}: {value} is over the limit of {limit}")]
+    TooLarge {
+        /// The field.
+        field: String,
+        /// What it said.
+        value: u64,
+        /// The most it can say.
+        limit: u64,
+    },
+    /// The working directory does not exist.
+    #[error("cwd: {cwd} does not exist")]
+    CwdMissing {
+        /// The path.
+        cwd: String,
+    },
+    /// The working directory is something else.
+    #[error("cwd: {cwd} is not a directory")]
+    CwdNotDirectory {
+        /// The path.
+        cwd: String,
+    },
+    /// No such file, or none of that name in the command's `PATH`.
+    #[error("program: {program} was not found")]
+    ProgramNotFound {
+        /// As it was asked for.
+        program: String,
+    },
+    /// The program's path names a directory.
+    #[error("program: {path} is a directory")]
+    ProgramIsDirectory {
+        /// The path.
+        path: String,
+    },
+    /// The file exists, but the interpreter in its first line does not.
+    #[error("program: {path} names an interpreter that does not exist ({interpreter})")]
+    InterpreterMissing {
+        /// The script, or a binary whose dynamic loader is missing.
+        path: String,
+        /// What its first line names.
+        interpreter: String,
+    },
+    /// Not allowed to execute it, or to enter the directory.
+    #[error("{stage}: permission denied for {path} (errno {errno})")]
+    PermissionDenied {
+        /// `exec` or `cwd`.
+        stage: Stage,
+        /// The path.
+        path: String,
+        /// EACCES or EPERM.
+        errno: i32,
+    },
+    /// Neither a binary for this machine nor a script with a `#!` line.
+    #[error("program: {path} is not an executable format; a script needs a first line like #!/bin/sh")]
+    NotExecutableFormat {
+        /// The path.
+        path: String,
+    },
+    /// The file is open for writing, and stayed so while it was tried again.
+    #[error("program: {path} is being written to (ETXTBSY)")]
+    TextBusy {
+        /// The path.
+        path: String,
+    },
+    /// E2BIG.
+    #[error("args and env: {bytes} bytes are too long for the kernel (E2BIG)")]
+    ArgumentsTooLong {
+        /// Arguments and environment together.
+        bytes: u64,
+    },
+    /// The session was never opened.
+    #[error("session {session_id} is unknown; open it first")]
+    SessionUnknown {
+        /// The id.
+        session_id: String,
+    },
+    /// The session has ended, or ended during the launch.
+    #[error("session {session_id} is closed")]
+    SessionClosed {
+        /// The id.
+        session_id: String,
+    },
+    /// A limit of the graph.
+    #[error("limit reached: {limit} (at most {most})")]
+    LimitReached {
+        /// Which.
+        limit: Limit,
+        /// Its value.
+        most: u64,
+    },
+    /// The process, or the system, has no more descriptors.
+    #[error("{stage}: no more descriptors (errno {errno}); raise RLIMIT_NOFILE or run fewer commands")]
+    NoDescriptors {
+        /// Where.
+        stage: Stage,
+        /// EMFILE or ENFILE.
+        errno: i32,
+    },
+    /// The kernel refused to make a process.
+    #[error("fork: no more processes allowed (errno {errno}): {limit}")]
+    ProcessLimit {
+        /// EAGAIN or ENOMEM.
+        errno: i32,
+        /// Which limit is likely behind it.
+        limit: String,
+    },
+    /// The artifact directory could not be made.
+    #[error("artifacts: {path} is not writable (errno {errno})")]
+    ArtifactsNotWritable {
+        /// The directory.
+        path: String,
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// Something killed the process between fork and exec.
+    #[error("{stage}: killed by {signal} before the program ran")]
+    KilledBeforeExec {
+        /// How far it had come.
+        stage: Stage,
+        /// By which signal.
+        signal: String,
+    },
+    /// Any other failure.
+    #[error("{stage}: errno {errno}")]
+    Failed {
+        /// Where.
+        stage: Stage,
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// Neither started nor failed in time (a dead network file system, for example); it is undone when it does start.
+    #[error("start: not started within {limit_ms} ms")]
+    StartTimedOut {
+        /// The time that was given.
+        limit_ms: u64,
+    },
+    /// An actor of ostler's crashed during the launch; the process, if any, is killed.
+    #[error("ostler: an actor crashed during the launch")]
+    Crashed,
+}
+
+/// Why a call on a session, handle or inbox was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallError {
+    /// The session was never opened.
+    #[error("session {session_id} is unknown; open it first")]
+    SessionUnknown {
+        /// The id.
+        session_id: String,
+    },
+    /// The session has ended.
+    #[error("session {session_id} is closed")]
+    SessionClosed {
+        /// The id.
+        session_id: String,
+    },
+    /// The id is in use or was used, and cannot be opened again.
+    #[error("session {session_id} was opened before; an id is never used twice")]
+    SessionReused {
+        /// The id.
+        session_id: String,
+    },
+    /// The id is empty or too long.
+    #[error("session id: it must have 1 to {limit} bytes, this one has {bytes}")]
+    SessionIdLength {
+        /// Its length.
+        bytes: usize,
+        /// The most it can have.
+        limit: usize,
+    },
+    /// No such handle, or it finished too long ago.
+    #[error("handle {handle_id} is unknown")]
+    HandleUnknown {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// A limit of the graph.
+    #[error("limit reached: {limit} (at most {most})")]
+    LimitReached {
+        /// Which.
+        limit: Limit,
+        /// Its value.
+        most: u64,
+    },
+    /// A pushed entry may not pass for one of ostler's own.
+    #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]
+    ReservedKind {
+        /// The kind that was asked for.
+        kind: String,
+        /// The source that was asked for.
+        source_name: String,
+    },
+    /// A pushed entry is too large.
+    #[error("content: {bytes} bytes are over the limit of {limit}")]
+    ContentTooLarge {
+        /// Its length as JSON.
+        bytes: usize,
+        /// The most it can have.
+        limit: usize,
+    },
+}

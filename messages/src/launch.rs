@@ -1,0 +1,320 @@
+//! What a host asks for: one command with its limits.
+
+use crate::{LaunchError, SessionId, quote};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+};
+
+/// Default time between terminate and kill.
+pub const GRACE_MS: u64 = 2_000;
+/// Default time that a pipe may stay open after the leader's exit.
+pub const DRAIN_GRACE_MS: u64 = 250;
+/// Default time between terminate and kill for processes that outlive their leader.
+pub const LEFTOVERS_GRACE_MS: u64 = 500;
+/// Default longest time between two progress entries.
+pub const PROGRESS_MAX_INTERVAL_MS: u64 = 30_000;
+/// Default limit of the text in a progress entry, for each stream.
+pub const PROGRESS_MAX_INLINE_BYTES: u64 = 4_096;
+/// Default limit of the text in a result, for each stream.
+pub const MAX_INLINE_BYTES: u64 = 50_000;
+/// Highest `max_inline_bytes`: that much memory can be held for each stream of each handle.
+pub const MAX_INLINE_BYTES_LIMIT: u64 = 16 << 20;
+/// Longest time that can be asked for, a year: beyond it a number is a mistake of units.
+pub const MAX_TIME_MS: u64 = 366 * 24 * 3600 * 1000;
+/// Shortest time between two progress entries: below it a ticker would be a busy loop.
+pub const MIN_PROGRESS_INTERVAL_MS: u64 = 10;
+
+/// A string of bytes as the system has them; on the wire text, in which bytes that are not UTF-8 are escaped (`\xff`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Text(pub OsString);
+impl Text {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+    /// As the system's own string type.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+    /// From any bytes.
+    pub fn from_bytes(bytes: Vec<u8>) -> Text {
+        Text(OsString::from_vec(bytes))
+    }
+}
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.as_bytes().utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+impl<T: Into<OsString>> From<T> for Text {
+    fn from(text: T) -> Text {
+        Text(text.into())
+    }
+}
+impl Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Text, D::Error> {
+        String::deserialize(from).map(Text::from)
+    }
+}
+
+/// Names and values for a command's environment. Only the names are ever serialized or shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct EnvVars(pub BTreeMap<Text, Text>);
+impl fmt::Debug for EnvVars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+impl Serialize for EnvVars {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.keys())
+    }
+}
+impl<'de> Deserialize<'de> for EnvVars {
+    /// Takes a map of names to values (a request), or a list of names (a trace, in which values never stand).
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<EnvVars, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Values(BTreeMap<Text, Text>),
+            Names(Vec<Text>),
+        }
+        Ok(EnvVars(match Form::deserialize(from)? {
+            Form::Values(values) => values,
+            Form::Names(names) => names.into_iter().map(|name| (name, Text::default())).collect(),
+        }))
+    }
+}
+
+/// Where a command's environment comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvMode {
+    /// The host's environment without credentials, then `env`.
+    #[default]
+    InheritClean,
+    /// All of the host's environment, then `env`.
+    Patch,
+    /// Only `env`.
+    Replace,
+}
+
+/// What becomes of processes that outlive a leader which ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftoversPolicy {
+    /// Terminated, then killed after `leftovers_grace_ms`.
+    #[default]
+    Kill,
+    /// They live on until the session ends; their output is read and thrown away.
+    Keep,
+}
+
+/// Which output is shown inline in progress and results. Everything is recorded and counted all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Show stdout.
+    pub stdout: bool,
+    /// Show stderr.
+    pub stderr: bool,
+    /// Show both, in order of arrival, in `stdout`; `stderr` is then empty.
+    pub merge_stderr: bool,
+    /// Limit of the raw bytes shown of each stream.
+    pub max_inline_bytes: u64,
+}
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture { stdout: true, stderr: true, merge_stderr: false, max_inline_bytes: MAX_INLINE_BYTES }
+    }
+}
+
+/// A command with its limits. Times in milliseconds; absent or 0 means "no such limit" for the optional ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchRequest {
+    /// The session that owns the handle.
+    pub session_id: SessionId,
+    /// What to run: a path if it holds a slash, else looked up in the command's own `PATH`.
+    pub program: Text,
+    /// The arguments after the program's name.
+    #[serde(default)]
+    pub args: Vec<Text>,
+    /// Working directory; the host's own if absent.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set. Their values appear in no artifact and no trace.
+    #[serde(default)]
+    pub env: EnvVars,
+    /// What `env` is added to.
+    #[serde(default)]
+    pub env_mode: EnvMode,
+    /// Names to take out of what is inherited; `env` still wins.
+    #[serde(default)]
+    pub env_remove: Vec<Text>,
+    /// The command's own time limit, from its start.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Longest silence on both streams.
+    #[serde(default)]
+    pub idle_timeout_ms: Option<u64>,
+    /// Time between terminate and kill. Default 2000.
+    #[serde(default = "default_grace_ms")]
+    pub grace_ms: u64,
+    /// How long a pipe may stay open after the leader's exit. Default 250.
+    #[serde(default = "default_drain_grace_ms")]
+    pub drain_grace_ms: u64,
+    /// What becomes of processes that outlive the leader.
+    #[serde(default)]
+    pub leftovers: LeftoversPolicy,
+    /// Time between terminate and kill for leftovers. Default 500.
+    #[serde(default = "default_leftovers_grace_ms")]
+    pub leftovers_grace_ms: u64,
+    /// Time to the first progress entry; it doubles from there. Absent or 0: none.
+    #[serde(default)]
+    pub progress_interval_ms: Option<u64>,
+    /// Where the doubling stops. Default 30000.
+    #[serde(default = "default_progress_max_interval_ms")]
+    pub progress_max_interval_ms: u64,
+    /// Limit of the text in a progress entry, for each stream; at most `max_inline_bytes`. Default 4096.
+    #[serde(default = "default_progress_max_inline_bytes")]
+    pub progress_max_inline_bytes: u64,
+    /// What is shown inline.
+    #[serde(default)]
+    pub capture: Capture,
+    /// Beyond so many bytes of combined output nothing more is recorded; it is still read and counted.
+    #[serde(default)]
+    pub output_limit_bytes: Option<u64>,
+    /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
+    #[serde(default)]
+    pub launch_key: Option<String>,
+}
+
+fn default_grace_ms() -> u64 {
+    GRACE_MS
+}
+fn default_drain_grace_ms() -> u64 {
+    DRAIN_GRACE_MS
+}
+fn default_leftovers_grace_ms() -> u64 {
+    LEFTOVERS_GRACE_MS
+}
+fn default_progress_max_interval_ms() -> u64 {
+    PROGRESS_MAX_INTERVAL_MS
+}
+fn default_progress_max_inline_bytes() -> u64 {
+    PROGRESS_MAX_INLINE_BYTES
+}
+
+impl LaunchRequest {
+    /// A request with every field at its default.
+    pub fn new(session_id: SessionId, program: impl Into<Text>) -> LaunchRequest {
+        LaunchRequest {
+            session_id,
+            program: program.into(),
+            args: Vec::new(),
+            cwd: None,
+            env: EnvVars::default(),
+            env_mode: EnvMode::default(),
+            env_remove: Vec::new(),
+            timeout_ms: None,
+            idle_timeout_ms: None,
+            grace_ms: GRACE_MS,
+            drain_grace_ms: DRAIN_GRACE_MS,
+            leftovers: LeftoversPolicy::default(),
+            leftovers_grace_ms: LEFTOVERS_GRACE_MS,
+            progress_interval_ms: None,
+            progress_max_interval_ms: PROGRESS_MAX_INTERVAL_MS,
+            progress_max_inline_bytes: PROGRESS_MAX_INLINE_BYTES,
+            capture: Capture::default(),
+            output_limit_bytes: None,
+            launch_key: None,
+        }
+    }
+
+    /// The argv, quoted so that it can be pasted into a terminal.
+    pub fn display(&self) -> String {
+        let mut line = quote(self.program.as_bytes());
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&quote(arg.as_bytes()));
+        }
+        line
+    }
+
+    /// Refuses what no kernel could run or no clock could measure, naming the field.
+    pub fn validate(&self) -> Result<(), LaunchError> {
+        let nul = |field: String, bytes: &[u8]| match bytes.contains(&0) {
+            true => Err(LaunchError::Nul { field }),
+            false => Ok(()),
+        };
+        if self.program.as_bytes().is_empty() {
+            return Err(LaunchError::EmptyProgram);
+        }
+        nul("program".into(), self.program.as_bytes())?;
+        for (n, arg) in self.args.iter().enumerate() {
+            nul(format!("args[{n}]"), arg.as_bytes())?;
+        }
+        if let Some(cwd) = &self.cwd {
+            nul("cwd".into(), cwd.as_os_str().as_bytes())?;
+        }
+        for (name, value) in &self.env.0 {
+            nul(format!("env name {name}"), name.as_bytes())?;
+            nul(format!("env value of {name}"), value.as_bytes())?;
+            if name.as_bytes().is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(LaunchError::EnvName { name: name.to_string() });
+            }
+        }
+        let most = |field: &str, value: u64, limit: u64| match value > limit {
+            true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
+            false => Ok(()),
+        };
+        most("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
+        most("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
+        most("grace_ms", self.grace_ms, MAX_TIME_MS)?;
+        most("drain_grace_ms", self.drain_grace_ms, MAX_TIME_MS)?;
+        most("leftovers_grace_ms", self.leftovers_grace_ms, MAX_TIME_MS)?;
+        most("progress_interval_ms", self.progress_interval_ms.unwrap_or(0), MAX_TIME_MS)?;
+        most("progress_max_interval_ms", self.progress_max_interval_ms, MAX_TIME_MS)?;
+        most("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
+    }
+
+    /// `timeout_ms`, if there is a limit.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.timeout_ms.filter(|ms| *ms > 0)
+    }
+    /// `idle_timeout_ms`, if there is a limit.
+    pub fn idle_ms(&self) -> Option<u64> {
+        self.idle_timeout_ms.filter(|ms| *ms > 0)
+    }
+    /// First and longest interval between progress entries, if there are any.
+    pub fn progress_ms(&self) -> Option<(u64, u64)> {
+        let first = self.progress_interval_ms.filter(|ms| *ms > 0)?.max(MIN_PROGRESS_INTERVAL_MS);
+        Some((first, self.progress_max_interval_ms.max(first)))
+    }
+    /// Limit of a progress entry's text, which is never above that of the result.
+    pub fn progress_inline_bytes(&self) -> u64 {
+        self.progress_max_inline_bytes.min(self.capture.max_inline_bytes)
+    }
+}

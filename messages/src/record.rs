@@ -1,0 +1,221 @@
+//! One record for three uses: the handle response, progress and the result.
+
+use crate::{CommandId, HandleId, SessionId, Stamp};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use std::{fmt, path::PathBuf, sync::Arc};
+
+/// How a command stands, or ended. The first cause wins and is never rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not over yet.
+    Running,
+    /// The leader ended by itself: any exit code, any signal that ostler did not send.
+    Completed,
+    /// Cancelled, or its session ended.
+    Killed,
+    /// Its deadline or idle time passed.
+    TimedOut,
+    /// It could not be followed to its end.
+    Lost,
+}
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Running => "running",
+            Status::Completed => "completed",
+            Status::Killed => "killed",
+            Status::TimedOut => "timed_out",
+            Status::Lost => "lost",
+        })
+    }
+}
+
+/// What really holds the tree together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Containment {
+    /// A cgroup of its own.
+    Cgroup,
+    /// A helper that adopts every orphan of the tree.
+    Subreaper,
+    /// The leader's session and process group: a descendant that calls setsid leaves it.
+    Group,
+}
+
+/// What became of a process that outlived its leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Gone after SIGTERM.
+    Terminated,
+    /// Gone after SIGKILL.
+    Killed,
+    /// Left alive, as was asked.
+    Kept,
+    /// Still there after SIGKILL and the time given to it.
+    Survived,
+}
+
+/// A process of the tree that was alive after its leader's exit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Its process id when it was seen.
+    pub pid: u32,
+    /// Its name (`/proc/pid/comm`), at most 15 bytes.
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What the leader used, from its reaping (getrusage(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time in user mode.
+    pub user_ms: u64,
+    /// Processor time in the kernel.
+    pub system_ms: u64,
+    /// Highest resident memory.
+    pub max_rss_bytes: u64,
+}
+
+/// The record. Field names are the wire names; what is not known yet is null, a count 0, a text "".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The session that owns the handle.
+    pub session_id: SessionId,
+    /// Names the artifact directory.
+    pub command_id: CommandId,
+    /// Names the handle.
+    pub handle_id: HandleId,
+    /// `running`, or how it ended.
+    pub status: Status,
+    /// The leader's process id.
+    pub pid: Option<u32>,
+    /// The leader's process group.
+    pub process_group_id: Option<u32>,
+    /// What really holds the tree.
+    pub containment: Option<Containment>,
+    /// Working directory.
+    pub cwd: Option<PathBuf>,
+    /// The argv, shell-quoted.
+    pub command: String,
+    /// The same as `command`.
+    pub command_or_op_descriptor: String,
+    /// RFC 3339, UTC.
+    pub started_at: Option<Stamp>,
+    /// RFC 3339, UTC: the leader's exit.
+    pub ended_at: Option<Stamp>,
+    /// Monotonic, from just before the spawn to the leader's exit.
+    pub duration_ms: Option<u64>,
+    /// The real code; -1 for death by signal or unknown.
+    pub exit_code: Option<i32>,
+    /// Name of the signal that ended the leader (`SIGKILL`, `SIGRTMIN+3`).
+    pub signal: Option<String>,
+    /// Whether the deadline or the idle time ended it.
+    pub timed_out: bool,
+    /// Head and tail of stdout.
+    pub stdout: String,
+    /// Head and tail of stderr.
+    pub stderr: String,
+    /// Whether anything of stdout was omitted.
+    pub stdout_truncated: bool,
+    /// Whether anything of stderr was omitted.
+    pub stderr_truncated: bool,
+    /// Both streams in order of arrival.
+    pub output_path: PathBuf,
+    /// All of stdout.
+    pub stdout_path: PathBuf,
+    /// All of stderr.
+    pub stderr_path: PathBuf,
+    /// Newlines read, plus one if the last line is unterminated.
+    pub line_count: u64,
+    /// Bytes read from the process, both streams.
+    pub byte_count: u64,
+    /// Length of the combined file.
+    pub recorded_bytes: u64,
+    /// Combined bytes so far: where a reader goes on.
+    pub output_offset: u64,
+    /// Time since the last byte of output.
+    pub silence_ms: Option<u64>,
+    /// `sha256:` and the hex digest of the combined bytes.
+    pub output_sha256: Option<String>,
+    /// Why the files do not hold every byte, if they don't.
+    pub artifact_error: Option<String>,
+    /// Processes found alive after the leader's exit; null if nobody could look.
+    pub leftovers: Option<Vec<Leftover>>,
+    /// What the leader used.
+    pub usage: Option<Usage>,
+}
+
+/// What flowed, and what of it is shown: the part of a record that comes from the files.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Output {
+    /// See [`Record::stdout`].
+    pub stdout: String,
+    /// See [`Record::stderr`].
+    pub stderr: String,
+    /// See [`Record::stdout_truncated`].
+    pub stdout_truncated: bool,
+    /// See [`Record::stderr_truncated`].
+    pub stderr_truncated: bool,
+    /// See [`Record::line_count`].
+    pub line_count: u64,
+    /// See [`Record::byte_count`].
+    pub byte_count: u64,
+    /// See [`Record::recorded_bytes`].
+    pub recorded_bytes: u64,
+    /// See [`Record::output_sha256`]; only at the end.
+    pub output_sha256: Option<String>,
+    /// See [`Record::artifact_error`].
+    pub artifact_error: Option<String>,
+}
+
+impl Record {
+    /// Takes over what flowed.
+    pub fn set_output(&mut self, output: Output) {
+        self.stdout = output.stdout;
+        self.stderr = output.stderr;
+        self.stdout_truncated = output.stdout_truncated;
+        self.stderr_truncated = output.stderr_truncated;
+        self.line_count = output.line_count;
+        self.byte_count = output.byte_count;
+        self.recorded_bytes = output.recorded_bytes;
+        self.output_offset = output.recorded_bytes;
+        self.output_sha256 = output.output_sha256;
+        self.artifact_error = output.artifact_error;
+    }
+    /// Bytes of inline text.
+    pub fn text_bytes(&self) -> usize {
+        self.stdout.len() + self.stderr.len()
+    }
+}
+
+/// A record on its way between actors. In a trace it is told in brief: every message would repeat the texts otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared(pub Arc<Record>);
+impl From<Record> for Shared {
+    fn from(record: Record) -> Shared {
+        Shared(Arc::new(record))
+    }
+}
+impl std::ops::Deref for Shared {
+    type Target = Record;
+    fn deref(&self) -> &Record {
+        &self.0
+    }
+}
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut s = to.serialize_struct("Record", 8)?;
+        s.serialize_field("handle_id", &self.handle_id)?;
+        s.serialize_field("status", &self.status)?;
+        s.serialize_field("exit_code", &self.exit_code)?;
+        s.serialize_field("signal", &self.signal)?;
+        s.serialize_field("byte_count", &self.byte_count)?;
+        s.serialize_field("text_bytes", &self.text_bytes())?;
+        s.serialize_field("artifact_error", &self.artifact_error)?;
+        s.serialize_field("leftovers", &self.leftovers)?;
+        s.end()
+    }
+}
