@@ -1,1 +1,69 @@
+//! The files of one command: what it said, as it said it, and how to read it.
+//!
+//! ```text
+//! {root}/.host-{pid}-{n}.lock      held by the host as long as it lives
+//! {root}/{command_id}/combined.txt   both streams in the order in which they were read
+//!                     stdout.txt
+//!                     stderr.txt
+//!                     result.json    the record, once the command is over
+//! ```
+//!
+//! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
+//! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
+//! * [`Live`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
+//! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
+//!
+//! ```
+//! use ostler_artifacts::{Live, Paths, ReadRequest, Recorder, Root, create, read_now};
+//! use ostler_messages::{Capture, CommandId, Stream};
+//! use std::sync::Arc;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let root = Root::open(Some(dir.path().join("artifacts")), std::process::id())?;
+//! let paths = Paths::of(root.path(), CommandId { host_pid: std::process::id(), unix_ns: 1, n: 1 });
+//! create(&paths)?;
+//!
+//! let live = Arc::new(Live::new());
+//! let mut recorder = Recorder::new(paths.clone(), Capture::default(), None, live.clone());
+//! recorder.append(Stream::Stdout, b"out\n");
+//! recorder.append(Stream::Stderr, b"err\n");
+//!
+//! let page = read_now(&paths, Some(&live), &ReadRequest { offset: 4, ..ReadRequest::default() })?;
+//! assert_eq!((page.text().as_str(), page.eof), ("err\n", false));
+//! assert_eq!(recorder.peek(1_000).line_count, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Trade-offs
+//!
+//! * **Trouble with files never costs a result.** A recorder has no errors to return: a full disk, a removed directory,
+//!   an output limit are told in `artifact_error`, while counts, digest and text go on covering every byte.
+//! * **Written at once, not buffered.** Every append is two writes, so that a reader in another process, and whoever
+//!   looks after the host has died, sees what the command had said. Not synced: a power cut may take it.
+//! * **Everything is in the page cache twice**, combined and by stream: three files that are only ever appended to are
+//!   simpler to trust, and to read with any tool, than one file and an index.
+//! * **A lock per host, not a pid file.** The kernel lets go of it, so a host that was killed blocks nothing.
+//! * **Removal by name.** Only names made here are ever unlinked; a directory with anything else in it stays.
+//!
+//! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
+mod live;
+mod lock;
+mod paths;
+mod read;
+mod recorder;
+mod result;
+mod retention;
+mod root;
+mod sink;
+mod text;
+
+pub use live::Live;
+pub(crate) use paths::RESULT_FILE;
+pub use paths::{Paths, create, discard};
+pub use read::{Page, READ_MAX_BYTES, ReadError, ReadRequest, Which, next_byte, read_blocking, read_now};
+pub use recorder::Recorder;
+pub use result::{RESULT_MAX_BYTES, reload_text};
+pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
+pub use root::{Root, RootError, default_root};
+pub use text::HeadTail;

@@ -5,10 +5,10 @@
 
 use crate::{
     ActorName, CallError, CallId, CommandId, Containment, Entry, Filter, HandleId, LaunchError,
-    LaunchRequest, Leftover, Output, SessionId, Shared, Stamp, Stream, Usage,
+    LaunchRequest, Leftover, Output, SessionId, Shared, Stamp, Stream, Text, Usage,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? })*) => {$(
@@ -67,6 +67,18 @@ messages! {
         call: CallId,
         /// Which.
         session_id: SessionId,
+    }
+    /// Answers after a time by the graph's clock. → [`Answer::Slept`]
+    Sleep {
+        /// Who asks.
+        call: CallId,
+        /// For how long.
+        sleep_ms: u64,
+    }
+    /// The caller is gone before its answer came.
+    Hangup {
+        /// Whose.
+        call: CallId,
     }
     /// Ends every session, then the graph. → [`Answer::Stopped`]
     Shutdown {
@@ -150,6 +162,16 @@ answers! {
         /// The answer, or why there is none.
         answer: Result<Answer, Refusal>,
     }
+    /// The result of a handle, to all who cancelled it and wait. If none of them takes it, it comes back as
+    /// [`Unclaimed`].
+    Settle {
+        /// To whom.
+        calls: Vec<CallId>,
+        /// Whether the calls stopped it.
+        cancelled: bool,
+        /// The result.
+        record: Shared,
+    }
     /// All is over: the graph ends when this is handled.
     Over {}
 }
@@ -173,6 +195,8 @@ pub enum Answer {
     Ended(Tally),
     /// The live handles.
     Listed(Vec<Shared>),
+    /// The time is over.
+    Slept,
     /// All sessions are over.
     Stopped(Tally),
     /// The entry has this sequence number.
@@ -182,12 +206,37 @@ pub enum Answer {
         /// Whose.
         session_id: SessionId,
         /// In order.
+        #[serde(serialize_with = "in_brief")]
         entries: Vec<Entry>,
     },
     /// So many entries are there; 0 if the time ran out.
     Waited(usize),
     /// So many entries are there.
     Pending(usize),
+}
+
+/// Entries on their way out, as a trace tells them: what they hold stands where it was delivered.
+fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().map(|entry| {
+        let about =
+            entry.record().map_or_else(|| entry.source.clone(), |record| record.handle_id.to_string());
+        format!("{} {} {about}", entry.sequence, entry.kind)
+    }))
+}
+
+/// A request on its way from actor to actor: a trace tells it in full once, where it comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked(pub Arc<LaunchRequest>);
+impl std::ops::Deref for Asked {
+    type Target = LaunchRequest;
+    fn deref(&self) -> &LaunchRequest {
+        &self.0
+    }
+}
+impl Serialize for Asked {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.display())
+    }
 }
 
 /// Why a call was refused.
@@ -254,13 +303,6 @@ pub enum Cause {
 }
 
 messages! {
-    /// Start it.
-    Begin {
-        /// Names the artifact directory.
-        command_id: CommandId,
-        /// What to run.
-        request: Arc<LaunchRequest>,
-    }
     /// Stop it.
     Stop {
         /// Why; the first cause wins.
@@ -268,6 +310,13 @@ messages! {
     }
 }
 answers! {
+    /// Start it.
+    Begin {
+        /// Names the artifact directory.
+        command_id: CommandId,
+        /// What to run.
+        request: Asked,
+    }
     /// It runs.
     Launched {
         /// Which process.
@@ -401,15 +450,6 @@ pub enum SweepFor {
 }
 
 messages! {
-    /// Make the artifact directory, start the process. → [`Started`] or [`StartFailed`]
-    Exec {
-        /// Which process.
-        n: u64,
-        /// Names the artifact directory.
-        command_id: CommandId,
-        /// What to run.
-        request: Arc<LaunchRequest>,
-    }
     /// Signal the whole tree, unless the leader is found dead before the first signal: then only → [`Exited`].
     Signal {
         /// Which process.
@@ -429,8 +469,8 @@ messages! {
     Release {
         /// Which process.
         n: u64,
-        /// Also remove its artifact directory: the launch is undone.
-        discard: bool,
+        /// It may not have started yet: undo the launch when it does, and remove its directory.
+        undo: bool,
     }
     /// Set a timer. → [`TimerFired`] to its owner
     Arm {
@@ -474,12 +514,23 @@ messages! {
     }
 }
 answers! {
+    /// Make the artifact directory, start the process. → [`Started`] or [`StartFailed`]
+    Exec {
+        /// Which process.
+        n: u64,
+        /// Names the artifact directory.
+        command_id: CommandId,
+        /// What to run.
+        request: Asked,
+    }
     /// Close the files, digest, and write the result beside them. → [`Sealed`]
     Seal {
         /// Which process.
         n: u64,
         /// The result but for its output.
         record: Shared,
+        /// The launch is undone: remove the directory instead.
+        discard: bool,
     }
 }
 
@@ -494,7 +545,7 @@ messages! {
         /// What holds the tree.
         containment: Containment,
         /// Where it runs.
-        cwd: PathBuf,
+        cwd: Text,
         /// When it was started.
         started_at: Stamp,
     }
@@ -519,6 +570,8 @@ messages! {
     TreeAlive {
         /// How many were seen.
         seen: u64,
+        /// Who, if they are to be kept.
+        kept: Option<Vec<Leftover>>,
     }
     /// No process of the tree lives, and the leader is reaped.
     TreeEmpty {

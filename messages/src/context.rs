@@ -89,8 +89,10 @@ pub fn start<A: Actor<Context = Context<A>>>(
     Reserved::new(name, tracer).start(actor, parent)
 }
 
+type Run<A> = Pin<Box<ContextFut<A, Context<A>>>>;
+
 struct Guarded<A: Actor<Context = Context<A>>> {
-    run: Option<Pin<Box<ContextFut<A, Context<A>>>>>,
+    run: Option<Run<A>>,
     name: ActorName,
     tracer: Tracer,
     parent: Option<Recipient<Down>>,

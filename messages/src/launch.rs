@@ -162,7 +162,7 @@ pub struct LaunchRequest {
     #[serde(default)]
     pub args: Vec<Text>,
     /// Working directory; the host's own if absent.
-    #[serde(default)]
+    #[serde(default, serialize_with = "crate::record::escaped::maybe")]
     pub cwd: Option<PathBuf>,
     /// Variables to set. Their values appear in no artifact and no trace.
     #[serde(default)]

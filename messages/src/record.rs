@@ -97,6 +97,7 @@ pub struct Record {
     /// What really holds the tree.
     pub containment: Option<Containment>,
     /// Working directory.
+    #[serde(serialize_with = "escaped::maybe")]
     pub cwd: Option<PathBuf>,
     /// The argv, shell-quoted.
     pub command: String,
@@ -123,10 +124,13 @@ pub struct Record {
     /// Whether anything of stderr was omitted.
     pub stderr_truncated: bool,
     /// Both streams in order of arrival.
+    #[serde(serialize_with = "escaped::path")]
     pub output_path: PathBuf,
     /// All of stdout.
+    #[serde(serialize_with = "escaped::path")]
     pub stdout_path: PathBuf,
     /// All of stderr.
+    #[serde(serialize_with = "escaped::path")]
     pub stderr_path: PathBuf,
     /// Newlines read, plus one if the last line is unterminated.
     pub line_count: u64,
@@ -217,5 +221,19 @@ impl Serialize for Shared {
         s.serialize_field("artifact_error", &self.artifact_error)?;
         s.serialize_field("leftovers", &self.leftovers)?;
         s.end()
+    }
+}
+
+/// Paths need not be UTF-8, JSON must be: bytes that are not are escaped, as in every display field.
+pub(crate) mod escaped {
+    use crate::Text;
+    use serde::{Serialize, Serializer};
+    use std::path::{Path, PathBuf};
+
+    pub(crate) fn path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        Text(path.into()).serialize(to)
+    }
+    pub(crate) fn maybe<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(|path| Text(path.into())).serialize(to)
     }
 }

@@ -59,7 +59,8 @@ struct DeliveryRef<'a, M> {
     body: &'a M,
 }
 
-/// Takes each line of a trace, newline included. It must not block: it runs on the graph's thread.
+/// Takes each line of a trace, newline included; an empty one means that the graph is about to wait, and what was held
+/// back should go out. It must not block: it runs on the graph's thread.
 pub type Sink = Box<dyn FnMut(&[u8])>;
 
 /// Where a test wants a panic: at the delivery of this message to this actor.
@@ -122,6 +123,17 @@ impl Tracer {
     /// Whether an actor without a parent has crashed: the graph can't go on.
     pub fn failed(&self) -> bool {
         self.0.failed.get()
+    }
+    /// The graph is about to wait: the sink should hold nothing back.
+    pub fn flush(&self) {
+        if let Some(sink) = self.0.sink.borrow_mut().as_mut() {
+            sink(&[]);
+        }
+    }
+    /// The graph is over: the sink is dropped, and nothing more is recorded.
+    pub fn end(&self) {
+        self.flush();
+        self.0.sink.borrow_mut().take();
     }
     pub(crate) fn fail(&self) {
         self.0.failed.set(true);

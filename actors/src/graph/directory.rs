@@ -1,0 +1,29 @@
+//! Who is where: the gate looks up here whom an input from outside is for.
+
+use super::{
+    drain::DrainActor, gate::HostActor, kernel::KernelActor, process::ProcessActor, supervisor::Supervisor,
+    ticker::ProgressTicker,
+};
+use actix::Addr;
+use ostler_inbox::Inbox;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// The actors of one process.
+pub(crate) struct Family {
+    pub(crate) process: Addr<ProcessActor>,
+    /// None before the start, and for a process that was taken over after a crash.
+    pub(crate) drains: Option<[Addr<DrainActor>; 2]>,
+    pub(crate) ticker: Option<Addr<ProgressTicker>>,
+}
+
+/// The actors that live as long as the graph.
+#[derive(Clone)]
+pub(crate) struct Pillars {
+    pub(crate) host: Addr<HostActor>,
+    pub(crate) kernel: Addr<KernelActor>,
+    pub(crate) supervisor: Addr<Supervisor>,
+    pub(crate) inbox: Addr<Inbox>,
+}
+
+/// The Supervisor enters a process and strikes it out; a process enters its drains and ticker.
+pub(crate) type Families = Rc<RefCell<BTreeMap<u64, Family>>>;

@@ -1,0 +1,325 @@
+//! Follows one command from launch to result: the shell around [`Life`], which decides everything. This actor turns
+//! messages into events, performs the effects, and fills in the record.
+
+use super::{
+    directory::{Families, Pillars},
+    drain::DrainActor,
+    lifecycle::{Effect, Effects, Event, Failure, Life, Phase, Plan},
+    ticker::ProgressTicker,
+};
+use crate::host::Times;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
+use ostler_messages::{
+    ActorName, Arm, Asked, Begin, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
+    Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
+    Record, Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived,
+    Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty,
+    context::{Context, start},
+};
+use std::{path::Path, sync::Arc};
+
+/// What a process is told at its making.
+pub(crate) struct Origin {
+    pub(crate) n: u64,
+    pub(crate) host_pid: u32,
+    pub(crate) artifact_root: Arc<Path>,
+    pub(crate) times: Times,
+    pub(crate) pillars: Pillars,
+    pub(crate) families: Families,
+}
+
+pub(crate) struct ProcessActor {
+    origin: Origin,
+    request: Arc<LaunchRequest>,
+    record: Record,
+    life: Life,
+    /// What there is to do before any message came: for a process that was taken over.
+    first: Effects,
+    error: Option<LaunchError>,
+    read_error: Option<String>,
+    children: Option<Children>,
+}
+
+struct Children {
+    drains: [Addr<DrainActor>; 2],
+    ticker: Option<Addr<ProgressTicker>>,
+}
+
+impl ProcessActor {
+    /// Does nothing before [`Begin`].
+    pub(crate) fn new(origin: Origin, command_id: CommandId, request: Arc<LaunchRequest>) -> ProcessActor {
+        let (life, first) = Life::begin(plan(&request));
+        let record = blank(&origin, command_id, &request);
+        ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
+    }
+
+    /// Takes over from one that crashed; [`Begin`] makes it kill the tree.
+    pub(crate) fn recover(origin: Origin, request: Arc<LaunchRequest>, record: Record) -> ProcessActor {
+        let (life, first) = Life::recover(plan(&request));
+        ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
+    }
+
+    fn on(&mut self, event: Event, ctx: &mut Context<ProcessActor>) {
+        let (life, effects) = self.life.step(event);
+        self.life = life;
+        self.perform(effects, ctx);
+    }
+
+    fn perform(&mut self, effects: Effects, ctx: &mut Context<ProcessActor>) {
+        let n = self.origin.n;
+        let owner = ActorName::Process(n);
+        let kernel = self.origin.pillars.kernel.clone();
+        for effect in effects {
+            match effect {
+                Effect::Exec => kernel.do_send(Exec {
+                    n,
+                    command_id: self.record.command_id,
+                    request: Asked(self.request.clone()),
+                }),
+                Effect::Arm(kind) => kernel.do_send(Arm { owner, kind, after_ms: self.after_ms(kind) }),
+                Effect::Disarm(kind) => kernel.do_send(Disarm { owner, kind }),
+                Effect::Signal(signal) => kernel.do_send(Signal { n, signal }),
+                Effect::CloseStream(stream) => match &self.children {
+                    Some(children) => children.drains[stream.index()].do_send(CloseStream {}),
+                    None => kernel.do_send(Close { n, stream }),
+                },
+                Effect::CloseOrphan(stream) => kernel.do_send(Close { n, stream }),
+                Effect::Sweep(to) => kernel.do_send(Sweep { n, to }),
+                Effect::Seal => self.seal(),
+                Effect::ReplyLaunched => self.launched(ctx),
+                Effect::ReplyFailed(why) => self.failed(why),
+                Effect::Finish { kept } => {
+                    let record = self.record.clone().into();
+                    self.origin.pillars.supervisor.do_send(Finished { n, record, kept });
+                }
+                Effect::Release { undo } => kernel.do_send(Release { n, undo }),
+                Effect::ReplyReleased => self.origin.pillars.supervisor.do_send(Released { n }),
+            }
+        }
+        if self.life.phase() == Phase::Done {
+            ctx.stop();
+        }
+    }
+
+    fn launched(&mut self, ctx: &mut Context<ProcessActor>) {
+        let n = self.origin.n;
+        let (kernel, inbox) = (&self.origin.pillars.kernel, &self.origin.pillars.inbox);
+        let parent = || Some(ctx.address().recipient::<Down>());
+        let drains = Stream::BOTH.map(|stream| {
+            let drain = DrainActor::new(n, stream, kernel.clone(), ctx.address());
+            start(drain, ActorName::Drain(n, stream), ctx.tracer(), parent())
+        });
+        let ticker = self.request.progress_ms().map(|intervals| {
+            let inline_bytes = self.request.progress_inline_bytes();
+            let ticker = ProgressTicker::new(n, kernel.clone(), inbox.clone(), intervals, inline_bytes);
+            start(ticker, ActorName::Ticker(n), ctx.tracer(), parent())
+        });
+        if let Some(family) = self.origin.families.borrow_mut().get_mut(&n) {
+            family.drains = Some(drains.clone());
+            family.ticker = ticker.clone();
+        }
+        let launched = Launched { n, record: self.record.clone().into() };
+        if let Some(ticker) = &ticker {
+            ticker.do_send(launched.clone());
+        }
+        self.children = Some(Children { drains, ticker });
+        self.origin.pillars.supervisor.do_send(launched);
+    }
+
+    fn failed(&mut self, why: Failure) {
+        let session_id = self.request.session_id.to_string();
+        let error = match why {
+            Failure::Refused => self.error.take().unwrap_or(LaunchError::Crashed),
+            Failure::TimedOut => LaunchError::StartTimedOut { limit_ms: self.origin.times.start_timeout_ms },
+            Failure::Undone => LaunchError::SessionClosed { session_id },
+        };
+        self.origin.pillars.supervisor.do_send(LaunchFailed { n: self.origin.n, error });
+    }
+
+    fn seal(&mut self) {
+        if let Some(ticker) = self.children.as_ref().and_then(|children| children.ticker.as_ref()) {
+            ticker.do_send(Halt {});
+        }
+        self.record.status = self.life.status();
+        self.record.timed_out = self.record.status == Status::TimedOut;
+        // Until Sealed says otherwise: if it never comes, the result still says why there is no text.
+        self.record.artifact_error = Some(format!(
+            "the artifacts were not completed within {} ms: the disk does not answer",
+            self.origin.times.seal_timeout_ms
+        ));
+        let mut record = self.record.clone();
+        record.artifact_error = self.read_error.clone();
+        let discard = self.life.undone();
+        self.origin.pillars.kernel.do_send(Seal { n: self.origin.n, record: record.into(), discard });
+    }
+
+    fn sealed(&mut self, mut output: Output) {
+        output.artifact_error = output.artifact_error.or(self.read_error.take());
+        self.record.set_output(output);
+    }
+
+    fn after_ms(&self, kind: TimerKind) -> u64 {
+        let times = &self.origin.times;
+        match kind {
+            TimerKind::StartTimeout => times.start_timeout_ms,
+            TimerKind::Deadline => self.request.timeout_ms.unwrap_or(u64::MAX),
+            TimerKind::Idle => self.request.idle_timeout_ms.unwrap_or(u64::MAX),
+            TimerKind::Grace => self.request.grace_ms,
+            TimerKind::DrainGrace => self.request.drain_grace_ms,
+            TimerKind::LeftoversGrace => self.request.leftovers_grace_ms,
+            TimerKind::Unkillable => times.unkillable_ms,
+            TimerKind::SealTimeout => times.seal_timeout_ms,
+            TimerKind::Progress | TimerKind::Call(_) => u64::MAX,
+        }
+    }
+}
+
+fn plan(request: &LaunchRequest) -> Plan {
+    Plan {
+        deadline: request.deadline_ms().is_some(),
+        idle: request.idle_ms().is_some(),
+        keep: request.leftovers == LeftoversPolicy::Keep,
+    }
+}
+
+fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Record {
+    let paths = ostler_artifacts::Paths::of(&origin.artifact_root, command_id);
+    Record {
+        session_id: request.session_id.clone(),
+        command_id,
+        handle_id: HandleId { host_pid: origin.host_pid, n: origin.n },
+        status: Status::Running,
+        pid: None,
+        process_group_id: None,
+        containment: None,
+        cwd: request.cwd.clone(),
+        command: request.display(),
+        command_or_op_descriptor: request.display(),
+        started_at: None,
+        ended_at: None,
+        duration_ms: None,
+        exit_code: None,
+        signal: None,
+        timed_out: false,
+        stdout: String::new(),
+        stderr: String::new(),
+        stdout_truncated: false,
+        stderr_truncated: false,
+        output_path: paths.combined,
+        stdout_path: paths.stdout,
+        stderr_path: paths.stderr,
+        line_count: 0,
+        byte_count: 0,
+        recorded_bytes: 0,
+        output_offset: 0,
+        silence_ms: None,
+        output_sha256: None,
+        artifact_error: None,
+        leftovers: None,
+        usage: None,
+    }
+}
+
+impl Actor for ProcessActor {
+    type Context = Context<ProcessActor>;
+}
+impl Handler<Begin> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, _: Begin, ctx: &mut Context<ProcessActor>) {
+        let first = std::mem::take(&mut self.first);
+        self.perform(first, ctx);
+    }
+}
+impl Handler<Stop> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, stop: Stop, ctx: &mut Context<ProcessActor>) {
+        self.on(Event::Stop(stop.cause), ctx);
+    }
+}
+impl Handler<Started> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, started: Started, ctx: &mut Context<ProcessActor>) {
+        self.record.pid = Some(started.pid);
+        self.record.process_group_id = Some(started.process_group_id);
+        self.record.containment = Some(started.containment);
+        self.record.cwd = Some(started.cwd.0.into());
+        self.record.started_at = Some(started.started_at);
+        self.on(Event::Started, ctx);
+    }
+}
+impl Handler<StartFailed> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, failed: StartFailed, ctx: &mut Context<ProcessActor>) {
+        self.error = Some(failed.error);
+        self.on(Event::StartFailed, ctx);
+    }
+}
+impl Handler<Exited> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, exited: Exited, ctx: &mut Context<ProcessActor>) {
+        self.record.exit_code = Some(exited.exit.exit_code);
+        self.record.signal = exited.exit.signal;
+        self.record.usage = exited.exit.usage;
+        self.record.ended_at = Some(exited.exit.ended_at);
+        self.record.duration_ms = Some(exited.exit.duration_ms);
+        self.on(Event::Exited { signalled: exited.signalled }, ctx);
+    }
+}
+impl Handler<Drained> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, drained: Drained, ctx: &mut Context<ProcessActor>) {
+        if let Some(errno) = drained.errno {
+            self.read_error =
+                Some(format!("{} could not be read to its end (errno {errno})", drained.stream));
+        }
+        self.on(Event::Closed(drained.stream), ctx);
+    }
+}
+impl Handler<TimerFired> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, fired: TimerFired, ctx: &mut Context<ProcessActor>) {
+        self.on(Event::TimerFired(fired.kind), ctx);
+    }
+}
+impl Handler<TreeAlive> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, alive: TreeAlive, ctx: &mut Context<ProcessActor>) {
+        if alive.kept.is_some() {
+            self.record.leftovers = alive.kept;
+        }
+        self.on(Event::TreeAlive, ctx);
+    }
+}
+impl Handler<TreeEmpty> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, empty: TreeEmpty, ctx: &mut Context<ProcessActor>) {
+        self.record.leftovers = empty.leftovers;
+        self.on(Event::TreeEmpty, ctx);
+    }
+}
+impl Handler<Survived> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, survived: Survived, ctx: &mut Context<ProcessActor>) {
+        self.record.leftovers = survived.leftovers;
+        self.on(Event::TimerFired(TimerKind::Unkillable), ctx);
+    }
+}
+impl Handler<Sealed> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, sealed: Sealed, ctx: &mut Context<ProcessActor>) {
+        if self.life.phase() == Phase::Sealing {
+            self.sealed(sealed.output);
+        }
+        self.on(Event::Sealed, ctx);
+    }
+}
+impl Handler<Down> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, down: Down, ctx: &mut Context<ProcessActor>) {
+        // Without its ticker a command goes on, only unheard; without a drain its stream ends here.
+        if let ActorName::Drain(_, stream) = down.actor {
+            self.read_error = Some(format!("the actor that steered {stream} crashed: {}", down.reason));
+            self.on(Event::DrainDown(stream), ctx);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The graph's thread: one input is delivered, the graph runs until nothing is in flight, then the next.
+
+use super::{
+    directory::{Families, Pillars},
+    gate::{HostActor, Ports, deliver_news, deliver_request},
+    kernel::KernelActor,
+    supervisor::Supervisor,
+    trace_sink::{self, Tracing},
+};
+use crate::{
+    host::{Config, HostRequest, Intake, StartError},
+    kernel::{Backend, Input, Inputs, Outputs, World, linux, scripted},
+};
+use actix_rt::System;
+use crossbeam_channel::{Receiver, Sender};
+use ostler_inbox::{Inbox, Links};
+use ostler_messages::{
+    ActorName,
+    context::{Reserved, start as start_actor},
+    trace::{Header, Tracer, in_flight},
+};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    thread::{Builder, JoinHandle},
+};
+
+/// Numbers for new processes, unique in the host process.
+pub(crate) type NextN = Box<dyn FnMut() -> u64 + Send>;
+
+/// What is known of the world before the first input. The graph makes up none of it.
+pub(crate) struct Facts {
+    pub(crate) header: Header,
+    pub(crate) artifact_root: Arc<Path>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) next_n: NextN,
+}
+
+/// A graph that runs.
+pub(crate) struct Started {
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) artifact_root: Arc<Path>,
+}
+
+/// Starts the graph's thread. `alive` is dropped when it ends.
+pub(crate) fn start(
+    config: Config,
+    world: Option<&World>,
+    back: Sender<Intake>,
+    requests: Receiver<Intake>,
+    alive: Sender<()>,
+) -> Result<Started, StartError> {
+    let trace_file = trace_sink::open(&config.trace)?;
+    // Neither sockets nor tokio's timers are used, so no descriptor is spent on them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|source| StartError::Resource { what: "runtime", source })?;
+    let (facts, kernel) = match world {
+        None => linux::start(&config)?,
+        Some(world) => scripted::start(world),
+    };
+    let outputs = facts.outputs.clone();
+    let artifact_root = facts.artifact_root.clone();
+    let run = move || {
+        let _alive = alive;
+        let tracing = trace_sink::sink(&config.trace, trace_file);
+        let (backend, inputs) = kernel.split(requests);
+        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, back, backend, inputs));
+    };
+    let thread = Builder::new()
+        .name("ostler-graph".into())
+        .spawn(run)
+        .map_err(|source| StartError::Resource { what: "thread", source })?;
+    Ok(Started { thread, outputs, artifact_root })
+}
+
+async fn run(
+    config: Config,
+    facts: Facts,
+    tracing: Tracing,
+    back: Sender<Intake>,
+    backend: Backend,
+    mut inputs: Inputs,
+) {
+    let Tracing { sink, flushed } = tracing;
+    let tracer = Tracer::new(&facts.header, sink);
+    config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
+    let (ports, over) = (Ports::default(), Rc::new(Cell::new(false)));
+    let (pillars, families) = raise(config, facts, &tracer, &ports, &over, back, backend);
+    while !over.get() && !tracer.failed() {
+        let input = match inputs.ready() {
+            Some(input) => input,
+            None => {
+                tracer.flush();
+                let Some(input) = inputs.next() else { break };
+                input
+            }
+        };
+        tracer.set_now_us(inputs.now_us());
+        match input {
+            Input::News(news) => deliver_news(news, &pillars, &families),
+            Input::Host(Intake::Call { call, request, port, permit }) => {
+                drop(permit);
+                ports.borrow_mut().insert(call, port);
+                deliver_request(request, &pillars);
+            }
+            Input::Host(Intake::Notice(request)) => {
+                if let HostRequest::Hangup(hangup) = &request {
+                    // Already answered: then the hangup means nothing.
+                    if ports.borrow_mut().remove(&hangup.call).is_none() {
+                        continue;
+                    }
+                }
+                deliver_request(request, &pillars);
+            }
+            // Only a scripted world takes these, and has taken them.
+            Input::Host(Intake::Blocked(_) | Intake::Advance { .. }) => {}
+        }
+        quiet().await;
+        inputs.settled(|call| ports.borrow().contains_key(&call));
+    }
+    // Callers that still wait hear that the graph is over.
+    ports.borrow_mut().clear();
+    families.borrow_mut().clear();
+    inputs.close();
+    tracer.end();
+    if let Some(flushed) = flushed {
+        flushed.wait();
+    }
+}
+
+/// Starts the actors that live as long as the graph. None of them has a parent: if one crashes, the graph ends.
+fn raise(
+    config: Config,
+    facts: Facts,
+    tracer: &Tracer,
+    ports: &Ports,
+    over: &Rc<Cell<bool>>,
+    back: Sender<Intake>,
+    backend: Backend,
+) -> (Pillars, Families) {
+    let families = Families::default();
+    let supervisor = Reserved::new(ActorName::Supervisor, tracer);
+    let host = HostActor::new(ports.clone(), back, over.clone());
+    let host = start_actor(host, ActorName::Host, tracer, None);
+    let kernel = start_actor(KernelActor::new(backend), ActorName::Kernel, tracer, None);
+    let links = Links {
+        kernel_arm: kernel.clone().recipient(),
+        kernel_disarm: kernel.clone().recipient(),
+        host: host.clone().recipient(),
+        room_closed: supervisor.addr().clone().recipient(),
+        crowded: supervisor.addr().clone().recipient(),
+    };
+    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let limits = ostler_inbox::Limits {
+        results_with_text: size(config.limits.results_with_text),
+        pushed_entries: size(config.limits.pushed_entries),
+        unread_results: size(config.limits.unread_results),
+    };
+    let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
+    let pillars = Pillars { host, kernel, supervisor: supervisor.addr().clone(), inbox };
+    let actor = Supervisor::new(
+        config,
+        facts.header.host_pid,
+        facts.artifact_root,
+        facts.next_n,
+        pillars.clone(),
+        families.clone(),
+    );
+    supervisor.start(actor, None);
+    (pillars, families)
+}
+
+/// Lets the actors run until no message is in flight.
+async fn quiet() {
+    poll_fn(|context| match in_flight() {
+        0 => Poll::Ready(()),
+        _ => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}

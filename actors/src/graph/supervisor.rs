@@ -1,0 +1,201 @@
+//! Owns sessions and handles: the shell around [`Roster`], which decides everything. Spawns one [`ProcessActor`] per
+//! handle and hears of its end, or of its crash.
+
+use super::{
+    directory::{Families, Family, Pillars},
+    process::{Origin, ProcessActor},
+    roster::{Effect, Roster},
+};
+use crate::{graph::NextN, host::Config};
+use actix::{Actor, AsyncContext, Handler};
+use ostler_messages::{
+    ActorName, Arm, Asked, Begin, Cancel, CloseRoom, CommandId, Crowded, Deliver, Disarm, Down, EndSession,
+    Finished, Hangup, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched, List, OpenRoom,
+    OpenSession, Over, Record, Release, Released, Reply, RoomClosed, Settle, Settled, Shutdown, Sleep, Stop,
+    TimerFired, TimerKind,
+    context::{Context, start},
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+pub(crate) struct Supervisor {
+    roster: Roster,
+    config: Config,
+    host_pid: u32,
+    artifact_root: Arc<Path>,
+    next_n: NextN,
+    pillars: Pillars,
+    families: Families,
+    /// What is needed to take over a process whose actor crashed.
+    begun: BTreeMap<u64, Begin>,
+    /// As it was launched.
+    records: BTreeMap<u64, Arc<Record>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        config: Config,
+        host_pid: u32,
+        artifact_root: Arc<Path>,
+        next_n: NextN,
+        pillars: Pillars,
+        families: Families,
+    ) -> Supervisor {
+        Supervisor {
+            roster: Roster::new(config.limits.clone(), host_pid),
+            config,
+            host_pid,
+            artifact_root,
+            next_n,
+            pillars,
+            families,
+            begun: BTreeMap::new(),
+            records: BTreeMap::new(),
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>, ctx: &mut Context<Supervisor>) {
+        let Pillars { host, kernel, inbox, .. } = self.pillars.clone();
+        let owner = ActorName::Supervisor;
+        for effect in effects {
+            match effect {
+                Effect::Reply(call, answer) => host.do_send(Reply { call, answer }),
+                Effect::Settle { calls, cancelled, record } => {
+                    host.do_send(Settle { calls, cancelled, record })
+                }
+                Effect::OpenRoom(session_id) => inbox.do_send(OpenRoom { session_id }),
+                Effect::CloseRoom(session_id) => inbox.do_send(CloseRoom { session_id }),
+                Effect::Deliver(record) => inbox.do_send(Deliver { record }),
+                Effect::Settled { session_id, handle_id } => inbox.do_send(Settled { session_id, handle_id }),
+                Effect::Spawn { n, request } => self.spawn(n, request, ctx),
+                Effect::Stop { n, cause } => {
+                    if let Some(family) = self.families.borrow().get(&n) {
+                        family.process.do_send(Stop { cause });
+                    }
+                }
+                Effect::Recover { n } => self.recover(n, ctx),
+                Effect::Abandon { n } => kernel.do_send(Release { n, undo: true }),
+                Effect::Retire { n } => {
+                    self.families.borrow_mut().remove(&n);
+                    self.begun.remove(&n);
+                    self.records.remove(&n);
+                }
+                Effect::ArmCall { call, after_ms } => {
+                    kernel.do_send(Arm { owner, kind: TimerKind::Call(call), after_ms });
+                }
+                Effect::DisarmCall(call) => kernel.do_send(Disarm { owner, kind: TimerKind::Call(call) }),
+                Effect::Over => host.do_send(Over {}),
+            }
+        }
+    }
+
+    fn origin(&self, n: u64) -> Origin {
+        Origin {
+            n,
+            host_pid: self.host_pid,
+            artifact_root: self.artifact_root.clone(),
+            times: self.config.times.clone(),
+            pillars: self.pillars.clone(),
+            families: self.families.clone(),
+        }
+    }
+
+    fn spawn(&mut self, n: u64, request: Arc<LaunchRequest>, ctx: &mut Context<Supervisor>) {
+        let command_id = CommandId { host_pid: self.host_pid, unix_ns: ctx.tracer().unix_ns(), n };
+        let begin = Begin { command_id, request: Asked(request) };
+        let actor = ProcessActor::new(self.origin(n), begin.command_id, begin.request.0.clone());
+        self.begun.insert(n, begin.clone());
+        self.enter(n, actor, begin, ctx);
+    }
+
+    fn recover(&mut self, n: u64, ctx: &mut Context<Supervisor>) {
+        let (Some(begin), Some(record)) = (self.begun.get(&n).cloned(), self.records.get(&n)) else { return };
+        let actor = ProcessActor::recover(self.origin(n), begin.request.0.clone(), Record::clone(record));
+        self.enter(n, actor, begin, ctx);
+    }
+
+    fn enter(&mut self, n: u64, actor: ProcessActor, begin: Begin, ctx: &mut Context<Supervisor>) {
+        let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(ctx.address().recipient()));
+        process.do_send(begin);
+        self.families.borrow_mut().insert(n, Family { process, drains: None, ticker: None });
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Supervisor>;
+}
+
+/// One arm per message: hand it to the roster, perform what it says.
+macro_rules! on {
+    ($($message:ident => |$roster:ident, $m:ident| $effects:expr;)*) => {$(
+        impl Handler<$message> for Supervisor {
+            type Result = ();
+            fn handle(&mut self, $m: $message, ctx: &mut Context<Supervisor>) {
+                let $roster = &mut self.roster;
+                let effects = $effects;
+                self.perform(effects, ctx);
+            }
+        }
+    )*};
+}
+on! {
+    OpenSession => |roster, m| roster.open(m.call, m.session_id);
+    Cancel => |roster, m| roster.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
+    EndSession => |roster, m| roster.end(m.call, &m.session_id);
+    List => |roster, m| roster.list(m.call, &m.session_id);
+    Sleep => |roster, m| roster.sleep(m.call, m.sleep_ms);
+    Hangup => |roster, m| roster.hangup(m.call);
+    Shutdown => |roster, m| roster.shutdown(m.call);
+    HostGone => |roster, _m| roster.host_gone();
+    LaunchFailed => |roster, m| roster.launch_failed(m.n, m.error);
+    Finished => |roster, m| roster.finished(m.n, m.record, m.kept);
+    Released => |roster, m| roster.released(m.n);
+    RoomClosed => |roster, m| roster.room_closed(&m.session_id, m.unread);
+}
+impl Handler<Launch> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, launch: Launch, ctx: &mut Context<Supervisor>) {
+        let next_n = &mut self.next_n;
+        let effects = self.roster.launch(launch.call, launch.request, next_n);
+        self.perform(effects, ctx);
+    }
+}
+impl Handler<Launched> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, launched: Launched, ctx: &mut Context<Supervisor>) {
+        self.records.insert(launched.n, launched.record.0.clone());
+        let effects = self.roster.launched(launched.n, launched.record);
+        self.perform(effects, ctx);
+    }
+}
+impl Handler<Crowded> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, crowded: Crowded, _: &mut Context<Supervisor>) {
+        self.roster.crowded(crowded.crowded);
+    }
+}
+impl Handler<TimerFired> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, fired: TimerFired, ctx: &mut Context<Supervisor>) {
+        if let TimerKind::Call(call) = fired.kind {
+            let effects = self.roster.call_timed_out(call);
+            self.perform(effects, ctx);
+        }
+    }
+}
+impl Handler<Down> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, down: Down, ctx: &mut Context<Supervisor>) {
+        if let ActorName::Process(n) = down.actor {
+            let effects = self.roster.down(n);
+            self.perform(effects, ctx);
+        }
+    }
+}
+impl Handler<KernelFailed> for Supervisor {
+    type Result = ();
+    /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
+    /// every tree.
+    fn handle(&mut self, _: KernelFailed, _: &mut Context<Supervisor>) {
+        self.pillars.host.do_send(Over {});
+    }
+}

@@ -1,0 +1,158 @@
+//! A command, built like `std::process::Command`.
+
+use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, SessionId, Text};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+/// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
+///
+/// ```
+/// use ostler::Command;
+/// use std::time::Duration;
+///
+/// let build = Command::new("cargo")
+///     .args(["build", "--release"])
+///     .current_dir("/src/project")
+///     .env("CARGO_TERM_COLOR", "never")
+///     .timeout(Duration::from_secs(600))
+///     .progress(Duration::from_secs(5));
+/// assert_eq!(build.to_string(), "cargo build --release");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command(LaunchRequest);
+
+impl Command {
+    /// A path if it holds a slash, else a name that is looked up in the command's own `PATH`.
+    pub fn new(program: impl Into<OsString>) -> Command {
+        Command(LaunchRequest::new(SessionId::new(""), program.into()))
+    }
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Command {
+        self.0.args.push(Text(arg.into()));
+        self
+    }
+    /// Adds arguments.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Command {
+        self.0.args.extend(args.into_iter().map(|arg| Text(arg.into())));
+        self
+    }
+    /// Working directory; the host's own by default.
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Command {
+        self.0.cwd = Some(dir.into());
+        self
+    }
+    /// Sets a variable. It is never filtered, and its value appears in no artifact and no trace.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Command {
+        self.0.env.0.insert(Text(name.into()), Text(value.into()));
+        self
+    }
+    /// Sets variables.
+    pub fn envs<N: Into<OsString>, V: Into<OsString>>(
+        self,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Command {
+        vars.into_iter().fold(self, |command, (name, value)| command.env(name, value))
+    }
+    /// Does not inherit this variable.
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Command {
+        let name = Text(name.into());
+        self.0.env.0.remove(&name);
+        self.0.env_remove.push(name);
+        self
+    }
+    /// Inherits nothing: only what [`env`](Command::env) sets.
+    pub fn env_clear(mut self) -> Command {
+        self.0.env_mode = EnvMode::Replace;
+        self.0.env.0.clear();
+        self
+    }
+    /// What is inherited; by default everything but credentials.
+    pub fn env_mode(mut self, mode: EnvMode) -> Command {
+        self.0.env_mode = mode;
+        self
+    }
+    /// The command's own time limit.
+    pub fn timeout(mut self, limit: Duration) -> Command {
+        self.0.timeout_ms = Some(millis(limit));
+        self
+    }
+    /// Longest silence on both streams.
+    pub fn idle_timeout(mut self, limit: Duration) -> Command {
+        self.0.idle_timeout_ms = Some(millis(limit));
+        self
+    }
+    /// Time between terminate and kill.
+    pub fn grace(mut self, grace: Duration) -> Command {
+        self.0.grace_ms = millis(grace);
+        self
+    }
+    /// How long a pipe may stay open after the leader's exit.
+    pub fn drain_grace(mut self, grace: Duration) -> Command {
+        self.0.drain_grace_ms = millis(grace);
+        self
+    }
+    /// What becomes of processes that outlive the leader.
+    pub fn leftovers(mut self, policy: LeftoversPolicy) -> Command {
+        self.0.leftovers = policy;
+        self
+    }
+    /// Time between terminate and kill for leftovers.
+    pub fn leftovers_grace(mut self, grace: Duration) -> Command {
+        self.0.leftovers_grace_ms = millis(grace);
+        self
+    }
+    /// Progress after this time, then at doubling intervals.
+    pub fn progress(mut self, first: Duration) -> Command {
+        self.0.progress_interval_ms = Some(millis(first));
+        self
+    }
+    /// Where the doubling stops.
+    pub fn progress_max(mut self, interval: Duration) -> Command {
+        self.0.progress_max_interval_ms = millis(interval);
+        self
+    }
+    /// Limit of the text in a progress entry, for each stream.
+    pub fn progress_inline_bytes(mut self, bytes: u64) -> Command {
+        self.0.progress_max_inline_bytes = bytes;
+        self
+    }
+    /// What is shown inline.
+    pub fn capture(mut self, capture: Capture) -> Command {
+        self.0.capture = capture;
+        self
+    }
+    /// Limit of the text in the result, for each stream.
+    pub fn inline_bytes(mut self, bytes: u64) -> Command {
+        self.0.capture.max_inline_bytes = bytes;
+        self
+    }
+    /// Shows stderr in stdout, in order of arrival.
+    pub fn merge_stderr(mut self) -> Command {
+        self.0.capture.merge_stderr = true;
+        self
+    }
+    /// Beyond so many bytes nothing more is recorded.
+    pub fn output_limit(mut self, bytes: u64) -> Command {
+        self.0.output_limit_bytes = Some(bytes);
+        self
+    }
+    /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
+    pub fn launch_key(mut self, key: impl Into<String>) -> Command {
+        self.0.launch_key = Some(key.into());
+        self
+    }
+    /// As a request of this session.
+    pub fn into_request(mut self, session_id: &SessionId) -> LaunchRequest {
+        self.0.session_id = session_id.clone();
+        self.0
+    }
+}
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.display())
+    }
+}
+
+/// Whole milliseconds, rounded up: a limit never comes early, and one below a millisecond does not mean "none".
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

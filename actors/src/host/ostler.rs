@@ -1,0 +1,202 @@
+//! The graph as a host holds it.
+
+use super::{Call, Config, HostRequest, Intake, Session, queue};
+use crate::{
+    graph,
+    kernel::{Outputs, World},
+};
+use async_lock::Semaphore;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use ostler_artifacts::RootError;
+use ostler_messages::{
+    Answer, CallError, CallId, HostGone, LaunchError, OpenSession, SessionId, Shutdown, Sleep, Tally,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Dropping the last handle to a graph kills everything without grace and waits this long at most: a process that is
+/// dead takes milliseconds, and a host that ends has no more time for one that can't be killed.
+pub const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A launch was refused, or failed; nothing is left of it.
+    #[error(transparent)]
+    Launch(LaunchError),
+    /// Another call was refused.
+    #[error(transparent)]
+    Call(CallError),
+    /// The output could not be read.
+    #[error(transparent)]
+    Read(ostler_artifacts::ReadError),
+    /// The graph is over: it was shut down, or one of its threads crashed. Every process of its handles is gone.
+    #[error("ostler is shut down")]
+    Closed,
+}
+
+/// Why a graph could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The artifact root can't be used.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The trace file can't be made.
+    #[error("trace: {path} can't be written: {source}")]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The kernel has no thread or descriptor for it.
+    #[error("start: no {what}: {source}")]
+    Resource {
+        /// What was missing.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+/// The shared side of every handle, session and call: the way into the graph.
+pub(crate) struct Shared {
+    pub(crate) requests: Sender<Intake>,
+    pub(crate) queue: Arc<Semaphore>,
+    pub(crate) next_call: AtomicU64,
+    pub(crate) open_calls: AtomicUsize,
+    pub(crate) open_calls_limit: u64,
+    /// Time moves only while the host waits.
+    pub(crate) virtual_time: bool,
+    outputs: Arc<Outputs>,
+    artifact_root: Arc<Path>,
+    graph: Option<JoinHandle<()>>,
+    over: Receiver<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = self.requests.send(Intake::Notice(HostRequest::HostGone(HostGone {})));
+        // Disconnects when the graph's thread ends.
+        let timed_out =
+            matches!(self.over.recv_timeout(DROP_LIMIT), Err(crossbeam_channel::RecvTimeoutError::Timeout));
+        if let Some(graph) = self.graph.take().filter(|_| !timed_out) {
+            let _ = graph.join();
+        }
+    }
+}
+
+/// A running graph. A clone is the same graph; it can be used from any thread, any async runtime, and from within
+/// another actix system.
+///
+/// When the last clone, session, handle and call is dropped, everything is killed without grace, and the drop returns
+/// within [`DROP_LIMIT`]. To end in order, use [`shutdown`](Ostler::shutdown).
+///
+/// A host that is built with `panic = "abort"` loses the isolation of actors: any panic, of its own or in the graph,
+/// ends the whole process, and then the kernel alone ends the commands.
+#[derive(Clone)]
+pub struct Ostler(Arc<Shared>);
+
+impl std::fmt::Debug for Ostler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ostler").field("artifact_root", &self.0.artifact_root).finish_non_exhaustive()
+    }
+}
+
+impl Ostler {
+    /// Starts a graph on a thread of its own, on real processes.
+    pub fn start(config: Config) -> Result<Ostler, StartError> {
+        Ostler::start_with(config, None)
+    }
+
+    /// Starts a graph on a scripted kernel: no process, no clock, no file. See [`World`].
+    pub fn scripted(config: Config, world: &World) -> Result<Ostler, StartError> {
+        Ostler::start_with(config, Some(world))
+    }
+
+    fn start_with(config: Config, world: Option<&World>) -> Result<Ostler, StartError> {
+        let (requests, intake) = unbounded();
+        let (alive, over) = bounded(0);
+        let limits = config.limits.clone();
+        let started = graph::start(config, world, requests.clone(), intake, alive)?;
+        if let Some(world) = world {
+            world.connect(requests.clone());
+        }
+        Ok(Ostler(Arc::new(Shared {
+            requests,
+            queue: queue(limits.queued_requests),
+            next_call: AtomicU64::new(0),
+            open_calls: AtomicUsize::new(0),
+            open_calls_limit: limits.open_calls,
+            virtual_time: world.is_some(),
+            outputs: started.outputs,
+            artifact_root: started.artifact_root,
+            graph: Some(started.thread),
+            over,
+        })))
+    }
+
+    /// Opens a session: with the host's own id, which was never used before in this graph, or with a new one.
+    pub fn open_session(&self, id: impl Into<Option<SessionId>>) -> Call<Session> {
+        let (ostler, session_id) = (self.clone(), id.into());
+        self.call(
+            |call| HostRequest::OpenSession(OpenSession { call, session_id }),
+            move |answer| match answer {
+                Answer::Opened(id) => Some(Session::new(ostler, id)),
+                _ => None,
+            },
+        )
+    }
+
+    /// A session that was opened before, by its id. Whether it is known shows at its first use.
+    pub fn session(&self, id: impl Into<SessionId>) -> Session {
+        Session::new(self.clone(), id.into())
+    }
+
+    /// Ends every session as [`Session::end`] does, then the graph. Calls that come later fail with
+    /// [`Error::Closed`].
+    pub fn shutdown(&self) -> Call<Tally> {
+        self.call(
+            |call| HostRequest::Shutdown(Shutdown { call }),
+            |answer| match answer {
+                Answer::Stopped(tally) => Some(tally),
+                _ => None,
+            },
+        )
+    }
+
+    /// Answers after a time by the graph's clock: under a scripted kernel that is virtual time.
+    pub fn sleep(&self, time: Duration) -> Call<()> {
+        let sleep_ms = super::session::timeout_ms(time);
+        self.call(
+            |call| HostRequest::Sleep(Sleep { call, sleep_ms }),
+            |answer| matches!(answer, Answer::Slept).then_some(()),
+        )
+    }
+
+    /// Where the artifacts lie: a directory for each command, named by its command id.
+    pub fn artifact_root(&self) -> &Path {
+        &self.0.artifact_root
+    }
+
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.0.outputs
+    }
+
+    pub(crate) fn call<T>(
+        &self,
+        request: impl FnOnce(CallId) -> HostRequest,
+        convert: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Call<T> {
+        Call::new(&self.0, request, convert)
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading a command's output, by offset, while it runs and after.
+
+use super::{Error, Ostler, session::timeout_ms};
+use crate::kernel::Outputs;
+use futures_lite::{FutureExt, future};
+use ostler_artifacts::{Live, Page, Paths, ReadRequest, Which, next_byte, read_now};
+use ostler_messages::{CallError, CommandId, HandleId};
+use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+
+/// One page to be read. The bytes go from the file to the caller and never through the graph; reading takes nothing
+/// away, and pages joined give the file.
+///
+/// [`wait`](ReadOutput::wait) reads on the calling thread; `.await` leaves the runtime's thread free.
+#[must_use = "nothing is read before it is waited for or awaited"]
+#[derive(Clone, Debug)]
+pub struct ReadOutput {
+    ostler: Ostler,
+    target: Result<CommandId, HandleId>,
+    request: ReadRequest,
+}
+
+impl ReadOutput {
+    /// Which file; combined by default.
+    pub fn stream(mut self, which: Which) -> ReadOutput {
+        self.request.which = which;
+        self
+    }
+    /// Where to begin, in bytes; 0 by default.
+    pub fn offset(mut self, offset: u64) -> ReadOutput {
+        self.request.offset = offset;
+        self
+    }
+    /// How many bytes at most; 1 MiB by default, and never more.
+    pub fn length(mut self, length: u64) -> ReadOutput {
+        self.request.length = length;
+        self
+    }
+    /// If there is nothing at the offset yet, waits for the next byte or the end, by the graph's clock.
+    pub fn wait_for(mut self, time: Duration) -> ReadOutput {
+        self.request.wait_ms = Some(timeout_ms(time));
+        self
+    }
+    /// All of it in one value, as it came over a wire.
+    pub fn request(mut self, request: ReadRequest) -> ReadOutput {
+        self.request = request;
+        self
+    }
+
+    /// Reads on this thread.
+    pub fn wait(self) -> Result<Page, Error> {
+        let (paths, live) = self.locate()?;
+        future::block_on(self.grown(live.as_deref()))?;
+        read_now(&paths, live.as_deref(), &self.request).map_err(Error::Read)
+    }
+
+    async fn read(self) -> Result<Page, Error> {
+        let (paths, live) = self.locate()?;
+        self.grown(live.as_deref()).await?;
+        let request = self.request;
+        blocking::unblock(move || read_now(&paths, live.as_deref(), &request)).await.map_err(Error::Read)
+    }
+
+    /// Until there is something to read, or the time is up.
+    async fn grown(&self, live: Option<&Live>) -> Result<(), Error> {
+        let (Some(live), Some(wait_ms)) = (live, self.request.wait_ms.filter(|ms| *ms > 0)) else {
+            return Ok(());
+        };
+        let ReadRequest { which, offset, .. } = self.request;
+        if live.ended() || live.length(which) > offset {
+            return Ok(());
+        }
+        let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
+        let byte = async {
+            next_byte(live, which, offset).await;
+            Ok(())
+        };
+        match byte.or(sleep).await {
+            // The graph is over, and with it every process: what there is can be read.
+            Err(Error::Closed) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn locate(&self) -> Result<(Paths, Option<Arc<Live>>), Error> {
+        let outputs: &Outputs = self.ostler.outputs();
+        let command_id = match self.target {
+            Ok(id) => id,
+            Err(handle_id) => {
+                outputs.command_of(handle_id).ok_or(Error::Call(CallError::HandleUnknown { handle_id }))?
+            }
+        };
+        let paths = Paths::of(self.ostler.artifact_root(), command_id);
+        Ok((paths, outputs.live(command_id)))
+    }
+}
+
+impl IntoFuture for ReadOutput {
+    type Output = Result<Page, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Page, Error>> + Send>>;
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.read())
+    }
+}
+
+impl Ostler {
+    /// Reads the output of a command, running or finished, of this host or of one before.
+    pub fn read_command(&self, command_id: CommandId) -> ReadOutput {
+        ReadOutput { ostler: self.clone(), target: Ok(command_id), request: ReadRequest::default() }
+    }
+    /// Reads the output of a handle of this graph: of a live one, or one of those that finished last.
+    pub fn read_handle(&self, handle_id: HandleId) -> ReadOutput {
+        ReadOutput { ostler: self.clone(), target: Err(handle_id), request: ReadRequest::default() }
+    }
+}

@@ -1,0 +1,234 @@
+//! Making a process: `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`.
+//!
+//! `fork` copies the page tables of the host, which takes 100 ms for each GiB it holds; with `CLONE_VM` the child borrows
+//! its memory instead, so the time does not grow with the host. `CLONE_VFORK` holds the calling thread until the child has
+//! left that memory, by exec or by exit. The child says how far it came, so a failure has a stage and an errno.
+//!
+//! Between clone and exec the child shares every byte with the host: it only makes system calls on what was prepared.
+#![allow(unsafe_code)]
+
+use nix::{errno::Errno, libc};
+use ostler_messages::Stage;
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+    sync::atomic::{AtomicI32, AtomicU32, Ordering},
+};
+
+/// The child's own stack. It calls a handful of wrappers of system calls, each with a frame below 1 KiB.
+const STACK_BYTES: usize = 64 << 10;
+/// Highest signal number on Linux.
+const SIGNALS: c_int = 64;
+/// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h, kernel 5.11).
+const CLOSE_ON_EXEC: libc::c_uint = 1 << 2;
+
+/// Everything the child needs, made before it exists.
+pub(super) struct Plan<'a> {
+    pub(super) path: &'a CStr,
+    pub(super) argv: &'a [CString],
+    pub(super) env: &'a [CString],
+    pub(super) cwd: Option<&'a CStr>,
+    /// stdin, stdout, stderr. None of them may be 0, 1 or 2.
+    pub(super) stdio: [BorrowedFd<'a>; 3],
+}
+
+/// A process that has reached its program.
+pub(super) struct Spawned {
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+}
+
+/// Where it failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) stage: Stage,
+    pub(super) errno: Errno,
+    /// It was killed by this signal before it could say anything.
+    pub(super) killed_by: Option<c_int>,
+}
+
+/// What the child says. Atomics, because two processes write to the same memory.
+struct Report {
+    stage: AtomicU32,
+    errno: AtomicI32,
+}
+
+const STAGES: [Stage; 5] = [Stage::Session, Stage::DeathSignal, Stage::Stdio, Stage::Cwd, Stage::Exec];
+
+struct Child {
+    path: *const c_char,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+    cwd: *const c_char,
+    stdio: [RawFd; 3],
+    host_pid: libc::pid_t,
+    report: *const Report,
+}
+
+/// Memory for child stacks; one at a time, so one for the spawn thread's life.
+pub(super) struct Stack(*mut c_void);
+// SAFETY: the mapping belongs to the process, not to the thread that made it, and only the owner of a `Stack` uses it.
+unsafe impl Send for Stack {}
+impl Stack {
+    pub(super) fn new() -> Result<Stack, Errno> {
+        // SAFETY: asks for new memory at an address of the kernel's choice; nothing existing is touched.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                STACK_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(Stack(base)) }
+    }
+}
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: unmaps exactly what `new` mapped; no child uses it, since a clone returns only after the child left it.
+        unsafe { libc::munmap(self.0, STACK_BYTES) };
+    }
+}
+
+/// Starts the program. All signals of the calling thread must be blocked, and it must outlive the process: its death
+/// signal is bound to the thread.
+pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Failed> {
+    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(plan.argv), pointers(plan.env));
+    let report = Report { stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
+    let child = Child {
+        path: plan.path.as_ptr(),
+        argv: argv.as_ptr(),
+        env: env.as_ptr(),
+        cwd: plan.cwd.map_or(ptr::null(), CStr::as_ptr),
+        stdio: plan.stdio.map(|fd| fd.as_raw_fd()),
+        // SAFETY: getpid has no preconditions.
+        host_pid: unsafe { libc::getpid() },
+        report: &raw const report,
+    };
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: the stack is ours, 64 KiB, and its end is 16-byte aligned (mmap gives whole pages); it grows down from
+    // there. `run` only makes system calls on memory that `child` points to, and all of that lives until clone returns,
+    // which CLONE_VFORK delays until the child has execed or exited. The thread-local storage that the child shares is
+    // that of this thread, which is suspended; at most its errno is overwritten, and that is read through the return
+    // value only. Signals are blocked, so no handler of the host can run in the child.
+    let pid = unsafe {
+        libc::clone(
+            run,
+            stack.0.byte_add(STACK_BYTES),
+            flags,
+            (&raw const child).cast_mut().cast(),
+            &raw mut pidfd,
+        )
+    };
+    let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let stage = STAGES[(report.stage.load(Ordering::Acquire) as usize).min(STAGES.len() - 1)];
+    let errno = report.errno.load(Ordering::Acquire);
+    if errno != 0 || stage != Stage::Exec {
+        return Err(Failed { stage, errno: Errno::from_raw(errno), killed_by: reap(pid) });
+    }
+    // A pid that the kernel gave out is positive.
+    Ok(Spawned { pid: pid.unsigned_abs(), pidfd })
+}
+
+/// Takes the zombie of a child that never reached its program; gives the signal that killed it.
+fn reap(pid: libc::pid_t) -> Option<c_int> {
+    let mut status = 0;
+    loop {
+        // SAFETY: writes one int; the pid is a child of ours that is dead or about to be, and not reaped yet.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
+            Err(Errno::EINTR) => {}
+            Ok(_) if libc::WIFSIGNALED(status) => return Some(libc::WTERMSIG(status)),
+            _ => return None,
+        }
+    }
+}
+
+/// In the child.
+extern "C" fn run(child: *mut c_void) -> c_int {
+    // SAFETY: `spawn` passed a pointer to its `Child`, which lives until this process has execed or exited; so does the
+    // report it points to. Everything called is a bare system call or a wrapper that only fills in its arguments.
+    unsafe {
+        let child = &*child.cast::<Child>().cast_const();
+        let report = &*child.report;
+        let errno = prepare_and_exec(child, report);
+        report.errno.store(errno as c_int, Ordering::Release);
+        libc::_exit(127)
+    }
+}
+
+/// Returns only if it fails.
+///
+/// # Safety
+/// Only in the child, with the pointers of `Child` valid.
+unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
+    macro_rules! check {
+        ($call:expr) => {
+            if $call == -1 {
+                return Errno::last();
+            }
+        };
+    }
+    let stage = |n: u32| report.stage.store(n, Ordering::Release);
+    // SAFETY: as above; all pointers are valid or null where null is allowed.
+    unsafe {
+        // A disposition that the host has ignored, or handles, is not the program's business. KILL, STOP and the two
+        // signals that the C library keeps for itself refuse; that is fine.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=SIGNALS {
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        }
+        // A session of its own: its group can be signalled, and a tool that opens /dev/tty gets an error instead of
+        // being stopped for good.
+        check!(libc::setsid());
+
+        stage(1);
+        check!(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
+        // The host may have died before that; then nobody would ever send the signal.
+        if libc::getppid() != child.host_pid {
+            libc::_exit(127);
+        }
+
+        stage(2);
+        for (target, source) in (0..).zip(child.stdio) {
+            check!(libc::dup2(source, target));
+        }
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_ON_EXEC) == -1 {
+            close_on_exec_by_hand();
+        }
+
+        stage(3);
+        if !child.cwd.is_null() {
+            check!(libc::chdir(child.cwd));
+        }
+
+        stage(4);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        libc::execve(child.path, child.argv, child.env);
+        Errno::last()
+    }
+}
+
+/// Before kernel 5.11, or where a filter refuses `close_range`.
+///
+/// # Safety
+/// Only in the child: it marks every descriptor of the process.
+unsafe fn close_on_exec_by_hand() {
+    /// A host with more open descriptors than this on a kernel that old may leak the rest.
+    const HIGHEST: RawFd = 65_536;
+    for fd in 3..HIGHEST {
+        // SAFETY: on a number that is not open, fcntl only says so.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}

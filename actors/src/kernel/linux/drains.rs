@@ -1,0 +1,257 @@
+//! A drain thread: pipe → files, digest, head and tail. Each process's two streams belong to one thread, which alone
+//! knows their common order; no lock is taken while bytes flow.
+
+use super::{
+    clock::{Activity, Clock},
+    mailbox::Mailbox,
+    sys,
+};
+use crate::{
+    graph::{News, REPORT_BYTES, WINDOW_BYTES},
+    kernel::Outputs,
+};
+use crossbeam_channel::Sender;
+use nix::{errno::Errno, unistd::read};
+use ostler_artifacts::{Paths, Recorder, discard};
+use ostler_messages::{
+    ActorName, Close, EndOfStream, Flowed, Output, Peek, Peeked, Pull, ReadFailed, Release, Seal, Sealed,
+    Stream,
+};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+/// Most bytes taken from a pipe at once: all that a pipe holds by default, so that one read empties it, and no stream
+/// keeps the others waiting for longer.
+const READ_BYTES: usize = 64 << 10;
+
+/// What the graph, and the spawn thread, ask of this thread.
+pub(super) enum DrainCommand {
+    Attach(Box<NewDrain>),
+    Pull(Pull),
+    Close(Close),
+    Peek(Peek),
+    Seal(Box<Seal>),
+    Release(Release),
+    Quit,
+}
+
+/// The output side of a process that has just been started.
+pub(super) struct NewDrain {
+    pub(super) n: u64,
+    pub(super) pipes: [OwnedFd; 2],
+    pub(super) recorder: Recorder,
+    pub(super) paths: Paths,
+    pub(super) activity: Arc<Activity>,
+}
+
+pub(super) struct DrainThread {
+    pub(super) mailbox: Mailbox<DrainCommand>,
+    pub(super) news: Sender<News>,
+    pub(super) clock: Clock,
+    pub(super) outputs: Arc<Outputs>,
+}
+
+struct Drain {
+    recorder: Recorder,
+    paths: Paths,
+    activity: Arc<Activity>,
+    flows: [Flow; 2],
+}
+
+struct Flow {
+    /// None after its end.
+    pipe: Option<OwnedFd>,
+    watched: bool,
+    credit: u64,
+    unreported: u64,
+    /// The record is complete: what still comes is thrown away.
+    closed: bool,
+}
+
+impl DrainThread {
+    pub(super) fn run(mut self) {
+        let mut drains: BTreeMap<u64, Drain> = BTreeMap::new();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            while let Some(command) = self.mailbox.try_next() {
+                match command {
+                    DrainCommand::Attach(new) => self.attach(&mut drains, *new),
+                    DrainCommand::Pull(pull) => self.pull(&mut drains, &pull),
+                    DrainCommand::Close(close) => self.close(&mut drains, &close, &mut buffer),
+                    DrainCommand::Peek(peek) => self.peek(&drains, &peek),
+                    DrainCommand::Seal(seal) => self.seal(&mut drains, *seal, &mut buffer),
+                    DrainCommand::Release(release) => self.release(&mut drains, &release),
+                    DrainCommand::Quit => return,
+                }
+            }
+            for key in self.mailbox.sleep(None) {
+                let (n, stream) = of_key(key);
+                if let Some(drain) = drains.get_mut(&n) {
+                    self.flow(n, drain, stream, &mut buffer);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, n: u64, stream: Stream, body: impl Into<crate::graph::NewsBody>) {
+        let _ = self.news.send(News::new(ActorName::Drain(n, stream), body));
+    }
+
+    fn attach(&self, drains: &mut BTreeMap<u64, Drain>, new: NewDrain) {
+        let flows = new.pipes.map(|pipe| Flow {
+            pipe: Some(pipe),
+            watched: false,
+            credit: WINDOW_BYTES,
+            unreported: 0,
+            closed: false,
+        });
+        let mut drain = Drain { recorder: new.recorder, paths: new.paths, activity: new.activity, flows };
+        for stream in Stream::BOTH {
+            self.watch(new.n, stream, &mut drain.flows[stream.index()]);
+        }
+        drains.insert(new.n, drain);
+    }
+
+    fn watch(&self, n: u64, stream: Stream, flow: &mut Flow) {
+        if flow.watched {
+            return;
+        }
+        let Some(pipe) = &flow.pipe else { return };
+        match self.mailbox.watch(pipe.as_fd(), key(n, stream)) {
+            Ok(()) => flow.watched = true,
+            Err(errno) => self.fail(n, stream, flow, errno),
+        }
+    }
+
+    /// One read of one stream.
+    fn flow(&self, n: u64, drain: &mut Drain, stream: Stream, buffer: &mut [u8]) {
+        let flow = &mut drain.flows[stream.index()];
+        let Some(pipe) = &flow.pipe else { return };
+        let room = if flow.closed { buffer.len() as u64 } else { flow.credit.min(buffer.len() as u64) };
+        if room == 0 {
+            // Until the graph grants more.
+            self.mailbox.unwatch(pipe);
+            flow.watched = false;
+            return;
+        }
+        match read(pipe, &mut buffer[..usize::try_from(room).unwrap_or(READ_BYTES)]) {
+            Ok(0) => self.end(n, stream, flow),
+            Ok(_) if flow.closed => {}
+            Ok(count) => {
+                drain.activity.touch(self.clock.now_us());
+                drain.recorder.append(stream, &buffer[..count]);
+                flow.credit -= count as u64;
+                flow.unreported += count as u64;
+                if flow.unreported >= REPORT_BYTES {
+                    let bytes = std::mem::take(&mut flow.unreported);
+                    self.tell(n, stream, Flowed { bytes });
+                }
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => self.fail(n, stream, flow, errno),
+        }
+    }
+
+    /// Every writer has closed the pipe.
+    fn end(&self, n: u64, stream: Stream, flow: &mut Flow) {
+        if let Some(pipe) = flow.pipe.take() {
+            self.mailbox.unwatch(&pipe);
+        }
+        if !std::mem::replace(&mut flow.closed, true) {
+            self.tell(n, stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
+        }
+    }
+
+    fn fail(&self, n: u64, stream: Stream, flow: &mut Flow, errno: Errno) {
+        flow.pipe = None;
+        if !std::mem::replace(&mut flow.closed, true) {
+            self.tell(n, stream, ReadFailed { errno: errno as i32 });
+        }
+    }
+
+    fn pull(&self, drains: &mut BTreeMap<u64, Drain>, pull: &Pull) {
+        if let Some(drain) = drains.get_mut(&pull.n) {
+            let flow = &mut drain.flows[pull.stream.index()];
+            flow.credit = flow.credit.saturating_add(pull.bytes);
+            self.watch(pull.n, pull.stream, flow);
+        }
+    }
+
+    fn close(&self, drains: &mut BTreeMap<u64, Drain>, close: &Close, buffer: &mut [u8]) {
+        let Some(drain) = drains.get_mut(&close.n) else { return };
+        self.take_owed(drain, close.stream, buffer);
+        let flow = &mut drain.flows[close.stream.index()];
+        flow.closed = true;
+        self.tell(close.n, close.stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
+        // From here on whatever comes is thrown away, without credit.
+        self.watch(close.n, close.stream, flow);
+    }
+
+    /// What the leader wrote before its exit is in the pipe now, if it was not read before: a pipe is first in, first
+    /// out. So reading as much as it holds now is enough, however fast others go on writing.
+    fn take_owed(&self, drain: &mut Drain, stream: Stream, buffer: &mut [u8]) {
+        let flow = &mut drain.flows[stream.index()];
+        let Some(pipe) = flow.pipe.as_ref().filter(|_| !flow.closed) else { return };
+        let mut owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
+        while owed > 0 {
+            let room = owed.min(buffer.len());
+            match read(pipe, &mut buffer[..room]) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => {
+                    drain.recorder.append(stream, &buffer[..count]);
+                    flow.unreported += count as u64;
+                    owed -= count;
+                }
+            }
+        }
+    }
+
+    fn peek(&self, drains: &BTreeMap<u64, Drain>, peek: &Peek) {
+        if let Some(drain) = drains.get(&peek.n) {
+            let silence_ms = self.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
+            let peeked = Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms };
+            let _ = self.news.send(News::new(ActorName::Ticker(peek.n), peeked));
+        }
+    }
+
+    fn seal(&self, drains: &mut BTreeMap<u64, Drain>, seal: Seal, buffer: &mut [u8]) {
+        let n = seal.n;
+        let Some(drain) = drains.get_mut(&n) else { return };
+        for stream in Stream::BOTH {
+            self.take_owed(drain, stream, buffer);
+            drain.flows[stream.index()].closed = true;
+        }
+        let output = if seal.discard {
+            let _ = discard(&drain.paths);
+            self.outputs.forget(n);
+            Output::default()
+        } else {
+            drain.recorder.seal((*seal.record).clone())
+        };
+        let _ = self.news.send(News::new(ActorName::Process(n), Sealed { output }));
+    }
+
+    fn release(&self, drains: &mut BTreeMap<u64, Drain>, release: &Release) {
+        let Some(drain) = drains.remove(&release.n) else { return };
+        for pipe in drain.flows.iter().filter_map(|flow| flow.pipe.as_ref()) {
+            self.mailbox.unwatch(pipe);
+        }
+        if release.undo {
+            let _ = discard(&drain.paths);
+            self.outputs.forget(release.n);
+        } else {
+            self.outputs.finish(release.n);
+        }
+    }
+}
+
+/// Above the mailbox's own key, which is 0: n counts from 1.
+fn key(n: u64, stream: Stream) -> u64 {
+    n << 1 | stream.index() as u64
+}
+fn of_key(key: u64) -> (u64, Stream) {
+    (key >> 1, Stream::BOTH[(key & 1) as usize])
+}

@@ -1,0 +1,213 @@
+//! The spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
+//! here; and the thread lives as long as the graph, because death signals are bound to it.
+
+use super::{
+    clock::{Activity, Clock, stamp},
+    clone::{self, Failed, Plan, Stack},
+    drains::{DrainCommand, NewDrain},
+    failures,
+    lookup::{self, Program},
+    mailbox::Outbox,
+    signals::{SignalCommand, Watch},
+};
+use crate::{
+    graph::News,
+    host::{CredentialRule, environment},
+    kernel::Outputs,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    unistd::pipe2,
+};
+use ostler_artifacts::{Live, Paths, Recorder, create, discard};
+use ostler_messages::{ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started};
+use std::{
+    collections::VecDeque,
+    ffi::CString,
+    fs::File,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often a program that is being written to (ETXTBSY) is tried again, and when: half a second in all. Whoever wrote
+/// the file has closed it by then, or is a child of another thread that is about to exec.
+const BUSY_RETRIES: u32 = 10;
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// What the graph asks of this thread.
+pub(super) enum SpawnCommand {
+    Exec(Exec),
+    /// For a process that may not have been started yet: by the time this is taken up, it was.
+    Release(Release),
+    Quit,
+}
+
+pub(super) struct SpawnThread {
+    pub(super) commands: Receiver<SpawnCommand>,
+    pub(super) news: Sender<News>,
+    pub(super) signals: Outbox<SignalCommand>,
+    pub(super) drains: Vec<Outbox<DrainCommand>>,
+    pub(super) outputs: Arc<Outputs>,
+    pub(super) root: Arc<Path>,
+    pub(super) credentials: CredentialRule,
+    pub(super) clock: Clock,
+    pub(super) null: File,
+    pub(super) stack: Stack,
+}
+
+/// A program that was busy, with its directory and pipes still to be made again.
+struct Retry {
+    exec: Exec,
+    left: u32,
+    at: Instant,
+}
+
+impl SpawnThread {
+    pub(super) fn run(mut self) {
+        let mut busy: VecDeque<Retry> = VecDeque::new();
+        loop {
+            let command = match busy.front() {
+                None => self.commands.recv().ok(),
+                Some(first) => match self.commands.recv_deadline(first.at) {
+                    Ok(command) => Some(command),
+                    Err(RecvTimeoutError::Disconnected) => None,
+                    Err(RecvTimeoutError::Timeout) => {
+                        if let Some(retry) = busy.pop_front() {
+                            busy.extend(self.exec(retry.exec, retry.left));
+                        }
+                        continue;
+                    }
+                },
+            };
+            match command {
+                Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(exec, BUSY_RETRIES)),
+                Some(SpawnCommand::Release(release)) => {
+                    busy.retain(|retry| retry.exec.n != release.n);
+                    self.signals.send(SignalCommand::Release(release.clone()));
+                    self.drain_of(release.n).send(DrainCommand::Release(release));
+                }
+                Some(SpawnCommand::Quit) | None => return,
+            }
+        }
+    }
+
+    fn drain_of(&self, n: u64) -> &Outbox<DrainCommand> {
+        &self.drains[drain_index(n, self.drains.len())]
+    }
+
+    /// Gives it back if it should be tried again.
+    fn exec(&mut self, exec: Exec, left: u32) -> Option<Retry> {
+        let paths = Paths::of(&self.root, exec.command_id);
+        let result = match create(&paths) {
+            Ok(()) => self.start(&exec, &paths).inspect_err(|_| {
+                // What can't be removed now goes with the retention.
+                let _ = discard(&paths);
+            }),
+            Err(error) => Err(failures::artifacts(&paths, &error)),
+        };
+        match result {
+            Ok(()) => None,
+            Err(LaunchError::TextBusy { .. }) if left > 0 => {
+                Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
+            }
+            Err(error) => {
+                let _ = self.news.send(News::new(ActorName::Process(exec.n), StartFailed { error }));
+                None
+            }
+        }
+    }
+
+    fn start(&mut self, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
+        let request = &exec.request;
+        let env = environment(std::env::vars_os(), request, &self.credentials);
+        let cwd = lookup::working_dir(request.cwd.as_deref())?;
+        let program = lookup::find(&request.program, &cwd, env.get(&"PATH".into()))?;
+        // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
+        let c_string = |bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| LaunchError::Nul { field: "program, args or env".into() })
+        };
+        let path = c_string(program.path.as_os_str().as_bytes())?;
+        let argv: Vec<CString> = std::iter::once(&request.program)
+            .chain(&request.args)
+            .map(|arg| c_string(arg.as_bytes()))
+            .collect::<Result<_, _>>()?;
+        let env: Vec<CString> = env
+            .iter()
+            .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<Result<_, _>>()?;
+        let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
+        let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
+        let plan = Plan {
+            path: &path,
+            argv: &argv,
+            env: &env,
+            cwd: cwd_text.as_deref(),
+            stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+        };
+        let (began, started_at) = (Instant::now(), stamp());
+        let spawned = clone::spawn(&plan, &mut self.stack)
+            .map_err(|failed| self.failure(&failed, &program, &cwd, &argv, &env))?;
+        drop((out_write, err_write));
+
+        let n = exec.n;
+        let live = Arc::new(Live::new());
+        let recorder =
+            Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
+        let activity = Arc::new(Activity::new(self.clock.now_us()));
+        self.outputs.begin(n, exec.command_id, live);
+        let started = Started {
+            pid: spawned.pid,
+            process_group_id: spawned.pid,
+            containment: Containment::Group,
+            cwd: cwd.into_os_string().into(),
+            started_at,
+        };
+        // First of all its news: those of the other threads come after it in the same queue.
+        let _ = self.news.send(News::new(ActorName::Process(n), started));
+        let pipes = [out_read, err_read];
+        let drain = NewDrain { n, pipes, recorder, paths: paths.clone(), activity: activity.clone() };
+        self.drain_of(n).send(DrainCommand::Attach(Box::new(drain)));
+        let watch = Watch { n, pid: spawned.pid, pidfd: spawned.pidfd, began, activity };
+        self.signals.send(SignalCommand::Watch(Box::new(watch)));
+        Ok(())
+    }
+
+    fn failure(
+        &self,
+        failed: &Failed,
+        program: &Program,
+        cwd: &Path,
+        argv: &[CString],
+        env: &[CString],
+    ) -> LaunchError {
+        let bytes = argv.iter().chain(env).map(|text| text.as_bytes_with_nul().len() as u64).sum();
+        failures::spawn(failed, program, cwd, bytes)
+    }
+}
+
+/// Which drain thread a process belongs to: always the same one.
+pub(super) fn drain_index(n: u64, threads: usize) -> usize {
+    usize::try_from(n).unwrap_or(0) % threads.max(1)
+}
+
+/// A pipe whose ends are above the standard descriptors, closed on exec; only our end doesn't block.
+fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    let failed = |errno: Errno| failures::descriptors_or(Stage::Pipe, errno);
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    let (read, write) = (above_stdio(read).map_err(failed)?, above_stdio(write).map_err(failed)?);
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
+    Ok((read, write))
+}
+
+/// A host may run with its standard descriptors closed; then new ones get their numbers, and the child would overwrite
+/// them while it arranges its own.
+pub(super) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { super::sys::duplicate_above_stdio(fd.as_fd()) }
+}

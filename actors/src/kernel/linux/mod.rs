@@ -1,0 +1,255 @@
+//! Real processes on Linux: three kinds of threads that the graph's commands are dealt out to.
+//!
+//! | thread | does | never |
+//! |---|---|---|
+//! | spawn | artifact directory, lookup, pipes, clone | anything that another handle waits for |
+//! | signal | exits, signals, reaping, timers | touches a disk |
+//! | drain, one per core | pipes to files, digest, text | looks at another thread's processes |
+//!
+//! Their news go into one bounded queue. A thread waits when it is full; the graph never waits for a thread.
+
+mod child;
+mod clock;
+mod clone;
+mod drains;
+mod failures;
+mod launch;
+mod lookup;
+mod mailbox;
+mod members;
+mod signals;
+mod sys;
+mod timers;
+
+pub(crate) use clock::Clock;
+
+use super::{Command, Kernel, Outputs};
+use crate::{
+    graph::{Facts, News},
+    host::{Config, Retention, StartError},
+};
+use child::GroupBy;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use drains::{DrainCommand, DrainThread};
+use launch::{SpawnCommand, SpawnThread, drain_index};
+use mailbox::{Outbox, mailbox};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    sys::{
+        resource::{Resource, getrlimit},
+        signal::SigSet,
+        stat::Mode,
+    },
+};
+use ostler_artifacts::{Root, retain};
+use ostler_messages::{
+    ActorName, KernelFailed,
+    trace::{Header, TRACE_VERSION},
+};
+use signals::{SignalCommand, SignalThread};
+use std::{
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+/// News on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
+/// the pipes: that is the backpressure.
+const NEWS: usize = 4_096;
+/// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
+const JOIN_LIMIT: Duration = Duration::from_secs(2);
+/// Descriptors for everything but handles: the host's own, and about a dozen of the graph's.
+const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors of one handle: pidfd, two pipes, three files, and two more for a moment while it starts.
+const DESCRIPTORS_PER_HANDLE: u64 = 8;
+/// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.
+const HANDLES_MAX: u64 = 8_192;
+
+/// What the graph asks of the world is dealt out here.
+pub(crate) struct Port {
+    spawn: Sender<SpawnCommand>,
+    signals: Outbox<SignalCommand>,
+    drains: Vec<Outbox<DrainCommand>>,
+    /// In the order in which they end: first no more processes, then their deaths, then their files.
+    threads: Vec<Thread>,
+    /// Held as long as the graph lives: what it wrote is not removed by another host.
+    root: Option<Root>,
+}
+
+struct Thread {
+    handle: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+impl Port {
+    pub(super) fn perform(&mut self, command: Command) {
+        let drain = |n: u64| &self.drains[drain_index(n, self.drains.len())];
+        match command {
+            Command::Exec(exec) => {
+                // A spawn thread that is gone has told so; the graph ends.
+                let _ = self.spawn.send(SpawnCommand::Exec(exec));
+            }
+            Command::Release(release) if release.undo => {
+                let _ = self.spawn.send(SpawnCommand::Release(release));
+            }
+            Command::Release(release) => {
+                self.signals.send(SignalCommand::Release(release.clone()));
+                drain(release.n).send(DrainCommand::Release(release));
+            }
+            Command::Signal(signal) => self.signals.send(SignalCommand::Signal(signal)),
+            Command::Sweep(sweep) => self.signals.send(SignalCommand::Sweep(sweep)),
+            Command::Arm(arm) => self.signals.send(SignalCommand::Arm(arm)),
+            Command::Disarm(disarm) => self.signals.send(SignalCommand::Disarm(disarm)),
+            Command::Pull(pull) => drain(pull.n).send(DrainCommand::Pull(pull)),
+            Command::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
+            Command::Peek(peek) => drain(peek.n).send(DrainCommand::Peek(peek)),
+            Command::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
+        }
+    }
+
+    /// Ends the threads, and with the signal thread every process that is left.
+    pub(super) fn close(&mut self) {
+        let _ = self.spawn.send(SpawnCommand::Quit);
+        let mut threads = self.threads.drain(..);
+        let mut end = |count: usize| {
+            for thread in threads.by_ref().take(count) {
+                if thread.ended.recv_timeout(JOIN_LIMIT) != Err(crossbeam_channel::RecvTimeoutError::Timeout)
+                {
+                    let _ = thread.handle.join();
+                }
+            }
+        };
+        end(1);
+        self.signals.send(SignalCommand::Quit);
+        end(1);
+        self.drains.iter().for_each(|drain| drain.send(DrainCommand::Quit));
+        end(usize::MAX);
+        drop(threads);
+        self.root.take();
+    }
+}
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Opens the artifact root, starts the threads.
+pub(crate) fn start(config: &Config) -> Result<(Facts, Kernel), StartError> {
+    let host_pid = std::process::id();
+    let root = Root::open(config.artifact_root.clone(), host_pid)?;
+    let artifact_root: Arc<std::path::Path> = root.path().into();
+    let outputs = Arc::new(Outputs::new(host_pid));
+    let clock = Clock::new();
+    let header = Header {
+        ostler_trace: TRACE_VERSION,
+        host_pid,
+        artifact_root: artifact_root.display().to_string(),
+        started_at: clock::stamp(),
+    };
+    let (port, news) = threads(config, root, &outputs, clock)?;
+    clean_up(&artifact_root, &config.retention);
+    let facts = Facts { header, artifact_root, outputs, next_n: Box::new(next_n) };
+    Ok((facts, Kernel::Linux(port, news, clock)))
+}
+
+/// Handle ids are unique in the host process, however many graphs it has.
+fn next_n() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn threads(
+    config: &Config,
+    root: Root,
+    outputs: &Arc<Outputs>,
+    clock: Clock,
+) -> Result<(Port, Receiver<News>), StartError> {
+    let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
+    let (news, inputs) = bounded(NEWS);
+    let (spawn, commands) = unbounded();
+    let (signals, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mailboxes: Vec<_> =
+        (0..cores).map(|_| mailbox()).collect::<io::Result<_>>().map_err(lacking("descriptor"))?;
+    let (drains, drain_mailboxes): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
+    let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(launch::above_stdio)
+        .map_err(|errno| lacking("/dev/null")(errno.into()))?;
+    let stack = clone::Stack::new().map_err(|errno| lacking("memory")(errno.into()))?;
+    let spawn_thread = SpawnThread {
+        commands,
+        news: news.clone(),
+        signals: signals.clone(),
+        drains: drains.clone(),
+        outputs: outputs.clone(),
+        root: root.path().into(),
+        credentials: config.credentials.clone(),
+        clock,
+        null: File::from(null),
+        stack,
+    };
+    let group_by = probe_group();
+    let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
+    // The port first: if a later thread can't be made, dropping it ends the earlier ones.
+    let mut port = Port { spawn, signals, drains, threads: Vec::new(), root: Some(root) };
+    let mut add = |name: &str, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
+        port.threads.push(thread(name, news.clone(), run).map_err(lacking("thread"))?);
+        Ok(())
+    };
+    add("ostler-spawn", Box::new(move || spawn_thread.run()))?;
+    add("ostler-signal", Box::new(move || signal_thread.run()))?;
+    for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
+        let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone() };
+        add(&format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
+    }
+    Ok((port, inputs))
+}
+
+/// A thread that no signal of the host's interrupts, and whose panic the graph hears of.
+fn thread(name: &str, news: Sender<News>, run: Box<dyn FnOnce() + Send>) -> io::Result<Thread> {
+    let (alive, ended) = bounded::<()>(0);
+    let thread = name.to_owned();
+    let body = move || {
+        let _alive = alive;
+        // Refused only for arguments that are wrong.
+        let _ = SigSet::all().thread_block();
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            let _ = news.send(News::new(ActorName::Supervisor, KernelFailed { thread }));
+        }
+    };
+    let handle = Builder::new().name(name.to_owned()).spawn(body)?;
+    Ok(Thread { handle, ended })
+}
+
+/// Whether the kernel signals a group by a pidfd: asked, not guessed from a version. Our own pidfd need not lead a group
+/// for that: then the kernel knows the flag and finds no group.
+fn probe_group() -> GroupBy {
+    match sys::own_pidfd().and_then(|fd| sys::signal_group(std::os::fd::AsFd::as_fd(&fd), None)) {
+        Ok(()) | Err(Errno::ESRCH) => GroupBy::Pidfd,
+        Err(_) => GroupBy::Number,
+    }
+}
+
+/// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
+fn clean_up(root: &std::path::Path, retention: &Retention) {
+    let (root, commands) = (root.to_owned(), retention.commands);
+    let age = Duration::from_secs(retention.age_hours.saturating_mul(3_600));
+    let _ = Builder::new().name("ostler-retention".into()).spawn(move || {
+        // What could not be removed is tried again at the next start.
+        let _ = retain(&root, age, commands);
+    });
+}
+
+/// Live handles that the descriptor limit has room for.
+pub(crate) fn handles_by_descriptors() -> u64 {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
+    (soft.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_HANDLE).clamp(1, HANDLES_MAX)
+}

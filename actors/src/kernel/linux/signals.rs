@@ -1,0 +1,293 @@
+//! The signal thread: exits, signals, reaping, timers. It never touches a disk.
+
+use super::{
+    child::{Child, GroupBy, LOOK_FIRST, LOOK_KEPT_MAX, LOOK_MAX},
+    clock::{Activity, Clock},
+    mailbox::Mailbox,
+    timers::{TimerKey, Timers},
+};
+use crate::graph::News;
+use crossbeam_channel::Sender;
+use nix::{libc, sys::signal::Signal as UnixSignal};
+use ostler_messages::{
+    ActorName, Arm, Disarm, Exited, Leftover, Outcome, Release, Signal, StopSignal, Survived, Sweep,
+    SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty,
+};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// At the end of a graph: how long the dead are waited for. SIGKILL acts within milliseconds; what takes longer is left
+/// to init.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at them.
+const REAP_STEP: Duration = Duration::from_millis(1);
+
+/// What the graph, and the spawn thread, ask of this thread.
+pub(super) enum SignalCommand {
+    Watch(Box<Watch>),
+    Signal(Signal),
+    Sweep(Sweep),
+    Release(Release),
+    Arm(Arm),
+    Disarm(Disarm),
+    Quit,
+}
+
+/// A process that has just been started.
+pub(super) struct Watch {
+    pub(super) n: u64,
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) began: Instant,
+    pub(super) activity: Arc<Activity>,
+}
+
+pub(super) struct SignalThread {
+    pub(super) mailbox: Mailbox<SignalCommand>,
+    pub(super) news: Sender<News>,
+    pub(super) clock: Clock,
+    pub(super) group_by: GroupBy,
+}
+
+impl SignalThread {
+    pub(super) fn run(self) {
+        let timers = Timers::default();
+        let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
+        loop {
+            while let Some(command) = state.thread.mailbox.try_next() {
+                if matches!(command, SignalCommand::Quit) {
+                    return;
+                }
+                state.obey(command);
+            }
+            let now = Instant::now();
+            while let Some(key) = state.timers.pop_due(now) {
+                state.fire(key);
+            }
+            let until = state.timers.next_at();
+            for n in state.thread.mailbox.sleep(until) {
+                state.exited(n);
+            }
+        }
+    }
+}
+
+/// All processes. However this thread ends, also by a panic, none of them outlives it.
+#[derive(Default)]
+struct Children(BTreeMap<u64, Child>);
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.0.values().for_each(|child| child.signal(StopSignal::Kill));
+        let limit = Instant::now() + REAP_LIMIT;
+        for child in self.0.values_mut() {
+            while !child.look_for_exit() && child.exit.is_none() && Instant::now() < limit {
+                std::thread::sleep(REAP_STEP);
+            }
+            child.reap();
+        }
+    }
+}
+
+struct State {
+    thread: SignalThread,
+    children: Children,
+    timers: Timers,
+    /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
+    idle: BTreeMap<u64, u64>,
+}
+
+impl State {
+    fn tell(&self, n: u64, body: impl Into<crate::graph::NewsBody>) {
+        // A graph that is over hears nothing; the end of this thread follows.
+        let _ = self.thread.news.send(News::new(ActorName::Process(n), body));
+    }
+
+    fn obey(&mut self, command: SignalCommand) {
+        match command {
+            SignalCommand::Watch(watch) => self.watch(*watch),
+            SignalCommand::Signal(signal) => self.signal(&signal),
+            SignalCommand::Sweep(sweep) => self.sweep(&sweep),
+            SignalCommand::Release(release) => self.release(release.n),
+            SignalCommand::Arm(arm) => {
+                if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
+                    self.idle.insert(n, arm.after_ms);
+                }
+                let at = Instant::now() + Duration::from_millis(arm.after_ms);
+                self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
+            }
+            SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
+            SignalCommand::Quit => {}
+        }
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        let n = watch.n;
+        let child = Child::new(watch, self.thread.group_by);
+        if self.thread.mailbox.watch(child.pidfd.as_fd(), n).is_err() {
+            // ENOMEM or the limit on watches: looking now and then is late, but never wrong.
+            self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
+        }
+        self.children.0.insert(n, child);
+    }
+
+    fn exited(&mut self, n: u64) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if !child.look_for_exit() {
+            return;
+        }
+        // A dead process stays readable for ever.
+        self.thread.mailbox.unwatch(&child.pidfd);
+        self.tell_exit(n);
+        self.forget_if_over(n);
+    }
+
+    fn tell_exit(&self, n: u64) {
+        if let Some(child) = self.children.0.get(&n)
+            && let Some(exit) = child.exit.clone()
+        {
+            self.tell(n, Exited { exit, signalled: child.signalled });
+        }
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        let n = signal.n;
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if !child.signalled {
+            // If it is dead already, it ended by itself.
+            let news = child.look_for_exit();
+            if child.exit.is_some() {
+                if news {
+                    self.thread.mailbox.unwatch(&child.pidfd);
+                }
+                return self.tell_exit(n);
+            }
+        }
+        child.signalled = true;
+        child.signal(signal.signal);
+        if child.exit.is_some() {
+            // The graph asks again because the actor that heard of it first is gone.
+            self.tell_exit(n);
+        }
+    }
+
+    fn sweep(&mut self, sweep: &Sweep) {
+        let Some(child) = self.children.0.get_mut(&sweep.n) else { return };
+        child.sweep = Some(sweep.to);
+        child.look_after = LOOK_FIRST;
+        let living = child.living();
+        match sweep.to {
+            _ if living.is_empty() => {}
+            SweepFor::Terminate => child.signal(StopSignal::Terminate),
+            SweepFor::Kill => {
+                child.signal(StopSignal::Kill);
+                child.mark(&living, Outcome::Killed);
+            }
+            SweepFor::Watch | SweepFor::Keep => {}
+        }
+        if !living.is_empty() {
+            let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
+            self.tell(sweep.n, TreeAlive { seen: living.len() as u64, kept });
+        }
+        self.looked(sweep.n, living.is_empty());
+    }
+
+    /// Tells that the tree is empty, or sets the time of the next look.
+    fn looked(&mut self, n: u64, empty: bool) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if empty {
+            child.reap();
+            child.sweep = None;
+            let leftovers = child.leftovers();
+            return self.tell(n, TreeEmpty { leftovers });
+        }
+        let most = if child.sweep == Some(SweepFor::Keep) { LOOK_KEPT_MAX } else { LOOK_MAX };
+        self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
+        child.look_after = (child.look_after * 2).min(most);
+    }
+
+    fn look(&mut self, n: u64) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if child.exit.is_none() {
+            // Its pidfd could not be watched.
+            self.exited(n);
+            if self.children.0.get(&n).is_some_and(|child| child.exit.is_none()) {
+                self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_MAX);
+            }
+            return;
+        }
+        let Some(sweep) = child.sweep else { return };
+        let living = child.living();
+        if sweep == SweepFor::Kill && !living.is_empty() {
+            // What was forked while the signal was on its way.
+            child.signal(StopSignal::Kill);
+            child.mark(&living, Outcome::Killed);
+        }
+        self.looked(n, living.is_empty());
+    }
+
+    fn fire(&mut self, key: TimerKey) {
+        match key {
+            TimerKey::Look(n) => self.look(n),
+            TimerKey::Graph(ActorName::Process(n), TimerKind::Idle) => {
+                let idle_us = self.idle.get(&n).copied().unwrap_or(0).saturating_mul(1_000);
+                let last_us = self.children.0.get(&n).map_or(0, |child| child.activity.last_us());
+                if last_us + idle_us > self.thread.clock.now_us() {
+                    return self.timers.arm(key, self.thread.clock.at_us(last_us + idle_us));
+                }
+                self.tell(n, TimerFired { kind: TimerKind::Idle });
+            }
+            TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
+                let leftovers = self.survivors(n);
+                self.tell(n, Survived { leftovers });
+            }
+            TimerKey::Graph(owner, kind) => {
+                let _ = self.thread.news.send(News::new(owner, TimerFired { kind }));
+            }
+        }
+    }
+
+    fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
+        let child = self.children.0.get_mut(&n)?;
+        child.look_for_exit();
+        let living = child.living();
+        child.mark(&living, Outcome::Survived);
+        child.leftovers()
+    }
+
+    fn release(&mut self, n: u64) {
+        self.idle.remove(&n);
+        self.timers.forget(n);
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        child.released = true;
+        if child.exit.is_none() || !child.living().is_empty() {
+            child.signal(StopSignal::Kill);
+        }
+        self.forget_if_over(n);
+    }
+
+    /// A process that can't be killed is kept until it dies, so that its number stays ours and its zombie is taken away.
+    fn forget_if_over(&mut self, n: u64) {
+        if let Some(child) = self.children.0.get_mut(&n)
+            && child.released
+            && child.exit.is_some()
+        {
+            child.reap();
+            self.children.0.remove(&n);
+        }
+    }
+}
+
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`.
+pub(super) fn signal_name(number: i32) -> String {
+    let first = libc::SIGRTMIN();
+    match UnixSignal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if number == first => "SIGRTMIN".to_owned(),
+        Err(_) if number > first && number <= libc::SIGRTMAX() => format!("SIGRTMIN+{}", number - first),
+        Err(_) => format!("signal {number}"),
+    }
+}

@@ -1,0 +1,97 @@
+//! System calls that no wrapper offers. The only unsafe code besides `clone.rs`.
+#![allow(unsafe_code)]
+
+use nix::{errno::Errno, libc, sys::signal::Signal};
+use std::{
+    ffi::c_int,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (linux/pidfd.h, kernel 6.9): the group that the pidfd's process leads or led.
+const TO_GROUP: libc::c_uint = 1 << 2;
+
+/// Signals the process group whose leader the pidfd stands for. It works after the leader was reaped, gives ESRCH when
+/// the group is empty, and can't reach a group that got the same number later. None: only ask whether one is there.
+/// EINVAL before kernel 6.9.
+pub(super) fn signal_group(leader: BorrowedFd<'_>, signal: Option<Signal>) -> Result<(), Errno> {
+    let number = signal.map_or(0, |signal| signal as c_int);
+    // SAFETY: takes two integers, a null pointer (meaning "as kill(2) would fill it in") and flags; touches no memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            leader.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            TO_GROUP,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// How a child ended.
+pub(super) struct Status {
+    pub(super) code: Code,
+    pub(super) usage: libc::rusage,
+}
+pub(super) enum Code {
+    Exited(c_int),
+    Signalled(c_int),
+}
+
+/// Whether the child behind a pidfd is dead, and how it ended; `reap` also takes its zombie away. None while it lives.
+/// ECHILD if someone else has reaped it.
+pub(super) fn wait(child: BorrowedFd<'_>, reap: bool) -> Result<Option<Status>, Errno> {
+    let flags = libc::WEXITED | libc::WNOHANG | if reap { 0 } else { libc::WNOWAIT };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are to memory of the right type that outlives the call. The raw call is used because the
+    // C library's waitid has no rusage.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            child.as_raw_fd(),
+            info.as_mut_ptr(),
+            flags,
+            usage.as_mut_ptr(),
+        )
+    };
+    Errno::result(result)?;
+    // SAFETY: zeroed memory is a valid value of both plain C structs, and the kernel has at most filled them in.
+    let (info, usage) = unsafe { (info.assume_init(), usage.assume_init()) };
+    // SAFETY: waitid fills in the members that belong to SIGCHLD; zero bytes are valid for them too.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let code = match info.si_code {
+        libc::CLD_EXITED => Code::Exited(status),
+        _ => Code::Signalled(status),
+    };
+    Ok(Some(Status { code, usage }))
+}
+
+/// How many bytes a pipe holds now.
+pub(super) fn readable_bytes(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut bytes: c_int = 0;
+    // SAFETY: FIONREAD writes one int to the given address.
+    let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    Errno::result(result).map(|_| usize::try_from(bytes).unwrap_or(0))
+}
+
+/// The same open file under a number above 2, closed on exec.
+pub(super) fn duplicate_above_stdio(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor and touches no memory.
+    let new = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// A pidfd of this process.
+pub(super) fn own_pidfd() -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers, touches no memory.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us; a descriptor fits into an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}

@@ -1,0 +1,60 @@
+//! Which outputs are being written, for readers on the host's threads.
+
+use ostler_artifacts::Live;
+use ostler_messages::{CommandId, HandleId};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Handles that are over but can still be read by their handle id; a command id can be read as long as its files exist.
+const FINISHED: usize = 256;
+
+/// Locked when a command starts, ends, or is read; never while bytes flow.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    host_pid: u32,
+    known: Mutex<Known>,
+}
+#[derive(Debug, Default)]
+struct Known {
+    commands: BTreeMap<u64, (CommandId, Arc<Live>)>,
+    finished: VecDeque<u64>,
+}
+
+impl Outputs {
+    pub(crate) fn new(host_pid: u32) -> Outputs {
+        Outputs { host_pid, known: Mutex::default() }
+    }
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Whoever panicked with the lock held had at most one of the two collections changed: both stay usable.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn begin(&self, n: u64, command_id: CommandId, live: Arc<Live>) {
+        self.known().commands.insert(n, (command_id, live));
+    }
+    /// The command is over; some later one will push it out.
+    pub(crate) fn finish(&self, n: u64) {
+        let mut known = self.known();
+        if known.commands.contains_key(&n) {
+            known.finished.push_back(n);
+        }
+        while known.finished.len() > FINISHED {
+            if let Some(oldest) = known.finished.pop_front() {
+                known.commands.remove(&oldest);
+            }
+        }
+    }
+    /// There is no such command after all.
+    pub(crate) fn forget(&self, n: u64) {
+        self.known().commands.remove(&n);
+    }
+    pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {
+        let ours = handle.host_pid == self.host_pid;
+        ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
+    }
+    pub(crate) fn live(&self, command: CommandId) -> Option<Arc<Live>> {
+        let known = self.known();
+        known.commands.get(&command.n).filter(|(id, _)| *id == command).map(|(_, live)| live.clone())
+    }
+}

@@ -1,0 +1,289 @@
+//! The scripted world at work: virtual time, and what commands and time bring about.
+
+use super::{
+    actor::{Actor, Happening},
+    world::World,
+};
+use crate::{
+    graph::News,
+    host::Intake,
+    kernel::{Command, Input, Outputs},
+};
+use crossbeam_channel::Receiver;
+use ostler_artifacts::{Live, Paths, Recorder};
+use ostler_messages::{
+    ActorName, CallId, Containment, Exec, LaunchError, Stamp, StartFailed, Started, Survived, TimerFired,
+    TimerKind,
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// Process id of the host in every scripted world.
+pub(crate) const HOST_PID: u32 = 1;
+/// Where its artifacts would lie.
+pub(crate) const ROOT: &str = "/ostler";
+/// Where its commands run.
+const CWD: &str = "/work";
+/// When it begins: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
+/// Leaders have the pids 1000, 2000, …; their descendants those after.
+const PIDS_PER_PROCESS: u64 = 1_000;
+
+/// Both halves of a scripted kernel: commands go in, inputs come out.
+#[derive(Clone)]
+pub(crate) struct Play(Rc<RefCell<Stage>>);
+
+struct Stage {
+    world: World,
+    outputs: Arc<Outputs>,
+    now_us: u64,
+    /// What will happen, by time and then by order of planning.
+    agenda: BTreeMap<(u64, u64), Event>,
+    planned: u64,
+    timers: BTreeMap<(ActorName, TimerKind), (u64, u64)>,
+    idle_us: BTreeMap<u64, u64>,
+    processes: BTreeMap<u64, Actor>,
+    news: VecDeque<News>,
+    /// Calls for which the host does nothing but wait.
+    blocked: BTreeSet<CallId>,
+    advancing: Option<(u64, oneshot::Sender<()>)>,
+}
+
+enum Event {
+    Timer(ActorName, TimerKind),
+    Start(Box<Exec>),
+    Happens(u64, Happening),
+}
+
+impl Play {
+    pub(crate) fn new(world: World, outputs: Arc<Outputs>) -> Play {
+        Play(Rc::new(RefCell::new(Stage {
+            world,
+            outputs,
+            now_us: 0,
+            agenda: BTreeMap::new(),
+            planned: 0,
+            timers: BTreeMap::new(),
+            idle_us: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            news: VecDeque::new(),
+            blocked: BTreeSet::new(),
+            advancing: None,
+        })))
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        self.0.borrow().now_us
+    }
+
+    pub(crate) fn perform(&self, command: Command) {
+        self.0.borrow_mut().perform(command);
+    }
+
+    pub(crate) fn settled(&self, open: impl Fn(CallId) -> bool) {
+        self.0.borrow_mut().blocked.retain(|call| open(*call));
+    }
+
+    pub(crate) fn ready(&self, requests: &Receiver<Intake>) -> Option<Input> {
+        if let Some(news) = self.0.borrow_mut().news.pop_front() {
+            return Some(Input::News(news));
+        }
+        self.take(requests.try_recv().ok())
+    }
+
+    /// What is asked comes first; then, if the host waits, what happens next in the world.
+    pub(crate) fn next(&self, requests: &Receiver<Intake>) -> Option<Input> {
+        loop {
+            if let Some(input) = self.ready(requests) {
+                return Some(input);
+            }
+            // A Blocked or an Advance may have been taken, and more be behind it.
+            if !requests.is_empty() {
+                continue;
+            }
+            if self.0.borrow_mut().step() {
+                continue;
+            }
+            match requests.recv() {
+                Ok(intake) => {
+                    if let Some(input) = self.take(Some(intake)) {
+                        return Some(input);
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn take(&self, intake: Option<Intake>) -> Option<Input> {
+        let mut stage = self.0.borrow_mut();
+        match intake? {
+            Intake::Blocked(call) => stage.blocked.insert(call),
+            Intake::Advance { by_ms, done } => {
+                let until = stage.now_us.saturating_add(by_ms.saturating_mul(1_000));
+                stage.advancing = Some((until, done));
+                false
+            }
+            other => return Some(Input::Host(other)),
+        };
+        None
+    }
+}
+
+impl Stage {
+    /// Moves time to the next event, if it may move. True if something was done.
+    fn step(&mut self) -> bool {
+        let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let until = match (&self.advancing, self.blocked.is_empty()) {
+            (Some((until, _)), _) => *until,
+            (None, false) => u64::MAX,
+            (None, true) => return false,
+        };
+        if next.is_none_or(|at| at > until) {
+            let Some((until, done)) = self.advancing.take() else { return false };
+            self.now_us = until;
+            // A host that no longer waits for it has what it wanted.
+            let _ = done.send(());
+            return true;
+        }
+        let Some(((at, _), event)) = self.agenda.pop_first() else { return false };
+        self.now_us = at;
+        match event {
+            Event::Timer(owner, kind) => self.fire(owner, kind),
+            Event::Start(exec) => self.start(&exec),
+            Event::Happens(n, happening) => self.with(n, |process, now| process.happen(happening, now)),
+        }
+        true
+    }
+
+    fn plan(&mut self, at_us: u64, event: Event) -> (u64, u64) {
+        self.planned += 1;
+        let key = (at_us, self.planned);
+        self.agenda.insert(key, event);
+        key
+    }
+
+    fn perform(&mut self, command: Command) {
+        match command {
+            Command::Exec(exec) => {
+                let program = self.world.find(exec.request.program.as_bytes());
+                match program.as_ref().and_then(|program| program.starts_ms) {
+                    Some(ms) => drop(self.plan(self.now_us + ms * 1_000, Event::Start(Box::new(exec)))),
+                    None if program.is_some_and(|program| program.never_starts) => {}
+                    None => self.start(&exec),
+                }
+            }
+            Command::Arm(arm) => {
+                if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
+                    self.idle_us.insert(n, arm.after_ms.saturating_mul(1_000));
+                }
+                let at = self.now_us.saturating_add(arm.after_ms.saturating_mul(1_000));
+                self.arm(arm.owner, arm.kind, at);
+            }
+            Command::Disarm(disarm) => {
+                if let Some(key) = self.timers.remove(&(disarm.owner, disarm.kind)) {
+                    self.agenda.remove(&key);
+                }
+            }
+            Command::Signal(signal) => self.with(signal.n, |process, now| process.signal(signal.signal, now)),
+            Command::Sweep(sweep) => self.with(sweep.n, |process, now| process.sweep(sweep.to, now)),
+            Command::Close(close) => self.with(close.n, |process, _| process.close(close.stream)),
+            Command::Peek(peek) => self.with(peek.n, |process, now| process.peek(peek.inline_bytes, now)),
+            Command::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
+            // A scripted stream never waits for credit.
+            Command::Pull(_) => {}
+            Command::Release(release) => {
+                self.processes.remove(&release.n);
+                self.idle_us.remove(&release.n);
+                let n = release.n;
+                self.agenda.retain(|_, event| match event {
+                    Event::Start(exec) => exec.n != n,
+                    Event::Happens(whose, _) => *whose != n,
+                    Event::Timer(..) => true,
+                });
+                if release.undo {
+                    self.outputs.forget(n);
+                } else {
+                    self.outputs.finish(n);
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, owner: ActorName, kind: TimerKind, at_us: u64) {
+        let key = self.plan(at_us, Event::Timer(owner, kind));
+        if let Some(old) = self.timers.insert((owner, kind), key) {
+            self.agenda.remove(&old);
+        }
+    }
+
+    fn fire(&mut self, owner: ActorName, kind: TimerKind) {
+        self.timers.remove(&(owner, kind));
+        let process = match owner {
+            ActorName::Process(n) => self.processes.get_mut(&n).map(|process| (n, process)),
+            _ => None,
+        };
+        match (kind, process) {
+            (TimerKind::Idle, Some((n, process))) => {
+                let due = process.last_byte_us + self.idle_us.get(&n).copied().unwrap_or(0);
+                if due > self.now_us {
+                    return self.arm(owner, kind, due);
+                }
+                self.news.push_back(News::new(owner, TimerFired { kind }));
+            }
+            (TimerKind::Unkillable, Some((_, process))) => {
+                let leftovers = process.survivors();
+                self.news.push_back(News::new(owner, Survived { leftovers }));
+            }
+            _ => self.news.push_back(News::new(owner, TimerFired { kind })),
+        }
+    }
+
+    fn start(&mut self, exec: &Exec) {
+        let (n, request) = (exec.n, &exec.request);
+        let to = ActorName::Process(n);
+        let failed = |error| News::new(to, StartFailed { error });
+        let Some(program) = self.world.find(request.program.as_bytes()) else {
+            let error = LaunchError::ProgramNotFound { program: request.program.to_string() };
+            return self.news.push_back(failed(error));
+        };
+        if let Some(error) = program.fails.clone() {
+            return self.news.push_back(failed(error));
+        }
+        let live = Arc::new(Live::new());
+        let paths = Paths::of(Path::new(ROOT), exec.command_id);
+        let mut recorder =
+            Recorder::in_memory(paths, request.capture, request.output_limit_bytes, live.clone());
+        if let Some(bytes) = program.disk_full_at {
+            recorder.fail_at(bytes, nix::libc::ENOSPC);
+        }
+        self.outputs.begin(n, exec.command_id, live);
+        let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
+        let started = Started {
+            pid,
+            process_group_id: pid,
+            containment: Containment::Group,
+            cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
+            started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
+        };
+        self.news.push_back(News::new(to, started));
+        self.processes.insert(n, Actor::new(n, pid, program, recorder, self.now_us));
+        self.with(n, |process, now| process.begin(now));
+    }
+
+    /// Lets a process act, then takes what it tells and what it plans.
+    fn with(&mut self, n: u64, act: impl FnOnce(&mut Actor, u64)) {
+        let now_us = self.now_us;
+        let Some(process) = self.processes.get_mut(&n) else { return };
+        act(process, now_us);
+        self.news.append(&mut process.news);
+        for (at_us, happening) in std::mem::take(&mut process.plans) {
+            self.plan(at_us, Event::Happens(n, happening));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a scripted program does.
+
+use ostler_messages::{LaunchError, Stream};
+
+/// How a scripted process takes SIGTERM.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum OnTerminate {
+    /// It dies of it at once.
+    #[default]
+    Dies,
+    /// It goes on.
+    Ignores,
+    /// It cleans up, says something, and exits.
+    Exits {
+        /// How long that takes.
+        after_ms: u64,
+        /// What it writes to stdout then.
+        says: String,
+        /// With which code.
+        code: i32,
+    },
+}
+
+/// One step of a program, at its time after the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Says(Stream, Vec<u8>),
+    Closes(Stream),
+    Exits(i32),
+    DiesOf(String),
+}
+
+/// A process that a scripted program starts and that may outlive it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descendant {
+    pub(super) name: String,
+    pub(super) holds_pipes: bool,
+    pub(super) on_terminate: OnTerminate,
+    pub(super) ends_ms: Option<u64>,
+}
+impl Descendant {
+    /// It lives until it is signalled, and holds no pipe.
+    pub fn new(name: impl Into<String>) -> Descendant {
+        let on_terminate = OnTerminate::default();
+        Descendant { name: name.into(), holds_pipes: false, on_terminate, ends_ms: None }
+    }
+    /// It holds both pipes open as long as it lives.
+    pub fn holds_pipes(mut self) -> Descendant {
+        self.holds_pipes = true;
+        self
+    }
+    /// How it takes SIGTERM.
+    pub fn on_terminate(mut self, reaction: OnTerminate) -> Descendant {
+        self.on_terminate = reaction;
+        self
+    }
+    /// It ends by itself so long after its program's start.
+    pub fn ends_at(mut self, ms: u64) -> Descendant {
+        self.ends_ms = Some(ms);
+        self
+    }
+}
+
+/// What a scripted program does. Times are in milliseconds after its start. Without an exit it runs until it is stopped.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub(super) acts: Vec<(u64, Act)>,
+    pub(super) on_terminate: OnTerminate,
+    pub(super) descendants: Vec<Descendant>,
+    pub(super) fails: Option<LaunchError>,
+    pub(super) starts_ms: Option<u64>,
+    pub(super) never_starts: bool,
+    pub(super) unkillable: bool,
+    pub(super) exit_seen_late_ms: u64,
+    pub(super) disk_full_at: Option<u64>,
+    pub(super) disk_hangs: bool,
+}
+impl Program {
+    /// It starts at once, says nothing, and runs until it is stopped.
+    pub fn new() -> Program {
+        Program::default()
+    }
+    fn act(mut self, ms: u64, act: Act) -> Program {
+        self.acts.push((ms, act));
+        self
+    }
+    /// Writes to stdout.
+    pub fn stdout_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
+        self.act(ms, Act::Says(Stream::Stdout, text.as_ref().to_vec()))
+    }
+    /// Writes to stderr.
+    pub fn stderr_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
+        self.act(ms, Act::Says(Stream::Stderr, text.as_ref().to_vec()))
+    }
+    /// Closes a stream and runs on.
+    pub fn closes_at(self, ms: u64, stream: Stream) -> Program {
+        self.act(ms, Act::Closes(stream))
+    }
+    /// Exits with a code.
+    pub fn exits_at(self, ms: u64, code: i32) -> Program {
+        self.act(ms, Act::Exits(code))
+    }
+    /// Dies of a signal, by its name (`SIGSEGV`), that nobody of ours sent.
+    pub fn dies_at(self, ms: u64, signal: impl Into<String>) -> Program {
+        self.act(ms, Act::DiesOf(signal.into()))
+    }
+    /// How its leader takes SIGTERM.
+    pub fn on_terminate(mut self, reaction: OnTerminate) -> Program {
+        self.on_terminate = reaction;
+        self
+    }
+    /// Starts another process at its own start.
+    pub fn descendant(mut self, descendant: Descendant) -> Program {
+        self.descendants.push(descendant);
+        self
+    }
+    /// It can't be started.
+    pub fn fails(mut self, error: LaunchError) -> Program {
+        self.fails = Some(error);
+        self
+    }
+    /// Its start takes so long.
+    pub fn starts_after(mut self, ms: u64) -> Program {
+        self.starts_ms = Some(ms);
+        self
+    }
+    /// Its exec never returns.
+    pub fn never_starts(mut self) -> Program {
+        self.never_starts = true;
+        self
+    }
+    /// SIGKILL does not end it, as when it hangs in a device.
+    pub fn unkillable(mut self) -> Program {
+        self.unkillable = true;
+        self
+    }
+    /// Its exit is noticed so long after it happened.
+    pub fn exit_seen_late(mut self, ms: u64) -> Program {
+        self.exit_seen_late_ms = ms;
+        self
+    }
+    /// The disk is full after so many bytes of its output.
+    pub fn disk_full_at(mut self, bytes: u64) -> Program {
+        self.disk_full_at = Some(bytes);
+        self
+    }
+    /// The disk does not come back when its files are to be completed.
+    pub fn disk_hangs(mut self) -> Program {
+        self.disk_hangs = true;
+        self
+    }
+}

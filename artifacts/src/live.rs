@@ -1,0 +1,165 @@
+//! How far a command's files have grown, seen from other threads.
+
+use crate::Which;
+use event_listener::Event;
+use ostler_messages::Stream;
+use std::{
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+    time::Instant,
+};
+
+/// The three "files" of a command that is only played, in the order of [`Which`].
+pub(crate) type Memory = [Vec<u8>; 3];
+
+/// Shared between the one thread that records a command and any number of readers.
+///
+/// A length is published only after its bytes are in the file, so what is counted here can be read.
+#[derive(Debug, Default)]
+pub struct Live {
+    lengths: [AtomicU64; 3],
+    ended: AtomicBool,
+    /// Readers that wait or are about to. Notifying takes a lock, so the writer asks here first.
+    waiters: AtomicUsize,
+    grown: Event,
+    memory: OnceLock<Mutex<Memory>>,
+}
+
+impl Live {
+    /// Nothing recorded yet, not ended.
+    pub fn new() -> Live {
+        Live::default()
+    }
+
+    /// Bytes of one file that can be read.
+    pub fn length(&self, which: Which) -> u64 {
+        self.lengths[which as usize].load(Ordering::Acquire)
+    }
+
+    /// Whether nothing will be added any more. Ask before [`Live::length`]: the length is final only if it was asked
+    /// for after the end was seen.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Publishes new lengths, in bytes, of the combined file and of one stream's, and wakes every waiting reader.
+    /// For the one recording thread; a few nanoseconds when nobody waits.
+    pub fn advance(&self, stream: Stream, combined: u64, of_stream: u64) {
+        self.lengths[Which::Combined as usize].store(combined, Ordering::Release);
+        self.lengths[Which::from(stream) as usize].store(of_stream, Ordering::Release);
+        self.wake();
+    }
+
+    /// Says that nothing will be added, and wakes every waiting reader. More than once is the same as once.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Either this load sees the waiter, or the waiter's look at the lengths, which comes after its own fence, sees
+        // our store: with a full fence between store and load on both sides, both cannot be missed.
+        fence(Ordering::SeqCst);
+        if self.waiters.load(Ordering::Relaxed) > 0 {
+            self.grown.notify(usize::MAX);
+        }
+    }
+
+    fn ready(&self, which: Which, offset: u64) -> bool {
+        self.ended() || self.length(which) > offset
+    }
+
+    /// Blocks until there is a byte at `offset`, or the end, or the deadline. False only after the deadline.
+    pub(crate) fn wait(&self, which: Which, offset: u64, deadline: Instant) -> bool {
+        while !self.ready(which, offset) {
+            let _waiting = Waiting::new(self);
+            let listener = self.grown.listen();
+            if !self.ready(which, offset)
+                && event_listener::Listener::wait_deadline(listener, deadline).is_none()
+            {
+                return self.ready(which, offset);
+            }
+        }
+        true
+    }
+
+    /// Resolves when there is a byte at `offset`, or at the end.
+    pub(crate) async fn grow(&self, which: Which, offset: u64) {
+        while !self.ready(which, offset) {
+            let _waiting = Waiting::new(self);
+            let listener = self.grown.listen();
+            if !self.ready(which, offset) {
+                listener.await;
+            }
+        }
+    }
+
+    /// From now on the bytes are here instead of on disk.
+    pub(crate) fn keep_in_memory(&self) {
+        self.memory.get_or_init(Mutex::default);
+    }
+
+    /// The bytes, if they are kept here.
+    pub(crate) fn memory(&self) -> Option<MutexGuard<'_, Memory>> {
+        // A reader that panicked cannot have left a vector half changed: only the recorder changes them.
+        self.memory.get().map(|memory| memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One reader in [`Live::waiters`], also when its future is dropped half way.
+struct Waiting<'a>(&'a Live);
+impl<'a> Waiting<'a> {
+    fn new(live: &'a Live) -> Waiting<'a> {
+        live.waiters.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Waiting(live)
+    }
+}
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, time::Duration};
+
+    #[test]
+    fn a_thread_that_waits_misses_no_growth() {
+        let live = Arc::new(Live::new());
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let live = live.clone();
+                std::thread::spawn(move || {
+                    let mut seen = 0;
+                    let deadline = Instant::now() + Duration::from_secs(60);
+                    while !live.ended() {
+                        assert!(live.wait(Which::Stdout, seen, deadline), "a growth was missed at {seen}");
+                        seen = live.length(Which::Stdout);
+                    }
+                    live.length(Which::Stdout)
+                })
+            })
+            .collect();
+        for n in 1..=50_000 {
+            live.advance(Stream::Stdout, n, n);
+            if n % 64 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        live.end();
+        assert!(readers.into_iter().all(|reader| reader.join().unwrap() == 50_000));
+        assert_eq!(live.waiters.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_wait_for_nothing_ends_at_its_deadline() {
+        let live = Live::new();
+        assert!(!live.wait(Which::Combined, 0, Instant::now() + Duration::from_millis(5)));
+        assert_eq!(live.waiters.load(Ordering::Relaxed), 0);
+    }
+}

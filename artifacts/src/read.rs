@@ -1,0 +1,270 @@
+//! Reading a command's output by offset, while it runs and after.
+
+use crate::{Live, Paths, RESULT_FILE, lock, result::open_to_read};
+use ostler_messages::{BadId, CommandId, MAX_TIME_MS, Stream};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+/// Most bytes in one page; a request for more gets this much. A page is held in memory and usually copied again into
+/// some message, so a reader of a large file takes it in pieces.
+pub const READ_MAX_BYTES: u64 = 1 << 20;
+
+/// One of a command's three files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// Both streams in order of arrival.
+    #[default]
+    Combined,
+    /// All of stdout.
+    Stdout,
+    /// All of stderr.
+    Stderr,
+}
+impl Which {
+    /// All three.
+    pub const ALL: [Which; 3] = [Which::Combined, Which::Stdout, Which::Stderr];
+
+    /// The file's name in the command's directory.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Which::Combined => "combined.txt",
+            Which::Stdout => "stdout.txt",
+            Which::Stderr => "stderr.txt",
+        }
+    }
+}
+impl From<Stream> for Which {
+    fn from(stream: Stream) -> Which {
+        match stream {
+            Stream::Stdout => Which::Stdout,
+            Stream::Stderr => Which::Stderr,
+        }
+    }
+}
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Which::Combined => "combined",
+            Which::Stdout => "stdout",
+            Which::Stderr => "stderr",
+        })
+    }
+}
+impl FromStr for Which {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Which, BadId> {
+        Which::ALL.into_iter().find(|which| which.to_string() == text).ok_or_else(|| BadId {
+            kind: "stream",
+            text: text.to_owned(),
+            form: "combined, stdout or stderr",
+        })
+    }
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadRequest {
+    /// Which file; on the wire `stream`. Default: combined.
+    #[serde(rename = "stream")]
+    pub which: Which,
+    /// Where to begin, in bytes. Default 0.
+    pub offset: u64,
+    /// How many bytes at most; above [`READ_MAX_BYTES`] is the same as that. Default [`READ_MAX_BYTES`].
+    pub length: u64,
+    /// How long to wait for a byte at `offset`, or the end. Absent or 0: not at all.
+    pub wait_ms: Option<u64>,
+}
+impl Default for ReadRequest {
+    fn default() -> ReadRequest {
+        ReadRequest { which: Which::Combined, offset: 0, length: READ_MAX_BYTES, wait_ms: None }
+    }
+}
+
+/// A piece of a file. Pages read at each other's `next_offset` and joined give the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the piece begins, as was asked.
+    pub offset: u64,
+    /// Length of `content`.
+    pub bytes_read: u64,
+    /// Where to go on.
+    pub next_offset: u64,
+    /// Bytes in the file when it was looked at.
+    pub total_bytes: u64,
+    /// Nothing follows, now or later.
+    pub eof: bool,
+    /// The bytes themselves.
+    pub content: Vec<u8>,
+}
+impl Page {
+    /// The content as text, invalid bytes as U+FFFD. A character that two pages share is in neither: whoever needs
+    /// exact text joins the bytes first.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content).into_owned()
+    }
+}
+impl Serialize for Page {
+    /// With `content` as [`Page::text`].
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut s = to.serialize_struct("Page", 7)?;
+        s.serialize_field("path", &self.path.to_string_lossy())?;
+        s.serialize_field("offset", &self.offset)?;
+        s.serialize_field("bytes_read", &self.bytes_read)?;
+        s.serialize_field("next_offset", &self.next_offset)?;
+        s.serialize_field("total_bytes", &self.total_bytes)?;
+        s.serialize_field("eof", &self.eof)?;
+        s.serialize_field("content", &String::from_utf8_lossy(&self.content))?;
+        s.end()
+    }
+}
+
+/// Why nothing could be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No such command, or its artifacts were removed.
+    #[error("there is no {}", path.display())]
+    NotFound {
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// The file is shorter than what was written to it: somebody cut it while the command runs.
+    #[error("{} was cut short by others", path.display())]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("reading {}: {}", path.display(), io::Error::from_raw_os_error(*errno))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its errno(3).
+        errno: i32,
+    },
+}
+impl ReadError {
+    fn new(path: &Path, error: &io::Error) -> ReadError {
+        let path = path.to_owned();
+        match error.kind() {
+            ErrorKind::NotFound => ReadError::NotFound { path },
+            _ => ReadError::Io { path, errno: error.raw_os_error().unwrap_or(nix::libc::EIO) },
+        }
+    }
+}
+
+/// Reads what is there, without waiting. An offset beyond the end gives an empty page.
+///
+/// The page is the last one (`eof`) if it reaches the end of the file and nothing can follow. With `live` that is when
+/// the recorder has ended. Without it nobody in this process records the command, and it is when `result.json` is
+/// there, or when no *other* process that has the host's pid in the command's id holds its lock: a host that died
+/// leaves a file that has an end all the same.
+///
+/// # Errors
+/// [`ReadError`]; a page is never partly an error.
+pub fn read_now(paths: &Paths, live: Option<&Live>, request: &ReadRequest) -> Result<Page, ReadError> {
+    let path = paths.file(request.which);
+    // The end first: a length that is looked at after the end is final.
+    let ended = live.map_or_else(|| no_writer(paths), Live::ended);
+    let (content, total_bytes) = match live.and_then(Live::memory) {
+        Some(memory) => {
+            let all = memory[request.which as usize].as_slice();
+            let (from, to) = span(request, all.len() as u64);
+            (all[from as usize..to as usize].to_vec(), all.len() as u64)
+        }
+        None => {
+            let file = open_to_read(path).map_err(|error| ReadError::new(path, &error))?;
+            let on_disk = file.metadata().map_err(|error| ReadError::new(path, &error))?.len();
+            // While it grows, the file may already hold bytes that the recorder has not counted.
+            let total = live.filter(|_| !ended).map_or(on_disk, |live| live.length(request.which));
+            let content = read_span(&file, span(request, total)).map_err(|e| ReadError::new(path, &e))?;
+            (content, total)
+        }
+    };
+    let (from, to) = span(request, total_bytes);
+    let bytes_read = content.len() as u64;
+    if bytes_read == 0 && to > from {
+        // An empty page would make the caller ask again, for ever.
+        return Err(ReadError::CutShort { path: path.to_owned() });
+    }
+    let next_offset = request.offset + bytes_read;
+    Ok(Page {
+        path: path.to_owned(),
+        offset: request.offset,
+        bytes_read,
+        next_offset,
+        total_bytes,
+        eof: ended && next_offset >= total_bytes,
+        content,
+    })
+}
+
+/// The same, on the caller's thread, after waiting for a byte at `offset`, or the end, at most `wait_ms`. It sleeps
+/// until the recorder wakes it and never polls.
+///
+/// Without `live` there is nobody to wake it, and it does not wait.
+///
+/// # Errors
+/// As [`read_now`].
+pub fn read_blocking(paths: &Paths, live: Option<&Live>, request: &ReadRequest) -> Result<Page, ReadError> {
+    if let (Some(live), Some(wait_ms)) = (live, request.wait_ms.filter(|ms| *ms > 0)) {
+        live.wait(
+            request.which,
+            request.offset,
+            Instant::now() + Duration::from_millis(wait_ms.min(MAX_TIME_MS)),
+        );
+    }
+    read_now(paths, live, request)
+}
+
+/// Resolves when there is a byte at `offset`, or at the end. Reads that follow are short, so an async caller races this
+/// with its own timer and calls [`read_now`]. Dropping it is fine at any time.
+pub async fn next_byte(live: &Live, which: Which, offset: u64) {
+    live.grow(which, offset).await;
+}
+
+/// The bytes that a request means, in a file of this length.
+fn span(request: &ReadRequest, total: u64) -> (u64, u64) {
+    let from = request.offset.min(total);
+    (from, from + request.length.min(READ_MAX_BYTES).min(total - from))
+}
+
+fn read_span(file: &File, (from, to): (u64, u64)) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; (to - from) as usize];
+    let mut done = 0;
+    while done < content.len() {
+        match file.read_at(&mut content[done..], from + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    content.truncate(done);
+    Ok(content)
+}
+
+/// Whether no process can be adding to a command that this one does not record.
+fn no_writer(paths: &Paths) -> bool {
+    if paths.dir.join(RESULT_FILE).symlink_metadata().is_ok() {
+        return true;
+    }
+    let command = paths.dir.file_name().and_then(|name| name.to_str()?.parse::<CommandId>().ok());
+    match (paths.dir.parent(), command) {
+        (Some(root), Some(command)) if command.host_pid != std::process::id() => {
+            !lock::is_held(root, command.host_pid)
+        }
+        _ => true,
+    }
+}

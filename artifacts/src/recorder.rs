@@ -1,0 +1,217 @@
+//! What one command says, on its way into its files, its digest and its inline text.
+
+use crate::{HeadTail, Live, Paths, Which, result, sink::Sink};
+use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Record, Stream};
+use sha2::{Digest, Sha256};
+use std::{io, sync::Arc};
+
+/// Where recorded bytes go.
+#[derive(Debug)]
+enum Files {
+    /// In the order of [`Which`].
+    Disk([Sink; 3]),
+    /// Into [`Live`]; the number of combined bytes after which every write fails, and how.
+    Memory { full_at: Option<(u64, i32)> },
+}
+
+/// Records one command: everything that was read is counted, digested and shown; what can be written is in the files.
+///
+/// Nothing here panics or returns an error: whatever goes wrong with the files is told in
+/// [`Output::artifact_error`], and the command goes on. Several causes are joined by `; `, in the order in which they
+/// came; of write errors only the first is told.
+#[derive(Debug)]
+pub struct Recorder {
+    paths: Paths,
+    capture: Capture,
+    output_limit: Option<u64>,
+    live: Arc<Live>,
+    files: Files,
+    digest: Sha256,
+    byte_count: u64,
+    newlines: u64,
+    last_byte: u8,
+    /// What is shown as stdout and as stderr.
+    texts: [HeadTail; 2],
+    /// The first thing that went wrong.
+    artifact_error: Option<String>,
+    sealed: Option<Output>,
+}
+
+impl Recorder {
+    /// For files that [`create`](crate::create) has made. They are opened at the first byte.
+    ///
+    /// Beyond `output_limit` combined bytes nothing more is recorded. At most
+    /// [`MAX_INLINE_BYTES_LIMIT`] bytes of text are held for each stream, whatever `capture` says.
+    pub fn new(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Live>) -> Recorder {
+        let sinks = Which::ALL.map(|which| Sink::new(paths.file(which).to_owned(), which.file_name()));
+        Recorder::with(Files::Disk(sinks), paths, capture, output_limit, live)
+    }
+
+    /// The same without a disk: the "files" are in `live`, where readers find them, and grow without a limit.
+    pub fn in_memory(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Live>) -> Recorder {
+        live.keep_in_memory();
+        Recorder::with(Files::Memory { full_at: None }, paths, capture, output_limit, live)
+    }
+
+    fn with(
+        files: Files,
+        paths: Paths,
+        capture: Capture,
+        output_limit: Option<u64>,
+        live: Arc<Live>,
+    ) -> Recorder {
+        // No limit above 16 MiB gets here from a validated request; the bound keeps memory bounded all the same.
+        let limit = capture.max_inline_bytes.min(MAX_INLINE_BYTES_LIMIT) as usize;
+        Recorder {
+            paths,
+            capture,
+            output_limit,
+            live,
+            files,
+            digest: Sha256::new(),
+            byte_count: 0,
+            newlines: 0,
+            last_byte: b'\n',
+            texts: [HeadTail::new(limit), HeadTail::new(limit)],
+            artifact_error: None,
+            sealed: None,
+        }
+    }
+
+    /// Scripts a disk that is full: after so many combined bytes every write fails with `errno`. Only for
+    /// [`Recorder::in_memory`]; a real disk has errors of its own.
+    pub fn fail_at(&mut self, combined_bytes: u64, errno: i32) {
+        if let Files::Memory { full_at } = &mut self.files {
+            *full_at = Some((combined_bytes, errno));
+        }
+    }
+
+    /// Takes what was read from a stream. Allocates only while the inline text grows to its limit, and takes no lock
+    /// unless a reader waits. After [`Recorder::seal`] it does nothing.
+    pub fn append(&mut self, stream: Stream, bytes: &[u8]) {
+        let Some(&last) = bytes.last() else { return };
+        if self.sealed.is_some() {
+            return;
+        }
+        self.record(stream, bytes);
+        self.byte_count += bytes.len() as u64;
+        self.newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        self.last_byte = last;
+        self.digest.update(bytes);
+        let shown = match stream {
+            Stream::Stdout => self.capture.stdout,
+            Stream::Stderr => self.capture.stderr,
+        };
+        if shown {
+            let merged = if self.capture.merge_stderr { Stream::Stdout } else { stream };
+            self.texts[merged.index()].push(bytes);
+        }
+    }
+
+    /// Writes what may still be written to the combined file and to the stream's.
+    fn record(&mut self, stream: Stream, bytes: &[u8]) {
+        let room = self.output_limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.byte_count));
+        let within = usize::try_from(room).map_or(bytes, |room| &bytes[..bytes.len().min(room)]);
+        let mut trouble = None;
+        if !within.is_empty() {
+            let (combined, own) = (Which::Combined as usize, Which::from(stream) as usize);
+            let lengths = match &mut self.files {
+                Files::Disk(sinks) => {
+                    trouble = sinks[combined].append(within);
+                    let second = sinks[own].append(within);
+                    trouble = trouble.or(second);
+                    (sinks[combined].written(), sinks[own].written())
+                }
+                Files::Memory { full_at } => {
+                    let Some(mut memory) = self.live.memory() else { return };
+                    let left = full_at.map_or(u64::MAX, |(full, _)| full.saturating_sub(self.byte_count));
+                    let taken = usize::try_from(left).map_or(within.len(), |left| within.len().min(left));
+                    if let Some((_, errno)) = full_at.filter(|_| taken < within.len()) {
+                        let error = io::Error::from_raw_os_error(errno);
+                        trouble = Some(format!("writing {}: {error}", Which::Combined.file_name()));
+                    }
+                    for file in [combined, own] {
+                        memory[file].extend_from_slice(&within[..taken]);
+                    }
+                    (memory[combined].len() as u64, memory[own].len() as u64)
+                }
+            };
+            self.live.advance(stream, lengths.0, lengths.1);
+        }
+        if self.artifact_error.is_none() {
+            self.artifact_error = trouble.or_else(|| {
+                let limit = self.output_limit.filter(|_| within.len() < bytes.len())?;
+                Some(format!("output limit of {limit} bytes reached"))
+            });
+        }
+    }
+
+    /// What has flowed so far, with at most `inline_bytes` raw bytes of each text; no digest. A character whose last
+    /// bytes have not come yet shows as U+FFFD.
+    pub fn peek(&self, inline_bytes: u64) -> Output {
+        let limit = usize::try_from(inline_bytes).unwrap_or(usize::MAX);
+        let [(stdout, stdout_truncated), (stderr, stderr_truncated)] =
+            [self.texts[0].view(limit), self.texts[1].view(limit)];
+        Output {
+            stdout,
+            stderr,
+            stdout_truncated,
+            stderr_truncated,
+            line_count: self.newlines + u64::from(self.last_byte != b'\n'),
+            byte_count: self.byte_count,
+            recorded_bytes: self.live.length(Which::Combined),
+            output_sha256: None,
+            artifact_error: self.artifact_error.clone(),
+        }
+    }
+
+    /// Closes the files, looks whether they are still there, finishes the digest, writes `result.json` from `record`
+    /// with the output filled in, and lets every reader see the end. The second call returns the same again.
+    ///
+    /// The files are not synced: they outlive the host, not a power cut.
+    pub fn seal(&mut self, mut record: Record) -> Output {
+        if let Some(output) = &self.sealed {
+            return output.clone();
+        }
+        let mut output = self.peek(u64::MAX);
+        output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
+        if let Files::Disk(sinks) = &mut self.files {
+            let closed = Which::ALL.map(|which| sinks[which as usize].close());
+            output.recorded_bytes = closed[Which::Combined as usize].0;
+            let removed = !self.paths.dir.is_dir();
+            if removed {
+                add_trouble(&mut output, "the artifact directory was removed".to_owned());
+            } else {
+                closed
+                    .into_iter()
+                    .filter_map(|(_, trouble)| trouble)
+                    .for_each(|t| add_trouble(&mut output, t));
+                record.set_output(output.clone());
+                if let Err(error) = result::write(&self.paths, &record) {
+                    add_trouble(&mut output, format!("writing result.json: {error}"));
+                }
+            }
+        }
+        self.live.end();
+        self.sealed.insert(output).clone()
+    }
+}
+
+impl Drop for Recorder {
+    /// A command that is given up without a seal must not leave its readers waiting.
+    fn drop(&mut self) {
+        self.live.end();
+    }
+}
+
+fn add_trouble(output: &mut Output, trouble: String) {
+    output.artifact_error = Some(match output.artifact_error.take() {
+        Some(earlier) => format!("{earlier}; {trouble}"),
+        None => trouble,
+    });
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|n| DIGITS[usize::from(n)] as char).collect()
+}

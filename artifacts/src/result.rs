@@ -1,0 +1,80 @@
+//! `result.json`: the record as it was at the end, beside the output.
+
+use crate::{Paths, RESULT_FILE};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use ostler_messages::{CommandId, Record};
+use serde::Deserialize;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+/// Largest `result.json` that is read back. Two texts of 16 MiB, the highest that a request may ask for, fit when few
+/// of their bytes need an escape; a file above it is more likely not ours than worth the memory.
+pub const RESULT_MAX_BYTES: u64 = 64 << 20;
+
+/// Name under which the result is written before it is whole.
+pub(crate) const RESULT_TEMP_FILE: &str = ".result.json.tmp";
+
+/// Writes the record under a temporary name and renames it, so that a `result.json` is always whole.
+pub(crate) fn write(paths: &Paths, record: &Record) -> io::Result<()> {
+    let json = serde_json::to_vec_pretty(record)?;
+    let temp = paths.dir.join(RESULT_TEMP_FILE);
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
+    let mut file = match create() {
+        // Nobody else writes here: it is what a crashed host left, or what the command put there.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(&temp)?;
+            create()?
+        }
+        other => other?,
+    };
+    let written = file.write_all(&json).and_then(|()| fs::rename(&temp, &paths.result));
+    if written.is_err() {
+        // Half a file under a temporary name is worth nothing; if it can't be removed, `discard` will try again.
+        let _ = fs::remove_file(&temp);
+    }
+    written
+}
+
+/// Fills in the texts of a record that dropped them, from the `result.json` beside its `output_path`.
+///
+/// False, and the record unchanged, if the file is gone, is not a regular file, is above [`RESULT_MAX_BYTES`], can't be
+/// parsed or belongs to another command.
+pub fn reload_text(record: &mut Record) -> bool {
+    let texts = record.output_path.parent().and_then(|dir| read_texts(&dir.join(RESULT_FILE)));
+    match texts.filter(|texts| texts.command_id == record.command_id) {
+        Some(texts) => {
+            record.stdout = texts.stdout;
+            record.stderr = texts.stderr;
+            true
+        }
+        None => false,
+    }
+}
+
+/// The part of a record that is read back.
+#[derive(Deserialize)]
+struct Texts {
+    command_id: CommandId,
+    stdout: String,
+    stderr: String,
+}
+
+fn read_texts(path: &Path) -> Option<Texts> {
+    let file = open_to_read(path).ok()?;
+    let about = file.metadata().ok()?;
+    if !about.is_file() || about.len() > RESULT_MAX_BYTES {
+        return None;
+    }
+    let mut json = Vec::with_capacity(about.len() as usize);
+    file.take(RESULT_MAX_BYTES).read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// Opens a file of a command directory: never through a link, and never blocking on a FIFO.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)
+}

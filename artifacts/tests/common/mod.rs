@@ -1,0 +1,76 @@
+//! A root in a fresh directory, one command in it, and a record for it.
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
+use ostler_artifacts::{Live, Paths, Recorder, Root, create};
+use ostler_messages::{Capture, CommandId, HandleId, Record, SessionId, Status};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+pub(crate) const NOTHING_SHA256: &str =
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+pub(crate) struct Scene {
+    pub(crate) dir: TempDir,
+    pub(crate) root: Root,
+    pub(crate) paths: Paths,
+    pub(crate) live: Arc<Live>,
+}
+
+pub(crate) fn command(n: u64) -> CommandId {
+    CommandId { host_pid: std::process::id(), unix_ns: 1_700_000_000_000_000_000, n }
+}
+
+pub(crate) fn scene() -> Scene {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(Some(dir.path().join("artifacts")), std::process::id()).unwrap();
+    let paths = Paths::of(root.path(), command(1));
+    create(&paths).unwrap();
+    Scene { dir, root, paths, live: Arc::new(Live::new()) }
+}
+
+impl Scene {
+    pub(crate) fn recorder(&self, capture: Capture, output_limit: Option<u64>) -> Recorder {
+        Recorder::new(self.paths.clone(), capture, output_limit, self.live.clone())
+    }
+}
+
+pub(crate) fn record(paths: &Paths) -> Record {
+    Record {
+        session_id: SessionId::new("s"),
+        command_id: command(1),
+        handle_id: HandleId { host_pid: std::process::id(), n: 1 },
+        status: Status::Completed,
+        pid: Some(2),
+        process_group_id: Some(2),
+        containment: None,
+        cwd: None,
+        command: "true".into(),
+        command_or_op_descriptor: "true".into(),
+        started_at: None,
+        ended_at: None,
+        duration_ms: Some(1),
+        exit_code: Some(0),
+        signal: None,
+        timed_out: false,
+        stdout: String::new(),
+        stderr: String::new(),
+        stdout_truncated: false,
+        stderr_truncated: false,
+        output_path: paths.combined.clone(),
+        stdout_path: paths.stdout.clone(),
+        stderr_path: paths.stderr.clone(),
+        line_count: 0,
+        byte_count: 0,
+        recorded_bytes: 0,
+        output_offset: 0,
+        silence_ms: None,
+        output_sha256: None,
+        artifact_error: None,
+        leftovers: None,
+        usage: None,
+    }
+}
+
+pub(crate) fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}

@@ -1,0 +1,184 @@
+//! The actor in a real system, with an actor that writes down what it hears.
+
+use super::*;
+use crate::mailroom::tests::{AT, record};
+use actix::{Addr, System};
+use ostler_messages::{
+    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT,
+    context::start,
+    trace::{Header, TRACE_VERSION, Tracer, in_flight},
+};
+use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll, thread};
+
+#[derive(Clone, Debug, PartialEq)]
+enum Heard {
+    Arm(Arm),
+    Disarm(Disarm),
+    Reply(Reply),
+    RoomClosed(RoomClosed),
+    Crowded(Crowded),
+}
+struct Listener(Rc<RefCell<Vec<Heard>>>);
+impl Actor for Listener {
+    type Context = Context<Listener>;
+}
+macro_rules! hears {
+    ($($message:ident),*) => {$(
+        impl Handler<$message> for Listener {
+            type Result = ();
+            fn handle(&mut self, message: $message, _: &mut Context<Listener>) {
+                self.0.borrow_mut().push(Heard::$message(message));
+            }
+        }
+    )*};
+}
+hears!(Arm, Disarm, Reply, RoomClosed, Crowded);
+
+struct Bench {
+    inbox: Addr<Inbox>,
+    heard: Rc<RefCell<Vec<Heard>>>,
+    tracer: Tracer,
+}
+impl Bench {
+    fn new(limits: Limits) -> Bench {
+        let header = Header {
+            ostler_trace: TRACE_VERSION,
+            host_pid: 31,
+            artifact_root: String::new(),
+            started_at: AT,
+        };
+        let tracer = Tracer::new(&header, None);
+        let heard = Rc::default();
+        let listener = start(Listener(Rc::clone(&heard)), ActorName::Host, &tracer, None);
+        let links = Links {
+            kernel_arm: listener.clone().recipient(),
+            kernel_disarm: listener.clone().recipient(),
+            host: listener.clone().recipient(),
+            room_closed: listener.clone().recipient(),
+            crowded: listener.recipient(),
+        };
+        let inbox = start(Inbox::new(links, limits), ActorName::Inbox, &tracer, None);
+        Bench { inbox, heard, tracer }
+    }
+    /// What was said, once all is quiet.
+    async fn heard(&self) -> Vec<Heard> {
+        while in_flight() > 0 {
+            let mut yielded = false;
+            poll_fn(|cx| {
+                if mem::replace(&mut yielded, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+        assert!(!self.tracer.failed());
+        self.heard.take()
+    }
+}
+/// The graph has a thread of its own, and so has the test's.
+fn on_a_system(limits: Limits, story: impl AsyncFnOnce(Bench) + Send + 'static) {
+    thread::spawn(move || System::new().block_on(async { story(Bench::new(limits)).await })).join().unwrap();
+}
+
+fn session_id() -> SessionId {
+    SessionId::new("s")
+}
+fn result(n: u64) -> Shared {
+    Shared(shared(n, Status::Completed))
+}
+fn shared(n: u64, status: Status) -> Arc<Record> {
+    record(&session_id(), n, status)
+}
+fn reply(call: u64, answer: Answer) -> Heard {
+    Heard::Reply(Reply { call: CallId(call), answer: Ok(answer) })
+}
+fn armed(call: u64, after_ms: u64) -> Heard {
+    Heard::Arm(Arm { owner: ActorName::Inbox, kind: TimerKind::Call(CallId(call)), after_ms })
+}
+fn disarmed(call: u64) -> Heard {
+    Heard::Disarm(Disarm { owner: ActorName::Inbox, kind: TimerKind::Call(CallId(call)) })
+}
+fn drain(call: u64, wait_ms: Option<u64>) -> Drain {
+    Drain { call: CallId(call), session_id: session_id(), filter: Filter::any(), most: None, wait_ms }
+}
+fn wait(call: u64) -> Wait {
+    Wait { call: CallId(call), session_id: session_id(), filter: Filter::results(), timeout_ms: 70 }
+}
+fn drained(heard: &Heard) -> Vec<Entry> {
+    match heard {
+        Heard::Reply(Reply { answer: Ok(Answer::Drained { entries, .. }), .. }) => entries.clone(),
+        other => panic!("not entries: {other:?}"),
+    }
+}
+
+#[test]
+fn a_waiter_is_served_and_its_timer_dropped() {
+    on_a_system(Limits::default(), async |bench| {
+        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(wait(1));
+        bench.inbox.do_send(drain(2, Some(50)));
+        assert_eq!(bench.heard().await, [armed(1, 70), armed(2, 50)]);
+
+        bench.tracer.set_now_us(7_000);
+        bench.inbox.do_send(Deliver { record: result(1) });
+        let heard = bench.heard().await;
+        assert_eq!(heard[..3], [disarmed(1), reply(1, Answer::Waited(1)), disarmed(2)]);
+        let entries = drained(&heard[3]);
+        assert_eq!((entries[0].kind.as_str(), entries[0].at), (TOOL_RESULT, Stamp(AT.0 + 7)));
+
+        bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(2)) });
+        bench.inbox.do_send(TimerFired { kind: TimerKind::Grace });
+        assert_eq!(bench.heard().await, [], "timers that fire late");
+
+        bench.inbox.do_send(PutBack { session_id: session_id(), entries: entries.clone() });
+        bench.inbox.do_send(drain(3, None));
+        assert_eq!(drained(&bench.heard().await[0]), entries);
+    });
+}
+
+#[test]
+fn a_timer_that_fires_answers_with_nothing() {
+    on_a_system(Limits::default(), async |bench| {
+        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(wait(1));
+        bench.inbox.do_send(Progress { record: Shared(shared(1, Status::Running)) });
+        bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(1)) });
+        assert_eq!(bench.heard().await, [armed(1, 70), reply(1, Answer::Waited(0))]);
+    });
+}
+
+#[test]
+fn a_session_ends_with_its_unread_results_and_an_unclaimed_one_still_arrives() {
+    let limits = Limits { unread_results: 2, ..Limits::default() };
+    on_a_system(limits, async |bench| {
+        let (kind, source) = ("note".to_owned(), "me".to_owned());
+        let pending = |call| Pending { call: CallId(call), session_id: session_id(), filter: Filter::any() };
+        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(Push {
+            call: CallId(1),
+            session_id: session_id(),
+            kind,
+            source,
+            content: 1.into(),
+        });
+        bench.inbox.do_send(Deliver { record: result(1) });
+        bench.inbox.do_send(Progress { record: Shared(shared(2, Status::Running)) });
+        bench.inbox.do_send(pending(2));
+        bench.inbox.do_send(Settled { session_id: session_id(), handle_id: result(2).handle_id });
+        bench.inbox.do_send(pending(3));
+        let counts =
+            [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
+        assert_eq!(bench.heard().await, counts);
+
+        bench.inbox.do_send(CloseRoom { session_id: session_id() });
+        bench.inbox.do_send(Unclaimed { record: result(2) });
+        bench.inbox.do_send(drain(4, Some(50)));
+        let heard = bench.heard().await;
+        assert_eq!(heard[0], Heard::RoomClosed(RoomClosed { session_id: session_id(), unread: 1 }));
+        assert_eq!(heard[1], Heard::Crowded(Crowded { crowded: true }));
+        assert_eq!(drained(&heard[2]).len(), 3);
+        assert_eq!(heard[3], Heard::Crowded(Crowded { crowded: false }));
+    });
+}

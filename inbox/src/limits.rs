@@ -1,0 +1,84 @@
+//! The bounds of the inbox, and what follows from each.
+
+use ostler_messages::Record;
+use serde::{Deserialize, Serialize};
+use std::{io, sync::Arc};
+
+/// Default of [`Limits::results_with_text`]. With the default inline limit of 50,000 bytes a stream a session holds at
+/// most about 26 MB of text, and a host that reads at all never meets it.
+pub const RESULTS_WITH_TEXT: usize = 256;
+/// Default of [`Limits::pushed_entries`]: far more notes than an agent can want to read at its next turn; a host that
+/// pushes more without draining is in a loop.
+pub const PUSHED_ENTRIES: usize = 1_024;
+/// Default of [`Limits::unread_results`]: no host that reads at all gets there, and if a record without text takes 2 KiB
+/// (an argv can make it longer) it is 32 MiB beside the texts. Without it a host that never reads would grow for ever.
+pub const UNREAD_RESULTS: usize = 16_384;
+/// Largest pushed entry, in bytes: its content as JSON, and its kind and source. The inbox is for notes; whatever is
+/// longer belongs in a file, as a command's output does.
+pub const PUSH_MAX_BYTES: usize = 1 << 20;
+
+/// How much may wait unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Unread results of one session that keep their inline text; those beyond it are stored without, see
+    /// [`needs_text`].
+    pub results_with_text: usize,
+    /// Unread entries that the host itself has pushed into one session. The next push is refused.
+    pub pushed_entries: usize,
+    /// Unread results in all sessions. When so many wait, the supervisor is told to launch nothing more, until half of
+    /// them are taken. 0 counts as 1: with no result unread nothing is ever crowded.
+    pub unread_results: usize,
+}
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            results_with_text: RESULTS_WITH_TEXT,
+            pushed_entries: PUSHED_ENTRIES,
+            unread_results: UNREAD_RESULTS,
+        }
+    }
+}
+
+/// Whether a taken result has to be given its text again, from the `result.json` beside its output.
+///
+/// True if bytes were read and both texts are empty, which is how results beyond [`Limits::results_with_text`] are
+/// stored. It is also true for a command whose capture was off; then the file holds no text either, and reading it
+/// again changes nothing. To be asked on the thread of the caller: the answer means reading a file.
+pub fn needs_text(record: &Record) -> bool {
+    record.byte_count > 0 && record.text_bytes() == 0
+}
+
+/// The same record without its texts.
+pub(crate) fn without_text(record: Arc<Record>) -> Arc<Record> {
+    let mut record = Arc::unwrap_or_clone(record);
+    // Not `clear`: it would keep the memory that this is about.
+    record.stdout = String::new();
+    record.stderr = String::new();
+    Arc::new(record)
+}
+
+/// Bytes of a pushed entry: kind, source, and content as JSON. Counting ends as soon as it is past [`PUSH_MAX_BYTES`],
+/// so that a content of any size costs the graph's thread no more than one of that size; then the number is a lower
+/// bound.
+pub(crate) fn pushed_bytes(kind: &str, source: &str, content: &serde_json::Value) -> usize {
+    let mut count = Counting(kind.len().saturating_add(source.len()));
+    // The only error is the one that `Counting` makes, and then the count tells.
+    let _ = serde_json::to_writer(&mut count, content);
+    count.0
+}
+
+/// Counts what is written and keeps nothing.
+struct Counting(usize);
+impl io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        if self.0 > PUSH_MAX_BYTES {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
