@@ -1,9 +1,66 @@
 //! ostler looks after the long-running commands of AI agents.
-pub use ostler_artifacts::{Page, ReadError, ReadRequest, Which};
+//!
+//! A host asks for a command and gets a [`Handle`] at once. The command runs on; its output goes to files on disk;
+//! progress and exactly one result arrive in the session's inbox. Cancel, deadline, idle time and session end stop the
+//! whole process tree, and the result says what was really seen of it.
+//!
+//! ```
+//! use ostler::{Command, Config, Filter, Ostler};
+//! use std::time::Duration;
+//!
+//! # let artifacts = tempfile::tempdir()?;
+//! let ostler = Ostler::start(Config {
+//!     artifact_root: Some(artifacts.path().join("artifacts")),
+//!     ..Config::default()
+//! })?;
+//! let session = ostler.open_session(None).wait()?;
+//!
+//! // The handle is there at once, and the command runs on.
+//! let build = Command::new("sh").args(["-c", "echo compiling; sleep 0.1; echo done"]);
+//! let handle = session.launch(build.timeout(Duration::from_secs(60))).wait()?;
+//!
+//! // Its output can be read while it grows.
+//! let page = handle.read().wait_for(Duration::from_secs(5)).wait()?;
+//! assert!(page.text().starts_with("compiling\n"));
+//!
+//! // Exactly one result arrives in the inbox.
+//! let entries = session.inbox().receive(Filter::results(), 1, Duration::from_secs(5)).wait()?;
+//! let result = entries[0].record().unwrap();
+//! assert_eq!((result.exit_code, result.stdout.as_str()), (Some(0), "compiling\ndone\n"));
+//!
+//! // Nothing is left behind.
+//! session.end().wait()?;
+//! ostler.shutdown().wait()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Calling it
+//!
+//! Every call to the graph is a [`Call`]: `.wait()` blocks a plain thread, `.await` works in any async runtime and never
+//! blocks its thread. Handles to the graph are `Send + Sync + Clone`. The graph runs on a thread of its own, so it can be
+//! embedded in a plain program, in tokio, and in another actix system.
+//!
+//! # Testing a host
+//!
+//! [`Ostler::scripted`] runs the same graph on a [`World`] that the test writes: programs that do what they are told, in
+//! virtual time, without a process, a file or a clock. With [`TraceTo::Memory`] every message can be held against a
+//! snapshot; [`tell`] makes it readable.
+//!
+//! # What is promised
+//!
+//! * **One result.** A handle that was given out comes to exactly one result, whatever happens: in the inbox, or as the
+//!   answer to whoever cancelled it. An answer that its caller drops unread goes back.
+//! * **Bounds.** Memory for one handle does not grow with its output; every queue has a limit; nothing waits for ever.
+//! * **Panics.** A panic in an actor costs its handle (`status: lost`, the tree killed), not the graph. This needs
+//!   unwinding: a host built with `panic = "abort"` is ended by any panic, and then the kernel ends the commands.
+//! * **Signals.** No signal is ever sent to a number that may have been given to somebody else.
+
+pub use ostler_artifacts::{Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Which};
 pub use ostler_messages::{
-    CallError, Capture, CommandId, Containment, Content, Entry, EnvMode, Filter, HandleId, LaunchError,
-    LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId, Stage, Stamp, Status,
-    Stream, Tally, Text, Usage,
+    ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
+    HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,
+    Stage, Stamp, Status, Stream, Tally, Text, Usage, tell,
+    trace::{Delivery, Fault, Header},
 };
 
 mod graph;

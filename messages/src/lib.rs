@@ -24,6 +24,7 @@ mod launch;
 mod quote;
 mod record;
 mod stamp;
+mod tell;
 pub mod trace;
 
 pub use catalogue::*;
@@ -34,3 +35,4 @@ pub use launch::*;
 pub use quote::quote;
 pub use record::*;
 pub use stamp::Stamp;
+pub use tell::tell;

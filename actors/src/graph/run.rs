@@ -118,8 +118,9 @@ async fn run(
                 }
                 deliver_request(request, &pillars);
             }
-            // Only a scripted world takes these, and has taken them.
-            Input::Host(Intake::Blocked(_) | Intake::Advance { .. }) => {}
+            Input::Host(Intake::Blocked(call)) => inputs.blocked(call),
+            // Only a scripted world takes it, and has taken it.
+            Input::Host(Intake::Advance { .. }) => {}
         }
         quiet().await;
         inputs.settled(|call| ports.borrow().contains_key(&call));

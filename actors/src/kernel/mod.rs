@@ -114,6 +114,13 @@ impl Inputs {
         }
     }
 
+    /// The host does nothing until this call is answered: virtual time may move.
+    pub(crate) fn blocked(&mut self, call: CallId) {
+        if let Inputs::Scripted(play, _) = self {
+            play.blocked(call);
+        }
+    }
+
     /// The graph is quiet. `open` tells whether a call still waits for its answer.
     pub(crate) fn settled(&mut self, open: impl Fn(CallId) -> bool) {
         if let Inputs::Scripted(play, _) = self {

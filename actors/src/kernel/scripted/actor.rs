@@ -129,11 +129,11 @@ impl Actor {
             return self.tell_exit();
         }
         self.signalled = true;
-        self.act_on(signal, now_us);
-        if self.exit_told {
-            self.exit_told = false;
+        // The graph asks again because the actor that heard of it first is gone.
+        if std::mem::take(&mut self.exit_told) {
             self.tell_exit();
         }
+        self.act_on(signal, now_us);
     }
 
     pub(super) fn sweep(&mut self, to: SweepFor, now_us: u64) {

@@ -85,6 +85,11 @@ impl Play {
         self.0.borrow_mut().perform(command);
     }
 
+    /// The host does nothing until this call is answered.
+    pub(crate) fn blocked(&self, call: CallId) {
+        self.0.borrow_mut().blocked.insert(call);
+    }
+
     pub(crate) fn settled(&self, open: impl Fn(CallId) -> bool) {
         self.0.borrow_mut().blocked.retain(|call| open(*call));
     }
@@ -102,7 +107,7 @@ impl Play {
             if let Some(input) = self.ready(requests) {
                 return Some(input);
             }
-            // A Blocked or an Advance may have been taken, and more be behind it.
+            // An Advance may have been taken, and more be behind it.
             if !requests.is_empty() {
                 continue;
             }
@@ -123,15 +128,13 @@ impl Play {
     fn take(&self, intake: Option<Intake>) -> Option<Input> {
         let mut stage = self.0.borrow_mut();
         match intake? {
-            Intake::Blocked(call) => stage.blocked.insert(call),
             Intake::Advance { by_ms, done } => {
                 let until = stage.now_us.saturating_add(by_ms.saturating_mul(1_000));
                 stage.advancing = Some((until, done));
-                false
+                None
             }
-            other => return Some(Input::Host(other)),
-        };
-        None
+            other => Some(Input::Host(other)),
+        }
     }
 }
 

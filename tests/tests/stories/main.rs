@@ -1,0 +1,10 @@
+//! Trace stories: what goes on in the graph when something happens, message by message, on the scripted kernel.
+//!
+//! Each story is told with `ostler::tell` and held against its snapshot. A snapshot has no filter: there is nothing in it
+//! that could differ from one run to the next.
+
+mod launching;
+mod output;
+mod stage;
+mod stopping;
+mod trouble;
