@@ -14,8 +14,12 @@ pub enum Stage {
     Lookup,
     /// Making the pipes.
     Pipe,
+    /// Making its cgroup.
+    Cgroup,
     /// Making the process.
     Fork,
+    /// Setting up the helper that holds its tree.
+    Helper,
     /// Becoming a session of its own.
     Session,
     /// Tying its life to the host's.
@@ -26,8 +30,6 @@ pub enum Stage {
     Cwd,
     /// Running the program.
     Exec,
-    /// Registering the new process.
-    Watch,
 }
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,13 +37,14 @@ impl fmt::Display for Stage {
             Stage::Artifacts => "artifacts",
             Stage::Lookup => "lookup",
             Stage::Pipe => "pipe",
+            Stage::Cgroup => "cgroup",
             Stage::Fork => "fork",
+            Stage::Helper => "helper",
             Stage::Session => "session",
             Stage::DeathSignal => "death signal",
             Stage::Stdio => "stdio",
             Stage::Cwd => "cwd",
             Stage::Exec => "exec",
-            Stage::Watch => "watch",
         })
     }
 }

@@ -43,6 +43,16 @@ pub enum Containment {
     Group,
 }
 
+impl fmt::Display for Containment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Containment::Cgroup => "cgroup",
+            Containment::Subreaper => "subreaper",
+            Containment::Group => "group",
+        })
+    }
+}
+
 /// What became of a process that outlived its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

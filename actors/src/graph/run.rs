@@ -8,7 +8,7 @@ use super::{
     trace_sink::{self, Tracing},
 };
 use crate::{
-    host::{Config, HostRequest, Intake, StartError},
+    host::{Config, ContainmentReport, HostRequest, Intake, StartError},
     kernel::{Backend, Input, Inputs, Outputs, World, linux, scripted},
 };
 use actix_rt::System;
@@ -37,6 +37,7 @@ pub(crate) struct Facts {
     pub(crate) header: Header,
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) outputs: Arc<Outputs>,
+    pub(crate) containment: ContainmentReport,
     pub(crate) next_n: NextN,
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct Started {
     pub(crate) thread: JoinHandle<()>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) artifact_root: Arc<Path>,
+    pub(crate) containment: ContainmentReport,
 }
 
 /// Starts the graph's thread. `alive` is dropped when it ends.
@@ -66,6 +68,7 @@ pub(crate) fn start(
     };
     let outputs = facts.outputs.clone();
     let artifact_root = facts.artifact_root.clone();
+    let containment = facts.containment.clone();
     let run = move || {
         let _alive = alive;
         let tracing = trace_sink::sink(&config.trace, trace_file);
@@ -76,7 +79,7 @@ pub(crate) fn start(
         .name("ostler-graph".into())
         .spawn(run)
         .map_err(|source| StartError::Resource { what: "thread", source })?;
-    Ok(Started { thread, outputs, artifact_root })
+    Ok(Started { thread, outputs, artifact_root, containment })
 }
 
 async fn run(

@@ -2,18 +2,21 @@
 
 use super::CredentialRule;
 use crate::kernel;
-use ostler_messages::trace::Fault;
+use ostler_messages::{Containment, trace::Fault};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 /// Settings of one graph.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where artifacts lie; absent: `$XDG_STATE_HOME/ostler/artifacts`, else `~/.local/state/ostler/artifacts`, else
     /// `$TMPDIR/ostler-{uid}`.
     pub artifact_root: Option<PathBuf>,
+    /// What may hold the trees of commands: the strongest of these that the machine has is taken. Default: all. Leave out
+    /// what must not be used; name only one to force it.
+    pub containment: Vec<Containment>,
     /// How many of each thing there may be.
     pub limits: Limits,
     /// Times that no request sets.
@@ -27,6 +30,41 @@ pub struct Config {
     /// Panics that a test asks for.
     #[doc(hidden)]
     pub faults: Vec<Fault>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            artifact_root: None,
+            containment: vec![Containment::Cgroup, Containment::Subreaper, Containment::Group],
+            limits: Limits::default(),
+            times: Times::default(),
+            credentials: CredentialRule::default(),
+            retention: Retention::default(),
+            trace: TraceTo::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// What holds the trees of a graph's commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainmentReport {
+    /// The one that is used; each result names it too.
+    pub tier: Containment,
+    /// Why the death of the host does not end every process, if it does not.
+    pub host_death: Option<String>,
+    /// Stronger ones, and why they are not used.
+    pub refused: Vec<Refused>,
+}
+
+/// A containment that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which.
+    pub tier: Containment,
+    /// Why not.
+    pub reason: String,
 }
 
 /// Live handles of one session by default: a model that starts more at once has lost its way.

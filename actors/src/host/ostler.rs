@@ -1,6 +1,6 @@
 //! The graph as a host holds it.
 
-use super::{Call, Config, HostRequest, Intake, Session, queue};
+use super::{Call, Config, ContainmentReport, HostRequest, Intake, Refused, Session, queue};
 use crate::{
     graph,
     kernel::{Outputs, World},
@@ -58,6 +58,9 @@ pub enum StartError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// None of the allowed containments can be had here.
+    #[error("containment: {} is not to be had: {}", .0.tier, .0.reason)]
+    Containment(Refused),
     /// The kernel has no thread or descriptor for it.
     #[error("start: no {what}: {source}")]
     Resource {
@@ -79,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) virtual_time: bool,
     outputs: Arc<Outputs>,
     artifact_root: Arc<Path>,
+    containment: ContainmentReport,
     graph: Option<JoinHandle<()>>,
     over: Receiver<()>,
 }
@@ -140,6 +144,7 @@ impl Ostler {
             virtual_time: world.is_some(),
             outputs: started.outputs,
             artifact_root: started.artifact_root,
+            containment: started.containment,
             graph: Some(started.thread),
             over,
         })))
@@ -186,6 +191,11 @@ impl Ostler {
     /// Where the artifacts lie: a directory for each command, named by its command id.
     pub fn artifact_root(&self) -> &Path {
         &self.0.artifact_root
+    }
+
+    /// What holds the trees of this graph's commands, and why nothing stronger does.
+    pub fn containment(&self) -> &ContainmentReport {
+        &self.0.containment
     }
 
     pub(crate) fn outputs(&self) -> &Outputs {

@@ -1,20 +1,21 @@
-//! One process as the signal thread has it: its exit, its group, its leftovers.
+//! One process as the signal thread has it: its exit, its tree, its leftovers.
 
 use super::{
+    cgroup::Leaf,
     clock::{Activity, millis, stamp},
-    members::{self, NAMED},
-    signals::signal_name,
+    group::{Group, GroupBy, unix},
+    helper::{Link, Told, unknown_exit},
+    helper_protocol as protocol,
+    members::{self, Member, NAMED},
+    signals::{Watch, signal_name},
     sys::{self, Code},
+    tree,
 };
-use nix::{
-    errno::Errno,
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
+use nix::errno::Errno;
 use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, Usage};
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,61 +27,90 @@ pub(super) const LOOK_MAX: Duration = Duration::from_millis(20);
 /// Longest wait between two looks at leftovers that are kept: nobody waits for their end.
 pub(super) const LOOK_KEPT_MAX: Duration = Duration::from_secs(5);
 
-/// How the group of a leader is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GroupBy {
-    /// By the leader's pidfd (kernel 6.9): valid after the leader was reaped, and never another group.
-    Pidfd,
-    /// By number, which is safe as long as the leader's zombie holds it.
-    Number,
+/// What holds the tree together beside the leader's group.
+pub(super) enum Tree {
+    Group,
+    Cgroup(Leaf),
+    Helper(Helper),
+}
+
+/// The leader's real parent, which tells of it.
+pub(super) struct Helper {
+    pub(super) link: Link,
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    /// It has told that nothing is left.
+    pub(super) empty: bool,
+    /// Nothing more will come from it.
+    pub(super) gone: bool,
+}
+
+/// What a look at a tree gave.
+pub(super) struct Look {
+    /// Proven, or nobody can tell.
+    pub(super) empty: bool,
+    /// Who was seen.
+    pub(super) living: Vec<u32>,
 }
 
 pub(super) struct Child {
-    pub(super) pid: u32,
-    pub(super) pidfd: OwnedFd,
-    pub(super) began: Instant,
+    group: Group,
+    tree: Tree,
+    began: Instant,
     pub(super) activity: Arc<Activity>,
     pub(super) exit: Option<Exit>,
     /// Whether a signal of ours went out before the exit.
     pub(super) signalled: bool,
-    pub(super) reaped: bool,
     /// The graph wants nothing more of it.
     pub(super) released: bool,
     /// What the sweep is for, once there is one.
     pub(super) sweep: Option<SweepFor>,
     pub(super) look_after: Duration,
-    group_by: GroupBy,
     leftovers: BTreeMap<u32, Leftover>,
     /// Nobody could look for a part of the tree.
     blind: bool,
 }
 
 impl Child {
-    pub(super) fn new(watch: super::signals::Watch, group_by: GroupBy) -> Child {
+    pub(super) fn new(watch: Watch, by: GroupBy) -> Child {
+        let Watch { pid, pidfd, began, activity, tree, .. } = watch;
         Child {
-            pid: watch.pid,
-            pidfd: watch.pidfd,
-            began: watch.began,
-            activity: watch.activity,
+            group: Group { pid, pidfd, by, reaped: false },
+            tree,
+            began,
+            activity,
             exit: None,
             signalled: false,
-            reaped: false,
             released: false,
             sweep: None,
             look_after: LOOK_FIRST,
-            group_by,
             leftovers: BTreeMap::new(),
             blind: false,
         }
     }
 
-    /// Looks whether the leader is dead, without reaping it. True when that is news.
-    pub(super) fn look_for_exit(&mut self) -> bool {
-        if self.exit.is_some() {
-            return false;
+    /// What becomes readable when there is news.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.tree {
+            Tree::Group | Tree::Cgroup(_) => self.group.as_fd(),
+            Tree::Helper(helper) => helper.link.as_fd(),
         }
-        let (exit_code, signal, usage) = match sys::wait(self.pidfd.as_fd(), false) {
-            Ok(None) => return false,
+    }
+
+    /// Takes in what there is to know, without reaping the leader. True when its exit is news.
+    pub(super) fn notice(&mut self) -> bool {
+        let known = self.exit.is_some();
+        match &mut self.tree {
+            Tree::Group | Tree::Cgroup(_) if known => {}
+            Tree::Group | Tree::Cgroup(_) => self.notice_death(),
+            Tree::Helper(_) => self.notice_helper(),
+        }
+        !known && self.exit.is_some()
+    }
+
+    fn notice_death(&mut self) {
+        let (exit_code, signal, usage) = match self.group.death() {
+            Ok(None) => return,
             Ok(Some(status)) => {
                 let usage = Some(usage(&status.usage));
                 match status.code {
@@ -90,77 +120,135 @@ impl Child {
             }
             // Someone else in the host has reaped it, or SIGCHLD is ignored there: how it ended is lost.
             Err(_) => {
-                self.reaped = true;
+                self.group.reaped = true;
                 (-1, None, None)
             }
         };
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
-        true
     }
 
-    /// Signals the whole group, as long as something of ours holds its number.
-    pub(super) fn signal(&self, signal: StopSignal) {
-        match signal {
-            StopSignal::Terminate => {
-                self.send(Signal::SIGTERM);
-                // A stopped process acts on SIGTERM only once it goes on.
-                self.send(Signal::SIGCONT);
-            }
-            StopSignal::Kill => self.send(Signal::SIGKILL),
-        }
-    }
-
-    fn send(&self, signal: Signal) {
-        // That nobody is there any more, or that a member may not be signalled, shows when the tree is looked at.
-        let _ = self.reach(Some(signal));
-    }
-
-    /// None: only ask whether the group has members, zombies included.
-    fn reach(&self, signal: Option<Signal>) -> Result<(), Errno> {
-        match (self.group_by, self.reaped) {
-            (GroupBy::Pidfd, _) => sys::signal_group(self.pidfd.as_fd(), signal),
-            (GroupBy::Number, false) => killpg(Pid::from_raw(self.pid.cast_signed()), signal),
-            // The number may belong to somebody else by now.
-            (GroupBy::Number, true) => Err(Errno::ESRCH),
-        }
-    }
-
-    /// Takes the leader's zombie away.
-    pub(super) fn reap(&mut self) {
-        if !self.reaped && self.exit.is_some() {
-            // ECHILD means that someone else has done it.
-            let _ = sys::wait(self.pidfd.as_fd(), true);
-            self.reaped = true;
-        }
-    }
-
-    /// Looks who of the tree lives. The leader is dead by now.
-    pub(super) fn living(&mut self) -> Vec<u32> {
-        if self.group_by == GroupBy::Pidfd {
-            self.reap();
-            if self.reach(None) == Err(Errno::ESRCH) {
-                return Vec::new();
+    fn notice_helper(&mut self) {
+        let Tree::Helper(helper) = &mut self.tree else { return };
+        while !helper.gone {
+            match helper.link.next() {
+                Ok(Some(Told::Exited { exit_code, signal, usage, signalled })) => {
+                    self.signalled = signalled;
+                    self.exit = Some(Exit {
+                        exit_code,
+                        signal: signal.map(signal_name),
+                        usage: Some(usage),
+                        ended_at: stamp(),
+                        duration_ms: millis(self.began.elapsed()),
+                    });
+                }
+                Ok(Some(Told::Empty)) => helper.empty = true,
+                Ok(Some(Told::Started { .. } | Told::Failed { .. })) => {}
+                Err(Errno::EAGAIN) => return,
+                Ok(None) | Err(_) => helper.gone = true,
             }
         }
-        let Ok(members) = members::of_group(self.pid) else {
-            // Without /proc nobody can tell zombies from the living.
+        if !helper.empty {
+            // Somebody has killed the helper. The leader dies with it; who else there was, nobody can tell.
             self.blind = true;
-            return Vec::new();
+            self.group.signal(StopSignal::Kill);
+        }
+        let lost = || unknown_exit(stamp(), millis(self.began.elapsed()));
+        self.exit.get_or_insert_with(lost);
+    }
+
+    /// Whether a helper is at its end: nothing more is to be watched.
+    pub(super) fn is_silent(&self) -> bool {
+        match &self.tree {
+            Tree::Group | Tree::Cgroup(_) => self.exit.is_some(),
+            Tree::Helper(helper) => helper.gone,
+        }
+    }
+
+    /// Whether the end of the tree comes as news, instead of having to be looked for.
+    pub(super) fn tells_end(&self) -> bool {
+        matches!(&self.tree, Tree::Helper(helper) if !helper.gone)
+    }
+
+    /// Signals the whole tree.
+    pub(super) fn signal(&self, signal: StopSignal) {
+        match &self.tree {
+            Tree::Group => self.group.signal(signal),
+            Tree::Cgroup(leaf) => {
+                self.group.signal(signal);
+                match signal {
+                    StopSignal::Terminate => leaf.signal_outside(self.group.pid, unix(signal)),
+                    StopSignal::Kill => drop(leaf.kill()),
+                }
+            }
+            Tree::Helper(helper) if helper.gone => self.group.signal(signal),
+            Tree::Helper(helper) => helper.link.say(match signal {
+                StopSignal::Terminate => protocol::TERMINATE,
+                StopSignal::Kill => protocol::KILL,
+            }),
+        }
+    }
+
+    /// The leader is dead and the graph knows: from here the tree is looked at until it is empty.
+    pub(super) fn begin_sweep(&mut self, to: SweepFor) {
+        self.sweep = Some(to);
+        self.look_after = LOOK_FIRST;
+        if let Tree::Helper(helper) = &self.tree {
+            helper.link.say(protocol::SWEEP);
+        }
+    }
+
+    /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
+    pub(super) fn look(&mut self) -> Look {
+        self.notice();
+        let seen = match &self.tree {
+            Tree::Helper(helper) if helper.empty => None,
+            Tree::Helper(helper) if !helper.gone => {
+                let tree = tree::descendants(helper.pid);
+                Some(members::living(tree.into_iter().map(|descendant| descendant.pid)))
+            }
+            Tree::Cgroup(leaf) => match leaf.populated() {
+                Ok(false) => None,
+                Ok(true) => Some(members::living(leaf.members().unwrap_or_default())),
+                Err(_) => self.look_at_group(),
+            },
+            Tree::Group | Tree::Helper(_) => self.look_at_group(),
         };
-        let pids = members.iter().map(|member| member.pid).collect();
-        for member in members {
+        self.name(seen)
+    }
+
+    /// None: it is empty, or nobody can tell.
+    fn look_at_group(&mut self) -> Option<Vec<Member>> {
+        if self.group.by == GroupBy::Pidfd {
+            self.reap();
+            if self.group.is_empty() {
+                return None;
+            }
+        }
+        match members::of_group(self.group.pid) {
+            Ok(members) => (!members.is_empty()).then_some(members),
+            // Without /proc nobody can tell zombies from the living.
+            Err(_) => {
+                self.blind = true;
+                None
+            }
+        }
+    }
+
+    fn name(&mut self, seen: Option<Vec<Member>>) -> Look {
+        let Some(seen) = seen else { return Look { empty: true, living: Vec::new() } };
+        let living = seen.iter().map(|member| member.pid).collect();
+        for Member { pid, name } in seen {
             if self.leftovers.len() < NAMED {
                 let outcome = match self.sweep {
                     Some(SweepFor::Kill) => Outcome::Killed,
                     Some(SweepFor::Keep) => Outcome::Kept,
                     _ => Outcome::Terminated,
                 };
-                let leftover = Leftover { pid: member.pid, name: member.name, outcome };
-                self.leftovers.entry(member.pid).or_insert(leftover);
+                self.leftovers.entry(pid).or_insert(Leftover { pid, name, outcome });
             }
         }
-        pids
+        Look { empty: false, living }
     }
 
     /// Those that live were sent SIGKILL, or are known to live on.
@@ -175,6 +263,31 @@ impl Child {
     /// What the result says.
     pub(super) fn leftovers(&self) -> Option<Vec<Leftover>> {
         (!self.blind).then(|| self.leftovers.values().cloned().collect())
+    }
+
+    /// Takes the leader's zombie away, if it is ours to take.
+    pub(super) fn reap(&mut self) {
+        if self.exit.is_some() && !matches!(self.tree, Tree::Helper(_)) {
+            self.group.reap();
+        }
+    }
+
+    /// Everything is dead and taken away. Called until it says so.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.notice();
+        self.reap();
+        match &self.tree {
+            Tree::Group => self.exit.is_some(),
+            Tree::Cgroup(leaf) => {
+                let over = self.exit.is_some() && !leaf.populated().unwrap_or(false);
+                if over {
+                    leaf.remove();
+                }
+                over
+            }
+            // Its socket closes a moment before it can be reaped.
+            Tree::Helper(helper) => helper.gone && !matches!(sys::wait(helper.pidfd.as_fd(), true), Ok(None)),
+        }
     }
 }
 

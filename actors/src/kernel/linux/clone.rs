@@ -1,8 +1,11 @@
-//! Making a process: `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`.
+//! Making a process: `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`, and `CLONE_INTO_CGROUP` where there is one.
 //!
 //! `fork` copies the page tables of the host, which takes 100 ms for each GiB it holds; with `CLONE_VM` the child borrows
 //! its memory instead, so the time does not grow with the host. `CLONE_VFORK` holds the calling thread until the child has
 //! left that memory, by exec or by exit. The child says how far it came, so a failure has a stage and an errno.
+//!
+//! A process is born in its cgroup rather than moved there: moving takes a lock over all of the system's forks, which
+//! costs 7 ms unless somebody else has just taken it.
 //!
 //! Between clone and exec the child shares every byte with the host: it only makes system calls on what was prepared.
 #![allow(unsafe_code)]
@@ -23,15 +26,35 @@ const SIGNALS: c_int = 64;
 /// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h, kernel 5.11).
 const CLOSE_ON_EXEC: libc::c_uint = 1 << 2;
 
+/// What is executed.
+#[derive(Clone, Copy)]
+pub(super) enum Image<'a> {
+    /// A file, relative to the working directory.
+    Path(&'a CStr),
+    /// An open one.
+    Open(BorrowedFd<'a>),
+    /// Nothing: the child exits with 0. For asking whether it could be made.
+    None,
+}
+
 /// Everything the child needs, made before it exists.
 pub(super) struct Plan<'a> {
-    pub(super) path: &'a CStr,
+    pub(super) image: Image<'a>,
     pub(super) argv: &'a [CString],
     pub(super) env: &'a [CString],
     pub(super) cwd: Option<&'a CStr>,
-    /// stdin, stdout, stderr. None of them may be 0, 1 or 2.
-    pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// stdin, stdout, stderr, and what a helper needs beside them. None of them may be below [`FIRST_FREE`].
+    pub(super) files: &'a [BorrowedFd<'a>],
+    /// The directory of its cgroup.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+    /// It is killed when the thread that makes it ends, and so when the host dies.
+    pub(super) dies_with_host: bool,
 }
+
+/// Most files that a child is given.
+const FILES: usize = 4;
+/// The child arranges its files below this number, so nothing that it still needs may lie there.
+pub(super) const FIRST_FREE: RawFd = FILES as RawFd;
 
 /// A process that has reached its program.
 pub(super) struct Spawned {
@@ -58,10 +81,13 @@ const STAGES: [Stage; 5] = [Stage::Session, Stage::DeathSignal, Stage::Stdio, St
 
 struct Child {
     path: *const c_char,
+    image: RawFd,
     argv: *const *const c_char,
     env: *const *const c_char,
     cwd: *const c_char,
-    stdio: [RawFd; 3],
+    files: [RawFd; FILES],
+    count: usize,
+    dies_with_host: bool,
     host_pid: libc::pid_t,
     report: *const Report,
 }
@@ -101,31 +127,47 @@ pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Faile
     };
     let (argv, env) = (pointers(plan.argv), pointers(plan.env));
     let report = Report { stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
+    let mut files = [-1; FILES];
+    let count = plan.files.len().min(FILES);
+    for (file, given) in files.iter_mut().zip(plan.files) {
+        *file = given.as_raw_fd();
+    }
+    let (path, image) = match plan.image {
+        Image::Path(path) => (path.as_ptr(), -1),
+        Image::Open(file) => (c"".as_ptr(), file.as_raw_fd()),
+        Image::None => (ptr::null(), -1),
+    };
     let child = Child {
-        path: plan.path.as_ptr(),
+        path,
+        image,
         argv: argv.as_ptr(),
         env: env.as_ptr(),
         cwd: plan.cwd.map_or(ptr::null(), CStr::as_ptr),
-        stdio: plan.stdio.map(|fd| fd.as_raw_fd()),
+        files,
+        count,
+        dies_with_host: plan.dies_with_host,
         // SAFETY: getpid has no preconditions.
         host_pid: unsafe { libc::getpid() },
         report: &raw const report,
     };
     let mut pidfd: RawFd = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: the stack is ours, 64 KiB, and its end is 16-byte aligned (mmap gives whole pages); it grows down from
-    // there. `run` only makes system calls on memory that `child` points to, and all of that lives until clone returns,
-    // which CLONE_VFORK delays until the child has execed or exited. The thread-local storage that the child shares is
-    // that of this thread, which is suspended; at most its errno is overwritten, and that is read through the return
-    // value only. Signals are blocked, so no handler of the host can run in the child.
+    let argument: *mut c_void = (&raw const child).cast_mut().cast();
+    // SAFETY: the stack is ours and 64 KiB. `run` only makes system calls on memory that `child` points to, and all of
+    // that lives until the call returns, which CLONE_VFORK delays until the child has execed or exited. The thread-local
+    // storage that the child shares is that of this thread, which is suspended; at most its errno is overwritten, and that
+    // is read through the return value only. Signals are blocked, so no handler of the host can run in the child.
     let pid = unsafe {
-        libc::clone(
-            run,
-            stack.0.byte_add(STACK_BYTES),
-            flags,
-            (&raw const child).cast_mut().cast(),
-            &raw mut pidfd,
-        )
+        match plan.cgroup {
+            None => libc::clone(
+                run,
+                // Its end is aligned (mmap gives whole pages); a stack grows down from there.
+                stack.0.byte_add(STACK_BYTES),
+                libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+                argument,
+                &raw mut pidfd,
+            ),
+            Some(cgroup) => clone_into(cgroup.as_raw_fd(), stack, argument, &raw mut pidfd),
+        }
     };
     let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
@@ -137,6 +179,120 @@ pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Faile
     }
     // A pid that the kernel gave out is positive.
     Ok(Spawned { pid: pid.unsigned_abs(), pidfd })
+}
+
+/// `CLONE_INTO_CGROUP` (linux/sched.h, kernel 5.7): only clone3(2) has room for it, and the C library has no clone3.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// `struct clone_args` up to its last member (clone(2)).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// What `libc::clone` does, into a cgroup.
+///
+/// # Safety
+/// As for `libc::clone` with [`run`]: `argument` points to a `Child` that is valid until this returns, the stack is used by
+/// nobody else, and signals are blocked.
+unsafe fn clone_into(cgroup: RawFd, stack: &mut Stack, argument: *mut c_void, pidfd: *mut RawFd) -> c_int {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    let args = CloneArgs {
+        flags: u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP,
+        pidfd: pidfd.addr() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: stack.0.addr() as u64,
+        stack_size: STACK_BYTES as u64,
+        cgroup: cgroup as u64,
+        ..CloneArgs::default()
+    };
+    // The kernel writes the pidfd through a number.
+    stack.0.expose_provenance();
+    pidfd.expose_provenance();
+    // SAFETY: the caller's promise. In the parent this is one system call, whose clobbers are named. The child comes out
+    // of it on its own stack, 16-byte aligned, with the other registers as they were; it calls `run`, which never returns.
+    let result = unsafe { clone3(&raw const args, argument) };
+    match c_int::try_from(result) {
+        Ok(pid) if pid >= 0 => pid,
+        Ok(error) => {
+            Errno::from_raw(-error).set();
+            -1
+        }
+        Err(_) => -1,
+    }
+}
+
+/// # Safety
+/// See [`clone_into`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3(args: *const CloneArgs, argument: *mut c_void) -> isize {
+    let result;
+    // SAFETY: the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") args,
+            in("rsi") size_of::<CloneArgs>(),
+            in("r12") run as extern "C" fn(*mut c_void) -> c_int,
+            in("r13") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// # Safety
+/// See [`clone_into`].
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3(args: *const CloneArgs, argument: *mut c_void) -> isize {
+    let result;
+    // SAFETY: the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x21",
+            "blr x20",
+            "brk 1",
+            "2:",
+            inlateout("x0") args => result,
+            in("x1") size_of::<CloneArgs>(),
+            in("x8") libc::SYS_clone3,
+            in("x20") run as extern "C" fn(*mut c_void) -> c_int,
+            in("x21") argument,
+        );
+    }
+    result
+}
+
+/// Elsewhere there is no cgroup tier.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn clone3(_: *const CloneArgs, _: *mut c_void) -> isize {
+    -(libc::ENOSYS as isize)
 }
 
 /// Takes the zombie of a child that never reached its program; gives the signal that killed it.
@@ -192,18 +348,21 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         check!(libc::setsid());
 
         stage(1);
-        check!(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
-        // The host may have died before that; then nobody would ever send the signal.
-        if libc::getppid() != child.host_pid {
-            libc::_exit(127);
+        if child.dies_with_host {
+            check!(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
+            // The host may have died before that; then nobody would ever send the signal.
+            if libc::getppid() != child.host_pid {
+                libc::_exit(127);
+            }
         }
 
         stage(2);
-        for (target, source) in (0..).zip(child.stdio) {
-            check!(libc::dup2(source, target));
+        for target in 0..child.count {
+            check!(libc::dup2(child.files[target], target as c_int));
         }
-        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_ON_EXEC) == -1 {
-            close_on_exec_by_hand();
+        let first = child.count as c_int;
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_ON_EXEC) == -1 {
+            close_on_exec_by_hand(first);
         }
 
         stage(3);
@@ -215,7 +374,21 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        libc::execve(child.path, child.argv, child.env);
+        if child.path.is_null() {
+            libc::_exit(0);
+        }
+        if child.image < 0 {
+            libc::execve(child.path, child.argv, child.env);
+        } else {
+            libc::syscall(
+                libc::SYS_execveat,
+                child.image,
+                child.path,
+                child.argv,
+                child.env,
+                libc::AT_EMPTY_PATH,
+            );
+        }
         Errno::last()
     }
 }
@@ -224,10 +397,10 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
 ///
 /// # Safety
 /// Only in the child: it marks every descriptor of the process.
-unsafe fn close_on_exec_by_hand() {
+unsafe fn close_on_exec_by_hand(first: RawFd) {
     /// A host with more open descriptors than this on a kernel that old may leak the rest.
     const HIGHEST: RawFd = 65_536;
-    for fd in 3..HIGHEST {
+    for fd in first..HIGHEST {
         // SAFETY: on a number that is not open, fcntl only says so.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }

@@ -3,16 +3,17 @@
 
 use super::{
     clock::{Activity, Clock, stamp},
-    clone::{self, Failed, Plan, Stack},
+    clone::{self, Stack},
     drains::{DrainCommand, NewDrain},
     failures,
     lookup::{self, Program},
     mailbox::Outbox,
     signals::{SignalCommand, Watch},
+    tier::{Prepared, SpawnError, Tier},
 };
 use crate::{
     graph::News,
-    host::{CredentialRule, environment},
+    host::{ContainmentReport, CredentialRule, Refused, environment},
     kernel::Outputs,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -33,7 +34,7 @@ use std::{
     },
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How often a program that is being written to (ETXTBSY) is tried again, and when: half a second in all. Whoever wrote
@@ -49,7 +50,8 @@ pub(super) enum SpawnCommand {
     Quit,
 }
 
-pub(super) struct SpawnThread {
+/// What the spawn thread is given.
+pub(super) struct SpawnParts {
     pub(super) commands: Receiver<SpawnCommand>,
     pub(super) news: Sender<News>,
     pub(super) signals: Outbox<SignalCommand>,
@@ -60,6 +62,29 @@ pub(super) struct SpawnThread {
     pub(super) clock: Clock,
     pub(super) null: File,
     pub(super) stack: Stack,
+    pub(super) allowed: Vec<Containment>,
+}
+
+struct SpawnThread {
+    parts: SpawnParts,
+    tier: Tier,
+}
+
+/// The thread's life: chooses a tier, says which, and starts commands until it is told to quit.
+pub(super) fn run(mut parts: SpawnParts, say: &Sender<Result<ContainmentReport, Refused>>) {
+    let name = format!("{}-{}", std::process::id(), stamp_ns());
+    match Tier::choose(&parts.allowed, &name, &parts.null, &mut parts.stack) {
+        Ok((tier, report)) => {
+            let _ = say.send(Ok(report));
+            SpawnThread { parts, tier }.run();
+        }
+        Err(refused) => drop(say.send(Err(refused))),
+    }
+}
+
+/// With the pid, unique on this machine.
+fn stamp_ns() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
 /// A program that was busy, with its directory and pipes still to be made again.
@@ -70,12 +95,12 @@ struct Retry {
 }
 
 impl SpawnThread {
-    pub(super) fn run(mut self) {
+    fn run(mut self) {
         let mut busy: VecDeque<Retry> = VecDeque::new();
         loop {
             let command = match busy.front() {
-                None => self.commands.recv().ok(),
-                Some(first) => match self.commands.recv_deadline(first.at) {
+                None => self.parts.commands.recv().ok(),
+                Some(first) => match self.parts.commands.recv_deadline(first.at) {
                     Ok(command) => Some(command),
                     Err(RecvTimeoutError::Disconnected) => None,
                     Err(RecvTimeoutError::Timeout) => {
@@ -90,7 +115,7 @@ impl SpawnThread {
                 Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(exec, BUSY_RETRIES)),
                 Some(SpawnCommand::Release(release)) => {
                     busy.retain(|retry| retry.exec.n != release.n);
-                    self.signals.send(SignalCommand::Release(release.clone()));
+                    self.parts.signals.send(SignalCommand::Release(release.clone()));
                     self.drain_of(release.n).send(DrainCommand::Release(release));
                 }
                 Some(SpawnCommand::Quit) | None => return,
@@ -99,12 +124,12 @@ impl SpawnThread {
     }
 
     fn drain_of(&self, n: u64) -> &Outbox<DrainCommand> {
-        &self.drains[drain_index(n, self.drains.len())]
+        &self.parts.drains[drain_index(n, self.parts.drains.len())]
     }
 
     /// Gives it back if it should be tried again.
     fn exec(&mut self, exec: Exec, left: u32) -> Option<Retry> {
-        let paths = Paths::of(&self.root, exec.command_id);
+        let paths = Paths::of(&self.parts.root, exec.command_id);
         let result = match create(&paths) {
             Ok(()) => self.start(&exec, &paths).inspect_err(|_| {
                 // What can't be removed now goes with the retention.
@@ -118,7 +143,7 @@ impl SpawnThread {
                 Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
             }
             Err(error) => {
-                let _ = self.news.send(News::new(ActorName::Process(exec.n), StartFailed { error }));
+                let _ = self.parts.news.send(News::new(ActorName::Process(exec.n), StartFailed { error }));
                 None
             }
         }
@@ -126,7 +151,7 @@ impl SpawnThread {
 
     fn start(&mut self, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
         let request = &exec.request;
-        let env = environment(std::env::vars_os(), request, &self.credentials);
+        let env = environment(std::env::vars_os(), request, &self.parts.credentials);
         let cwd = lookup::working_dir(request.cwd.as_deref())?;
         let program = lookup::find(&request.program, &cwd, env.get(&"PATH".into()))?;
         // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
@@ -144,51 +169,56 @@ impl SpawnThread {
             .collect::<Result<_, _>>()?;
         let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
         let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
-        let plan = Plan {
+        let (began, started_at) = (Instant::now(), stamp());
+        let prepared = Prepared {
             path: &path,
             argv: &argv,
             env: &env,
             cwd: cwd_text.as_deref(),
-            stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+            stdio: [self.parts.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
         };
-        let (began, started_at) = (Instant::now(), stamp());
-        let spawned = clone::spawn(&plan, &mut self.stack)
-            .map_err(|failed| self.failure(&failed, &program, &cwd, &argv, &env))?;
+        let spawned = self
+            .tier
+            .spawn(exec.n, &prepared, &mut self.parts.stack)
+            .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
         let n = exec.n;
         let live = Arc::new(Live::new());
         let recorder =
             Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
-        let activity = Arc::new(Activity::new(self.clock.now_us()));
-        self.outputs.begin(n, exec.command_id, live);
+        let activity = Arc::new(Activity::new(self.parts.clock.now_us()));
+        self.parts.outputs.begin(n, exec.command_id, live);
         let started = Started {
             pid: spawned.pid,
             process_group_id: spawned.pid,
-            containment: Containment::Group,
+            containment: self.tier.containment(),
             cwd: cwd.into_os_string().into(),
             started_at,
         };
         // First of all its news: those of the other threads come after it in the same queue.
-        let _ = self.news.send(News::new(ActorName::Process(n), started));
+        let _ = self.parts.news.send(News::new(ActorName::Process(n), started));
         let pipes = [out_read, err_read];
         let drain = NewDrain { n, pipes, recorder, paths: paths.clone(), activity: activity.clone() };
         self.drain_of(n).send(DrainCommand::Attach(Box::new(drain)));
-        let watch = Watch { n, pid: spawned.pid, pidfd: spawned.pidfd, began, activity };
-        self.signals.send(SignalCommand::Watch(Box::new(watch)));
+        let tree = spawned.tree;
+        let watch = Watch { n, pid: spawned.pid, pidfd: spawned.pidfd, began, activity, tree };
+        self.parts.signals.send(SignalCommand::Watch(Box::new(watch)));
         Ok(())
     }
+}
 
-    fn failure(
-        &self,
-        failed: &Failed,
-        program: &Program,
-        cwd: &Path,
-        argv: &[CString],
-        env: &[CString],
-    ) -> LaunchError {
-        let bytes = argv.iter().chain(env).map(|text| text.as_bytes_with_nul().len() as u64).sum();
-        failures::spawn(failed, program, cwd, bytes)
+fn failure(
+    error: SpawnError,
+    program: &Program,
+    cwd: &Path,
+    argv: &[CString],
+    env: &[CString],
+) -> LaunchError {
+    let bytes = argv.iter().chain(env).map(|text| text.as_bytes_with_nul().len() as u64).sum();
+    match error {
+        SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, bytes),
+        SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),
     }
 }
 
@@ -209,5 +239,9 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
 /// A host may run with its standard descriptors closed; then new ones get their numbers, and the child would overwrite
 /// them while it arranges its own.
 pub(super) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { super::sys::duplicate_above_stdio(fd.as_fd()) }
+    if fd.as_raw_fd() >= clone::FIRST_FREE {
+        Ok(fd)
+    } else {
+        super::sys::duplicate_from(clone::FIRST_FREE, fd.as_fd())
+    }
 }

@@ -1,5 +1,6 @@
-//! Who is in a process group, from `/proc`.
+//! Living processes: of a group, or of a list.
 
+use super::tree;
 use std::{fs, io};
 
 /// Most processes that are named in a result: a fork bomb must not fill the memory.
@@ -12,6 +13,15 @@ pub(super) struct Member {
     pub(super) name: String,
 }
 
+/// Those of a list that are no zombies.
+pub(super) fn living(pids: impl IntoIterator<Item = u32>) -> Vec<Member> {
+    let living = |pid| {
+        let stat = tree::stat(pid).filter(|stat| !stat.zombie)?;
+        Some(Member { pid, name: stat.name })
+    };
+    pids.into_iter().filter_map(living).collect()
+}
+
 /// The processes of a group that are no zombies. A process that is forked while this looks may be missed; whoever acts on
 /// the answer looks again.
 pub(super) fn of_group(group: u32) -> io::Result<Vec<Member>> {
@@ -19,35 +29,10 @@ pub(super) fn of_group(group: u32) -> io::Result<Vec<Member>> {
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // Gone since it was listed.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        if let Some(member) = parse(pid, &stat, group) {
-            members.push(member);
+        // One that is gone since it was listed has no stat.
+        if let Some(stat) = tree::stat(pid).filter(|stat| !stat.zombie && stat.group == group) {
+            members.push(Member { pid, name: stat.name });
         }
     }
     Ok(members)
-}
-
-/// `pid (comm) state ppid pgrp …` (proc_pid_stat(5)); the name may hold spaces and parentheses.
-fn parse(pid: u32, stat: &str, group: u32) -> Option<Member> {
-    let (start, end) = (stat.find('(')?, stat.rfind(')')?);
-    let mut fields = stat.get(end + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    let pgrp = fields.nth(1)?.parse::<u32>().ok()?;
-    let alive = !matches!(state, "Z" | "X" | "x");
-    (alive && pgrp == group).then(|| Member { pid, name: stat[start + 1..end].to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_with_parentheses_does_not_hide_a_process() {
-        let stat = "42 (a) b) S 1 7 7 0 -1 4194304 1 0";
-        assert_eq!(parse(42, stat, 7), Some(Member { pid: 42, name: "a) b".into() }));
-        assert_eq!(parse(42, stat, 8), None);
-        assert_eq!(parse(42, "42 (x) Z 1 7 7 0", 7), None);
-        assert_eq!(parse(42, "42 (x", 7), None);
-    }
 }

@@ -8,33 +8,42 @@
 //!
 //! Their news go into one bounded queue. A thread waits when it is full; the graph never waits for a thread.
 
+mod cgroup;
 mod child;
 mod clock;
 mod clone;
 mod drains;
 mod failures;
+mod group;
+mod helper;
+#[path = "helper/protocol.rs"]
+#[allow(dead_code)]
+mod helper_protocol;
 mod launch;
 mod lookup;
 mod mailbox;
 mod members;
 mod signals;
 mod sys;
+mod tier;
 mod timers;
+// The helper uses more of it than the graph.
+#[allow(dead_code)]
+mod tree;
 
 pub(crate) use clock::Clock;
 
 use super::{Command, Kernel, Outputs};
 use crate::{
     graph::{Facts, News},
-    host::{Config, Retention, StartError},
+    host::{Config, ContainmentReport, Retention, StartError},
 };
-use child::GroupBy;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use drains::{DrainCommand, DrainThread};
-use launch::{SpawnCommand, SpawnThread, drain_index};
+use group::GroupBy;
+use launch::{SpawnCommand, SpawnParts, drain_index};
 use mailbox::{Outbox, mailbox};
 use nix::{
-    errno::Errno,
     fcntl::{OFlag, open},
     sys::{
         resource::{Resource, getrlimit},
@@ -67,8 +76,8 @@ const NEWS: usize = 4_096;
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
 /// Descriptors for everything but handles: the host's own, and about a dozen of the graph's.
 const RESERVED_DESCRIPTORS: u64 = 64;
-/// Descriptors of one handle: pidfd, two pipes, three files, and two more for a moment while it starts.
-const DESCRIPTORS_PER_HANDLE: u64 = 8;
+/// Descriptors of one handle: pidfd, two pipes, three files, for its helper two more, and two for a moment at its start.
+const DESCRIPTORS_PER_HANDLE: u64 = 10;
 /// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.
 const HANDLES_MAX: u64 = 8_192;
 
@@ -154,9 +163,9 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, Kernel), StartError> {
         artifact_root: artifact_root.display().to_string(),
         started_at: clock::stamp(),
     };
-    let (port, news) = threads(config, root, &outputs, clock)?;
+    let (port, news, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
-    let facts = Facts { header, artifact_root, outputs, next_n: Box::new(next_n) };
+    let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
     Ok((facts, Kernel::Linux(port, news, clock)))
 }
 
@@ -171,7 +180,7 @@ fn threads(
     root: Root,
     outputs: &Arc<Outputs>,
     clock: Clock,
-) -> Result<(Port, Receiver<News>), StartError> {
+) -> Result<(Port, Receiver<News>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (news, inputs) = bounded(NEWS);
     let (spawn, commands) = unbounded();
@@ -184,7 +193,7 @@ fn threads(
         .and_then(launch::above_stdio)
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
     let stack = clone::Stack::new().map_err(|errno| lacking("memory")(errno.into()))?;
-    let spawn_thread = SpawnThread {
+    let parts = SpawnParts {
         commands,
         news: news.clone(),
         signals: signals.clone(),
@@ -195,8 +204,9 @@ fn threads(
         clock,
         null: File::from(null),
         stack,
+        allowed: config.containment.clone(),
     };
-    let group_by = probe_group();
+    let group_by = GroupBy::probe();
     let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
     // The port first: if a later thread can't be made, dropping it ends the earlier ones.
     let mut port = Port { spawn, signals, drains, threads: Vec::new(), root: Some(root) };
@@ -204,13 +214,17 @@ fn threads(
         port.threads.push(thread(name, news.clone(), run).map_err(lacking("thread"))?);
         Ok(())
     };
-    add("ostler-spawn", Box::new(move || spawn_thread.run()))?;
+    let (say, chosen) = bounded(1);
+    add("ostler-spawn", Box::new(move || launch::run(parts, &say)))?;
     add("ostler-signal", Box::new(move || signal_thread.run()))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone() };
         add(&format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
-    Ok((port, inputs))
+    // The tiers are tried out on the spawn thread: what it makes dies with it, and no signal of the host's disturbs it.
+    let report = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
+    let report = report.map_err(StartError::Containment)?;
+    Ok((port, inputs, report))
 }
 
 /// A thread that no signal of the host's interrupts, and whose panic the graph hears of.
@@ -227,15 +241,6 @@ fn thread(name: &str, news: Sender<News>, run: Box<dyn FnOnce() + Send>) -> io::
     };
     let handle = Builder::new().name(name.to_owned()).spawn(body)?;
     Ok(Thread { handle, ended })
-}
-
-/// Whether the kernel signals a group by a pidfd: asked, not guessed from a version. Our own pidfd need not lead a group
-/// for that: then the kernel knows the flag and finds no group.
-fn probe_group() -> GroupBy {
-    match sys::own_pidfd().and_then(|fd| sys::signal_group(std::os::fd::AsFd::as_fd(&fd), None)) {
-        Ok(()) | Err(Errno::ESRCH) => GroupBy::Pidfd,
-        Err(_) => GroupBy::Number,
-    }
 }
 
 /// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.

@@ -1,8 +1,9 @@
 //! The signal thread: exits, signals, reaping, timers. It never touches a disk.
 
 use super::{
-    child::{Child, GroupBy, LOOK_FIRST, LOOK_KEPT_MAX, LOOK_MAX},
+    child::{Child, LOOK_FIRST, LOOK_KEPT_MAX, LOOK_MAX, Tree},
     clock::{Activity, Clock},
+    group::GroupBy,
     mailbox::Mailbox,
     timers::{TimerKey, Timers},
 };
@@ -15,7 +16,7 @@ use ostler_messages::{
 };
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,6 +45,7 @@ pub(super) struct Watch {
     pub(super) pidfd: OwnedFd,
     pub(super) began: Instant,
     pub(super) activity: Arc<Activity>,
+    pub(super) tree: Tree,
 }
 
 pub(super) struct SignalThread {
@@ -70,7 +72,7 @@ impl SignalThread {
             }
             let until = state.timers.next_at();
             for n in state.thread.mailbox.sleep(until) {
-                state.exited(n);
+                state.noticed(n);
             }
         }
     }
@@ -81,13 +83,17 @@ impl SignalThread {
 struct Children(BTreeMap<u64, Child>);
 impl Drop for Children {
     fn drop(&mut self) {
-        self.0.values().for_each(|child| child.signal(StopSignal::Kill));
-        let limit = Instant::now() + REAP_LIMIT;
         for child in self.0.values_mut() {
-            while !child.look_for_exit() && child.exit.is_none() && Instant::now() < limit {
-                std::thread::sleep(REAP_STEP);
+            child.signal(StopSignal::Kill);
+            child.begin_sweep(SweepFor::Kill);
+        }
+        let limit = Instant::now() + REAP_LIMIT;
+        loop {
+            self.0.retain(|_, child| !child.is_over());
+            if self.0.is_empty() || Instant::now() >= limit {
+                return;
             }
-            child.reap();
+            std::thread::sleep(REAP_STEP);
         }
     }
 }
@@ -127,21 +133,29 @@ impl State {
     fn watch(&mut self, watch: Watch) {
         let n = watch.n;
         let child = Child::new(watch, self.thread.group_by);
-        if self.thread.mailbox.watch(child.pidfd.as_fd(), n).is_err() {
+        if self.thread.mailbox.watch(child.as_fd(), n).is_err() {
             // ENOMEM or the limit on watches: looking now and then is late, but never wrong.
             self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
         }
         self.children.0.insert(n, child);
     }
 
-    fn exited(&mut self, n: u64) {
+    /// There is news of a process.
+    fn noticed(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n) else { return };
-        if !child.look_for_exit() {
-            return;
+        let told_end = child.tells_end();
+        let exited = child.notice();
+        if child.is_silent() {
+            // A dead process, and a closed socket, stay readable for ever.
+            self.thread.mailbox.unwatch(child.as_fd());
         }
-        // A dead process stays readable for ever.
-        self.thread.mailbox.unwatch(&child.pidfd);
-        self.tell_exit(n);
+        let swept = told_end && child.sweep.is_some();
+        if exited {
+            self.tell_exit(n);
+        }
+        if swept {
+            self.look(n);
+        }
         self.forget_if_over(n);
     }
 
@@ -155,44 +169,45 @@ impl State {
 
     fn signal(&mut self, signal: &Signal) {
         let n = signal.n;
+        self.noticed_before_signal(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
-        if !child.signalled {
-            // If it is dead already, it ended by itself.
-            let news = child.look_for_exit();
-            if child.exit.is_some() {
-                if news {
-                    self.thread.mailbox.unwatch(&child.pidfd);
-                }
-                return self.tell_exit(n);
-            }
+        if child.exit.is_some() {
+            // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
+            return self.tell_exit(n);
         }
         child.signalled = true;
         child.signal(signal.signal);
-        if child.exit.is_some() {
-            // The graph asks again because the actor that heard of it first is gone.
-            self.tell_exit(n);
+    }
+
+    /// If it is dead already, it ended by itself.
+    fn noticed_before_signal(&mut self, n: u64) {
+        if let Some(child) = self.children.0.get_mut(&n)
+            && !child.signalled
+            && child.notice()
+            && child.is_silent()
+        {
+            self.thread.mailbox.unwatch(child.as_fd());
         }
     }
 
     fn sweep(&mut self, sweep: &Sweep) {
         let Some(child) = self.children.0.get_mut(&sweep.n) else { return };
-        child.sweep = Some(sweep.to);
-        child.look_after = LOOK_FIRST;
-        let living = child.living();
+        child.begin_sweep(sweep.to);
+        let look = child.look();
         match sweep.to {
-            _ if living.is_empty() => {}
+            _ if look.empty => {}
             SweepFor::Terminate => child.signal(StopSignal::Terminate),
             SweepFor::Kill => {
                 child.signal(StopSignal::Kill);
-                child.mark(&living, Outcome::Killed);
+                child.mark(&look.living, Outcome::Killed);
             }
             SweepFor::Watch | SweepFor::Keep => {}
         }
-        if !living.is_empty() {
+        if !look.living.is_empty() {
             let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
-            self.tell(sweep.n, TreeAlive { seen: living.len() as u64, kept });
+            self.tell(sweep.n, TreeAlive { seen: look.living.len() as u64, kept });
         }
-        self.looked(sweep.n, living.is_empty());
+        self.looked(sweep.n, look.empty);
     }
 
     /// Tells that the tree is empty, or sets the time of the next look.
@@ -204,6 +219,9 @@ impl State {
             let leftovers = child.leftovers();
             return self.tell(n, TreeEmpty { leftovers });
         }
+        if child.tells_end() {
+            return;
+        }
         let most = if child.sweep == Some(SweepFor::Keep) { LOOK_KEPT_MAX } else { LOOK_MAX };
         self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
         child.look_after = (child.look_after * 2).min(most);
@@ -211,22 +229,25 @@ impl State {
 
     fn look(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n) else { return };
+        if child.released {
+            return self.forget_if_over(n);
+        }
         if child.exit.is_none() {
-            // Its pidfd could not be watched.
-            self.exited(n);
+            // What tells of it could not be watched.
+            self.noticed(n);
             if self.children.0.get(&n).is_some_and(|child| child.exit.is_none()) {
                 self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_MAX);
             }
             return;
         }
         let Some(sweep) = child.sweep else { return };
-        let living = child.living();
-        if sweep == SweepFor::Kill && !living.is_empty() {
+        let look = child.look();
+        if sweep == SweepFor::Kill && !look.empty {
             // What was forked while the signal was on its way.
             child.signal(StopSignal::Kill);
-            child.mark(&living, Outcome::Killed);
+            child.mark(&look.living, Outcome::Killed);
         }
-        self.looked(n, living.is_empty());
+        self.looked(n, look.empty);
     }
 
     fn fire(&mut self, key: TimerKey) {
@@ -252,9 +273,8 @@ impl State {
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
         let child = self.children.0.get_mut(&n)?;
-        child.look_for_exit();
-        let living = child.living();
-        child.mark(&living, Outcome::Survived);
+        let look = child.look();
+        child.mark(&look.living, Outcome::Survived);
         child.leftovers()
     }
 
@@ -263,20 +283,21 @@ impl State {
         self.timers.forget(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
-        if child.exit.is_none() || !child.living().is_empty() {
+        if !child.is_over() {
             child.signal(StopSignal::Kill);
+            child.begin_sweep(SweepFor::Kill);
         }
         self.forget_if_over(n);
     }
 
     /// A process that can't be killed is kept until it dies, so that its number stays ours and its zombie is taken away.
     fn forget_if_over(&mut self, n: u64) {
-        if let Some(child) = self.children.0.get_mut(&n)
-            && child.released
-            && child.exit.is_some()
-        {
-            child.reap();
+        let Some(child) = self.children.0.get_mut(&n).filter(|child| child.released) else { return };
+        if child.is_over() {
             self.children.0.remove(&n);
+        } else {
+            self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
+            child.look_after = (child.look_after * 2).min(LOOK_KEPT_MAX);
         }
     }
 }

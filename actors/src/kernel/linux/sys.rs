@@ -5,7 +5,7 @@ use nix::{errno::Errno, libc, sys::signal::Signal};
 use std::{
     ffi::c_int,
     mem::MaybeUninit,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (linux/pidfd.h, kernel 6.9): the group that the pidfd's process leads or led.
@@ -24,6 +24,21 @@ pub(super) fn signal_group(leader: BorrowedFd<'_>, signal: Option<Signal>) -> Re
             number,
             std::ptr::null::<libc::siginfo_t>(),
             TO_GROUP,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Signals one process.
+pub(super) fn signal_process(process: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: as above.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal as c_int,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
         )
     };
     Errno::result(result).map(drop)
@@ -80,18 +95,26 @@ pub(super) fn readable_bytes(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
     Errno::result(result).map(|_| usize::try_from(bytes).unwrap_or(0))
 }
 
-/// The same open file under a number above 2, closed on exec.
-pub(super) fn duplicate_above_stdio(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+/// The same open file under a number not below `least`, closed on exec.
+pub(super) fn duplicate_from(least: RawFd, fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor and touches no memory.
-    let new = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+    let new = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
-/// A pidfd of this process.
-pub(super) fn own_pidfd() -> Result<OwnedFd, Errno> {
+/// A pidfd. Of whom, is for the caller to make sure: something must hold the number, or be asked again afterwards.
+pub(super) fn open_process(pid: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: takes two integers, touches no memory.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) })?;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us; a descriptor fits into an int.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}
+
+/// Until the process is dead; its zombie stays. Only for one that was killed, or is about to exit.
+pub(super) fn wait_for_death(process: BorrowedFd<'_>) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    /// A dead process is seen in microseconds; one in the hands of a broken device never. It is reaped later then.
+    const MOST_MS: u16 = 1_000;
+    let _ = poll(&mut [PollFd::new(process, PollFlags::POLLIN)], PollTimeout::from(MOST_MS));
 }

@@ -10,8 +10,11 @@ pub use program::{Descendant, OnTerminate, Program};
 pub use world::World;
 
 use super::{Kernel, Outputs};
-use crate::graph::Facts;
-use ostler_messages::trace::{Header, TRACE_VERSION};
+use crate::{graph::Facts, host::ContainmentReport};
+use ostler_messages::{
+    Containment,
+    trace::{Header, TRACE_VERSION},
+};
 use play::{BEGIN, HOST_PID, ROOT};
 use std::{path::Path, sync::Arc};
 
@@ -24,11 +27,18 @@ pub(crate) fn start(world: &World) -> (Facts, Kernel) {
         artifact_root: ROOT.into(),
         started_at: BEGIN,
     };
+    let containment = ContainmentReport { tier: Containment::Group, host_death: None, refused: Vec::new() };
     let mut last = 0;
     let next_n = Box::new(move || {
         last += 1;
         last
     });
-    let facts = Facts { header, artifact_root: Path::new(ROOT).into(), outputs: outputs.clone(), next_n };
+    let facts = Facts {
+        header,
+        artifact_root: Path::new(ROOT).into(),
+        outputs: outputs.clone(),
+        containment,
+        next_n,
+    };
     (facts, Kernel::Scripted(world.clone(), outputs))
 }

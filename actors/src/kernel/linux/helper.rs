@@ -1,0 +1,191 @@
+//! The graph's side of the helper: a small program that is carried inside this library and run from memory.
+
+use super::{
+    clone::{self, Image, Plan, Stack},
+    helper_protocol as protocol, sys,
+};
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair},
+    },
+};
+use ostler_messages::{Exit, Stage, Usage};
+use std::{
+    ffi::CString,
+    fs::File,
+    io::Write,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+/// Made by `build.rs`; empty if it could not be.
+const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/helper"));
+/// Why it could not be.
+const REASON: &str = include_str!(concat!(env!("OUT_DIR"), "/helper-reason.txt"));
+
+/// The program as a sealed file in memory.
+pub(super) struct Program(OwnedFd);
+
+impl Program {
+    /// Says why not.
+    pub(super) fn load() -> Result<Program, String> {
+        if PROGRAM.is_empty() {
+            return Err(REASON.to_owned());
+        }
+        let said = |errno: Errno| format!("the helper can't be put into memory: {errno}");
+        // MFD_EXEC (kernel 6.3) says that it is meant to be run; older kernels refuse the flag and need no word.
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let executable = flags | MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
+        let fd = memfd_create(c"ostler-helper", executable)
+            .or_else(|_| memfd_create(c"ostler-helper", flags))
+            .and_then(super::launch::above_stdio)
+            .map_err(said)?;
+        let mut file = File::from(fd);
+        file.write_all(PROGRAM).map_err(|error| format!("the helper can't be put into memory: {error}"))?;
+        let seals =
+            SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(said)?;
+        Ok(Program(file.into()))
+    }
+
+    pub(super) fn image(&self) -> Image<'_> {
+        Image::Open(self.0.as_fd())
+    }
+
+    /// Starts the guard of a graph's cgroups. It lives until it is killed, or the host dies.
+    pub(super) fn guard(&self, cgroup: &Path, null: &File, stack: &mut Stack) -> Result<Guard, String> {
+        let arg = |bytes: &[u8]| CString::new(bytes).map_err(|error| error.to_string());
+        let pid = std::process::id().to_string();
+        let argv = [
+            arg(b"ostler-guard")?,
+            arg(protocol::GUARD.as_bytes())?,
+            arg(pid.as_bytes())?,
+            arg(cgroup.as_os_str().as_bytes())?,
+        ];
+        let null = null.as_fd();
+        let plan = Plan {
+            image: self.image(),
+            argv: &argv,
+            env: &[],
+            cwd: None,
+            files: &[null, null, null],
+            cgroup: None,
+            dies_with_host: false,
+        };
+        let spawned = clone::spawn(&plan, stack)
+            .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
+        Ok(Guard(spawned.pidfd))
+    }
+}
+
+/// Kills the cgroups of this graph when the host dies. Not needed any more when dropped.
+pub(super) struct Guard(OwnedFd);
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = sys::signal_process(self.0.as_fd(), nix::sys::signal::Signal::SIGKILL);
+        sys::wait_for_death(self.0.as_fd());
+        let _ = sys::wait(self.0.as_fd(), true);
+    }
+}
+
+/// What a helper has told.
+pub(super) enum Told {
+    Started { pid: u32 },
+    Failed { stage: Stage, errno: Errno },
+    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool },
+    Empty,
+}
+
+/// The line to one helper. When it is dropped, the helper kills its tree and exits.
+pub(super) struct Link(OwnedFd);
+
+/// Both ends; the second one is the helper's.
+pub(super) fn link() -> Result<(Link, OwnedFd), Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let (ours, theirs) = (super::launch::above_stdio(ours)?, super::launch::above_stdio(theirs)?);
+    Ok((Link(ours), theirs))
+}
+
+impl Link {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Waits for the first word: the helper says it after exec, as a clone would return.
+    pub(super) fn first(&self) -> Result<Option<Told>, Errno> {
+        let told = self.receive(MsgFlags::empty());
+        fcntl(&self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        told
+    }
+
+    /// `Ok(None)`: the helper is gone. EAGAIN: it has nothing to say.
+    pub(super) fn next(&self) -> Result<Option<Told>, Errno> {
+        self.receive(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive(&self, flags: MsgFlags) -> Result<Option<Told>, Errno> {
+        let mut bytes = [0; size_of::<protocol::Report>()];
+        let count = loop {
+            match recv(self.0.as_raw_fd(), &mut bytes, flags) {
+                Err(Errno::EINTR) => {}
+                // The helper died with our last command unread.
+                Err(Errno::ECONNRESET) => return Ok(None),
+                result => break result?,
+            }
+        };
+        if count < bytes.len() {
+            return Ok(None);
+        }
+        let mut report: protocol::Report = [0; 8];
+        for (value, bytes) in report.iter_mut().zip(bytes.chunks_exact(8)) {
+            *value = i64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+        }
+        Ok(understand(&report))
+    }
+
+    /// A helper that is gone shows at the next reading.
+    pub(super) fn say(&self, command: u8) {
+        let _ = send(self.0.as_raw_fd(), &[command], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    }
+}
+
+fn understand(report: &protocol::Report) -> Option<Told> {
+    let number = |n: usize| i32::try_from(report[n]).unwrap_or(0);
+    let count = |n: usize| u64::try_from(report[n]).unwrap_or(0);
+    Some(match report[0] {
+        protocol::STARTED => Told::Started { pid: u32::try_from(report[1]).unwrap_or(0) },
+        protocol::FAILED => {
+            let stage = match report[1] {
+                protocol::STAGE_FORK => Stage::Fork,
+                protocol::STAGE_SESSION => Stage::Session,
+                protocol::STAGE_DEATH_SIGNAL => Stage::DeathSignal,
+                protocol::STAGE_CWD => Stage::Cwd,
+                protocol::STAGE_EXEC => Stage::Exec,
+                _ => Stage::Helper,
+            };
+            Told::Failed { stage, errno: Errno::from_raw(number(2)) }
+        }
+        protocol::EXITED => {
+            let by_signal = report[2] != 0;
+            Told::Exited {
+                exit_code: if by_signal { -1 } else { number(3) },
+                signal: by_signal.then(|| number(3)),
+                usage: Usage { user_ms: count(4), system_ms: count(5), max_rss_bytes: count(6) },
+                signalled: report[1] != 0,
+            }
+        }
+        protocol::EMPTY => Told::Empty,
+        // Both ends are of the same build.
+        _ => return None,
+    })
+}
+
+/// Nobody can say any more how the leader ended.
+pub(super) fn unknown_exit(ended_at: ostler_messages::Stamp, duration_ms: u64) -> Exit {
+    Exit { exit_code: -1, signal: None, usage: None, ended_at, duration_ms }
+}
