@@ -2,7 +2,7 @@
 
 use super::{
     directory::{Families, Pillars},
-    gate::{HostActor, Ports, deliver_news, deliver_request},
+    gate::{HostActor, LastAnswers, Ports, deliver_news, deliver_request},
     kernel::KernelActor,
     supervisor::Supervisor,
     trace_sink::{self, Tracing},
@@ -91,7 +91,9 @@ async fn run(
     let tracer = Tracer::new(&facts.header, sink);
     config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
     let (ports, over) = (Ports::default(), Rc::new(Cell::new(false)));
-    let (pillars, families) = raise(config, facts, &tracer, &ports, &over, back, backend);
+    let last = LastAnswers::default();
+    let host = HostActor::new(ports.clone(), back, last.clone(), over.clone());
+    let (pillars, families) = raise(config, facts, &tracer, host, backend);
     while !over.get() && !tracer.failed() {
         let input = match inputs.ready() {
             Some(input) => input,
@@ -133,6 +135,10 @@ async fn run(
     if let Some(flushed) = flushed {
         flushed.wait();
     }
+    for (port, delivered) in last.take() {
+        // A caller that is gone has nothing to lose by it.
+        let _ = port.send(delivered);
+    }
 }
 
 /// Starts the actors that live as long as the graph. None of them has a parent: if one crashes, the graph ends.
@@ -140,14 +146,11 @@ fn raise(
     config: Config,
     facts: Facts,
     tracer: &Tracer,
-    ports: &Ports,
-    over: &Rc<Cell<bool>>,
-    back: Sender<Intake>,
+    host: HostActor,
     backend: Backend,
 ) -> (Pillars, Families) {
     let families = Families::default();
     let supervisor = Reserved::new(ActorName::Supervisor, tracer);
-    let host = HostActor::new(ports.clone(), back, over.clone());
     let host = start_actor(host, ActorName::Host, tracer, None);
     let kernel = start_actor(KernelActor::new(backend), ActorName::Kernel, tracer, None);
     let links = Links {
