@@ -35,6 +35,19 @@ pub(super) enum GroupBy {
     Number,
 }
 
+/// Who of a tree lives.
+#[derive(Default)]
+pub(super) struct Living {
+    pub(super) pids: Vec<u32>,
+    /// Somebody may, but nobody could look: what is not known to be gone has to be stopped.
+    unseen: bool,
+}
+impl Living {
+    pub(super) fn is_nobody(&self) -> bool {
+        self.pids.is_empty() && !self.unseen
+    }
+}
+
 pub(super) struct Child {
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
@@ -136,17 +149,17 @@ impl Child {
     }
 
     /// Looks who of the tree lives. The leader is dead by now.
-    pub(super) fn living(&mut self) -> Vec<u32> {
+    pub(super) fn living(&mut self) -> Living {
         if self.group_by == GroupBy::Pidfd {
             self.reap();
             if self.reach(None) == Err(Errno::ESRCH) {
-                return Vec::new();
+                return Living::default();
             }
         }
         let Ok(members) = members::of_group(self.pid) else {
-            // Without /proc nobody can tell zombies from the living.
+            // Without /proc, or a descriptor to read it, nobody can tell zombies from the living.
             self.blind = true;
-            return Vec::new();
+            return Living { pids: Vec::new(), unseen: true };
         };
         let pids = members.iter().map(|member| member.pid).collect();
         for member in members {
@@ -160,12 +173,12 @@ impl Child {
                 self.leftovers.entry(member.pid).or_insert(leftover);
             }
         }
-        pids
+        Living { pids, unseen: false }
     }
 
     /// Those that live were sent SIGKILL, or are known to live on.
-    pub(super) fn mark(&mut self, living: &[u32], outcome: Outcome) {
-        for pid in living {
+    pub(super) fn mark(&mut self, living: &Living, outcome: Outcome) {
+        for pid in &living.pids {
             if let Some(leftover) = self.leftovers.get_mut(pid) {
                 leftover.outcome = outcome;
             }

@@ -1,5 +1,6 @@
 //! Who is in a process group, from `/proc`.
 
+use nix::libc;
 use std::{fs, io};
 
 /// Most processes that are named in a result: a fork bomb must not fill the memory.
@@ -14,18 +15,29 @@ pub(super) struct Member {
 
 /// The processes of a group that are no zombies. A process that is forked while this looks may be missed; whoever acts on
 /// the answer looks again.
+///
+/// # Errors
+/// Without `/proc`, or a descriptor or memory to read it: an answer all the same would be a false claim.
 pub(super) fn of_group(group: u32) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // Gone since it was listed.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat,
+            Err(error) if is_want(&error) => return Err(error),
+            // Gone since it was listed, or another user's and hidden.
+            Err(_) => continue,
+        };
         if let Some(member) = parse(pid, &stat, group) {
             members.push(member);
         }
     }
     Ok(members)
+}
+
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// `pid (comm) state ppid pgrp …` (proc_pid_stat(5)); the name may hold spaces and parentheses.

@@ -56,7 +56,13 @@ pub(super) struct SignalThread {
 impl SignalThread {
     pub(super) fn run(self) {
         let timers = Timers::default();
-        let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
+        let mut state = State {
+            thread: self,
+            children: Children::default(),
+            early: BTreeMap::new(),
+            timers,
+            idle: BTreeMap::new(),
+        };
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
                 if matches!(command, SignalCommand::Quit) {
@@ -95,6 +101,8 @@ impl Drop for Children {
 struct State {
     thread: SignalThread,
     children: Children,
+    /// Signals for processes that the graph has heard of but this thread has not: the spawn thread tells the graph first.
+    early: BTreeMap<u64, StopSignal>,
     timers: Timers,
     /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
     idle: BTreeMap<u64, u64>,
@@ -132,6 +140,9 @@ impl State {
             self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
         }
         self.children.0.insert(n, child);
+        if let Some(signal) = self.early.remove(&n) {
+            self.signal(&Signal { n, signal });
+        }
     }
 
     fn exited(&mut self, n: u64) {
@@ -155,7 +166,11 @@ impl State {
 
     fn signal(&mut self, signal: &Signal) {
         let n = signal.n;
-        let Some(child) = self.children.0.get_mut(&n) else { return };
+        let Some(child) = self.children.0.get_mut(&n) else {
+            // A second one is never weaker.
+            self.early.insert(n, signal.signal);
+            return;
+        };
         if !child.signalled {
             // If it is dead already, it ended by itself.
             let news = child.look_for_exit();
@@ -180,7 +195,7 @@ impl State {
         child.look_after = LOOK_FIRST;
         let living = child.living();
         match sweep.to {
-            _ if living.is_empty() => {}
+            _ if living.is_nobody() => {}
             SweepFor::Terminate => child.signal(StopSignal::Terminate),
             SweepFor::Kill => {
                 child.signal(StopSignal::Kill);
@@ -188,11 +203,11 @@ impl State {
             }
             SweepFor::Watch | SweepFor::Keep => {}
         }
-        if !living.is_empty() {
+        if !living.is_nobody() {
             let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
-            self.tell(sweep.n, TreeAlive { seen: living.len() as u64, kept });
+            self.tell(sweep.n, TreeAlive { seen: living.pids.len() as u64, kept });
         }
-        self.looked(sweep.n, living.is_empty());
+        self.looked(sweep.n, living.is_nobody());
     }
 
     /// Tells that the tree is empty, or sets the time of the next look.
@@ -221,12 +236,12 @@ impl State {
         }
         let Some(sweep) = child.sweep else { return };
         let living = child.living();
-        if sweep == SweepFor::Kill && !living.is_empty() {
+        if sweep == SweepFor::Kill && !living.is_nobody() {
             // What was forked while the signal was on its way.
             child.signal(StopSignal::Kill);
             child.mark(&living, Outcome::Killed);
         }
-        self.looked(n, living.is_empty());
+        self.looked(n, living.is_nobody());
     }
 
     fn fire(&mut self, key: TimerKey) {
@@ -260,10 +275,11 @@ impl State {
 
     fn release(&mut self, n: u64) {
         self.idle.remove(&n);
+        self.early.remove(&n);
         self.timers.forget(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
-        if child.exit.is_none() || !child.living().is_empty() {
+        if child.exit.is_none() || !child.living().is_nobody() {
             child.signal(StopSignal::Kill);
         }
         self.forget_if_over(n);
