@@ -1,1 +1,34 @@
-fn main() {}
+//! `ostler demo` is a guided tour, `ostler run` runs one command the way ostler runs those of an agent.
+
+mod args;
+mod board;
+mod demo;
+mod events;
+mod exit;
+mod pass;
+mod run;
+mod shown;
+mod term;
+mod tour;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nobody is left to tell if this can't be written.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::OWN_ERROR) } else { ExitCode::SUCCESS };
+        }
+    };
+    let code = match args.what {
+        args::What::Demo(args) => demo::demo(&args),
+        args::What::Run(args) => run::run(args),
+    };
+    ExitCode::from(code.unwrap_or_else(|failure| {
+        term::failed(&failure);
+        failure.exit_code()
+    }))
+}

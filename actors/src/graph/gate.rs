@@ -8,8 +8,8 @@ use crate::host::{Delivered, HostRequest, Intake, Port};
 use actix::{Actor, Handler};
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, CallId, EndOfStream, Exited, Flowed, KernelFailed, Over, Peeked, ReadFailed, Reply, Sealed,
-    Settle, StartFailed, Started, Survived, TimerFired, TreeAlive, TreeEmpty, context::Context,
+    ActorName, Answer, CallId, EndOfStream, Exited, Flowed, KernelFailed, Over, Peeked, ReadFailed, Reply,
+    Sealed, Settle, StartFailed, Started, Survived, TimerFired, TreeAlive, TreeEmpty, context::Context,
     trace::entering,
 };
 use std::{
@@ -21,16 +21,26 @@ use std::{
 /// Calls that wait for their answer. Bounded by the host's limit on open calls.
 pub(crate) type Ports = Rc<RefCell<BTreeMap<CallId, Port>>>;
 
+/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all is over may end
+/// its process at once, and the rest of the trace with it.
+pub(crate) type LastAnswers = Rc<RefCell<Vec<(Port, Delivered)>>>;
+
 /// Stands for the host in the graph: hands answers to the callers' threads. What a caller does not take comes back as
 /// `PutBack` or `Unclaimed`.
 pub(crate) struct HostActor {
     ports: Ports,
     back: Sender<Intake>,
+    last: LastAnswers,
     over: Rc<Cell<bool>>,
 }
 impl HostActor {
-    pub(crate) fn new(ports: Ports, back: Sender<Intake>, over: Rc<Cell<bool>>) -> HostActor {
-        HostActor { ports, back, over }
+    pub(crate) fn new(
+        ports: Ports,
+        back: Sender<Intake>,
+        last: LastAnswers,
+        over: Rc<Cell<bool>>,
+    ) -> HostActor {
+        HostActor { ports, back, last, over }
     }
 }
 impl Actor for HostActor {
@@ -40,8 +50,14 @@ impl Handler<Reply> for HostActor {
     type Result = ();
     fn handle(&mut self, reply: Reply, _: &mut Context<HostActor>) {
         if let Some(port) = self.ports.borrow_mut().remove(&reply.call) {
-            // A caller that is gone: the delivery comes back and is dropped, which returns what must not be lost.
-            let _ = port.send(Delivered::plain(reply.answer, &self.back));
+            let last = matches!(reply.answer, Ok(Answer::Stopped(_)));
+            let delivered = Delivered::plain(reply.answer, &self.back);
+            if last {
+                self.last.borrow_mut().push((port, delivered));
+            } else {
+                // A caller that is gone: the delivery comes back and is dropped, which returns what must not be lost.
+                let _ = port.send(delivered);
+            }
         }
     }
 }

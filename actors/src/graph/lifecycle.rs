@@ -130,8 +130,8 @@ pub(crate) struct Life {
     undo: bool,
     /// Leftovers live on after the result.
     kept: bool,
-    /// The session ended while the result of a kept handle was being sealed.
-    end_kept: bool,
+    /// Why leftovers that were to be kept are to be stopped once the result is sealed.
+    end_kept: Option<Cause>,
     /// The result is out.
     reported: bool,
 }
@@ -152,7 +152,7 @@ impl Life {
             armed: 0,
             undo: false,
             kept: false,
-            end_kept: false,
+            end_kept: None,
             reported: false,
         };
         let mut effects = vec![Effect::Exec];
@@ -168,6 +168,11 @@ impl Life {
         life.phase = Phase::Running;
         life.open = [false; 2];
         let mut effects = Stream::BOTH.map(Effect::CloseOrphan).to_vec();
+        // What the other had armed is not known. The rest of the timers are armed anew in any case.
+        let limits = [(plan.deadline, TimerKind::Deadline), (plan.idle, TimerKind::Idle)];
+        let limits = limits.into_iter().filter_map(|(has, timer)| has.then_some(timer));
+        let old = limits.chain([TimerKind::Grace, TimerKind::DrainGrace, TimerKind::LeftoversGrace]);
+        effects.extend(old.map(Effect::Disarm));
         life.stop(Cause::Lost, &mut effects);
         (life, effects)
     }
@@ -195,6 +200,7 @@ impl Life {
         let mut effects = Effects::new();
         let out = &mut effects;
         match (self.phase, event) {
+            (Phase::Done, _) => {}
             (Phase::Starting, Event::Started) => self.started(out),
             (Phase::Starting, Event::StartFailed) => self.fail(Failure::Refused, out),
             (_, Event::Stop(cause)) => self.stop(cause, out),
@@ -247,7 +253,8 @@ impl Life {
     fn stop(&mut self, cause: Cause, out: &mut Effects) {
         let now = matches!(cause, Cause::HostGone | Cause::Lost) || (cause == Cause::Cancelled && self.asked);
         self.asked |= cause == Cause::Cancelled;
-        let first = self.cause.is_none() && !self.reported;
+        // What is being sealed says already how it ended.
+        let first = self.cause.is_none() && !self.reported && self.phase != Phase::Sealing;
         if first {
             self.cause = Some(cause);
         }
@@ -275,7 +282,11 @@ impl Life {
                 out.push(Effect::Sweep(SweepFor::Terminate));
                 self.arm(TimerKind::Grace, out);
             }
-            Phase::Sealing => self.end_kept |= self.kept && cause != Cause::Cancelled,
+            Phase::Sealing if self.kept => match cause {
+                Cause::HostGone | Cause::Lost => self.end_kept = Some(cause),
+                Cause::SessionEnded => self.end_kept = self.end_kept.or(Some(cause)),
+                Cause::Cancelled | Cause::Deadline | Cause::Idle => {}
+            },
             Phase::Kept if now => self.kill_rest(out),
             Phase::Kept if cause == Cause::SessionEnded => {
                 self.phase = Phase::Sweeping;
@@ -285,7 +296,7 @@ impl Life {
             }
             // Joins what is under way.
             Phase::Terminating | Phase::Killing | Phase::Draining | Phase::Sweeping => {}
-            Phase::Kept | Phase::Done => {}
+            Phase::Sealing | Phase::Kept | Phase::Done => {}
         }
     }
 
@@ -342,8 +353,10 @@ impl Life {
     fn kill_rest(&mut self, out: &mut Effects) {
         self.disarm(TimerKind::Grace, out);
         self.disarm(TimerKind::LeftoversGrace, out);
-        self.sent = Some(StopSignal::Kill);
-        self.arm(TimerKind::Unkillable, out);
+        // Whoever was killed before its leader's death has its time already: it doesn't begin anew.
+        if self.sent.replace(StopSignal::Kill) != Some(StopSignal::Kill) {
+            self.arm(TimerKind::Unkillable, out);
+        }
         self.sweep(out);
     }
 
@@ -414,8 +427,8 @@ impl Life {
             return out.push(Effect::Release { undo: false });
         }
         self.phase = Phase::Kept;
-        if self.end_kept {
-            self.stop(Cause::SessionEnded, out);
+        if let Some(cause) = self.end_kept {
+            self.stop(cause, out);
         }
     }
 

@@ -257,11 +257,14 @@ impl Handler<StartFailed> for ProcessActor {
 impl Handler<Exited> for ProcessActor {
     type Result = ();
     fn handle(&mut self, exited: Exited, ctx: &mut Context<ProcessActor>) {
-        self.record.exit_code = Some(exited.exit.exit_code);
-        self.record.signal = exited.exit.signal;
-        self.record.usage = exited.exit.usage;
-        self.record.ended_at = Some(exited.exit.ended_at);
-        self.record.duration_ms = Some(exited.exit.duration_ms);
+        // What is being sealed is what the result says.
+        if self.life.phase() < Phase::Sealing {
+            self.record.exit_code = Some(exited.exit.exit_code);
+            self.record.signal = exited.exit.signal;
+            self.record.usage = exited.exit.usage;
+            self.record.ended_at = Some(exited.exit.ended_at);
+            self.record.duration_ms = Some(exited.exit.duration_ms);
+        }
         self.on(Event::Exited { signalled: exited.signalled }, ctx);
     }
 }
@@ -293,14 +296,18 @@ impl Handler<TreeAlive> for ProcessActor {
 impl Handler<TreeEmpty> for ProcessActor {
     type Result = ();
     fn handle(&mut self, empty: TreeEmpty, ctx: &mut Context<ProcessActor>) {
-        self.record.leftovers = empty.leftovers;
+        if self.life.phase() < Phase::Sealing {
+            self.record.leftovers = empty.leftovers;
+        }
         self.on(Event::TreeEmpty, ctx);
     }
 }
 impl Handler<Survived> for ProcessActor {
     type Result = ();
     fn handle(&mut self, survived: Survived, ctx: &mut Context<ProcessActor>) {
-        self.record.leftovers = survived.leftovers;
+        if self.life.phase() < Phase::Sealing {
+            self.record.leftovers = survived.leftovers;
+        }
         self.on(Event::TimerFired(TimerKind::Unkillable), ctx);
     }
 }

@@ -45,9 +45,10 @@ pub(crate) enum Effect {
     Recover {
         n: u64,
     },
-    /// Its actor crashed, and nobody takes over: the kernel kills and forgets it.
+    /// Its actor crashed, and nobody takes over: the kernel kills and forgets it; a launch is undone.
     Abandon {
         n: u64,
+        undo: bool,
     },
     /// Nothing comes from this process any more.
     Retire {
@@ -446,7 +447,8 @@ impl Roster {
     /// The actor of a process crashed.
     pub(crate) fn down(&mut self, n: u64) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
-        let mut effects = vec![Effect::Abandon { n }];
+        let undo = matches!(handle.stand, Stand::Launching { .. });
+        let mut effects = vec![Effect::Abandon { n, undo }];
         match &handle.stand {
             Stand::Launching { .. } => effects.extend(self.launch_failed(n, LaunchError::Crashed)),
             Stand::Live(_) if !handle.recovered => {

@@ -2,7 +2,7 @@
 
 use super::{
     directory::{Families, Pillars},
-    gate::{HostActor, Ports, deliver_news, deliver_request},
+    gate::{HostActor, LastAnswers, Ports, deliver_news, deliver_request},
     kernel::KernelActor,
     supervisor::Supervisor,
     trace_sink::{self, Tracing},
@@ -94,7 +94,9 @@ async fn run(
     let tracer = Tracer::new(&facts.header, sink);
     config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
     let (ports, over) = (Ports::default(), Rc::new(Cell::new(false)));
-    let (pillars, families) = raise(config, facts, &tracer, &ports, &over, back, backend);
+    let last = LastAnswers::default();
+    let host = HostActor::new(ports.clone(), back, last.clone(), over.clone());
+    let (pillars, families) = raise(config, facts, &tracer, host, backend);
     while !over.get() && !tracer.failed() {
         let input = match inputs.ready() {
             Some(input) => input,
@@ -122,8 +124,8 @@ async fn run(
                 deliver_request(request, &pillars);
             }
             Input::Host(Intake::Blocked(call)) => inputs.blocked(call),
-            // Only a scripted world takes it, and has taken it.
-            Input::Host(Intake::Advance { .. }) => {}
+            // Only a scripted world takes these, and has taken them.
+            Input::Host(Intake::Advance { .. } | Intake::Watch(_)) => {}
         }
         quiet().await;
         inputs.settled(|call| ports.borrow().contains_key(&call));
@@ -136,6 +138,10 @@ async fn run(
     if let Some(flushed) = flushed {
         flushed.wait();
     }
+    for (port, delivered) in last.take() {
+        // A caller that is gone has nothing to lose by it.
+        let _ = port.send(delivered);
+    }
 }
 
 /// Starts the actors that live as long as the graph. None of them has a parent: if one crashes, the graph ends.
@@ -143,14 +149,11 @@ fn raise(
     config: Config,
     facts: Facts,
     tracer: &Tracer,
-    ports: &Ports,
-    over: &Rc<Cell<bool>>,
-    back: Sender<Intake>,
+    host: HostActor,
     backend: Backend,
 ) -> (Pillars, Families) {
     let families = Families::default();
     let supervisor = Reserved::new(ActorName::Supervisor, tracer);
-    let host = HostActor::new(ports.clone(), back, over.clone());
     let host = start_actor(host, ActorName::Host, tracer, None);
     let kernel = start_actor(KernelActor::new(backend), ActorName::Kernel, tracer, None);
     let links = Links {

@@ -73,7 +73,7 @@ impl Supervisor {
                     }
                 }
                 Effect::Recover { n } => self.recover(n, ctx),
-                Effect::Abandon { n } => kernel.do_send(Release { n, undo: true }),
+                Effect::Abandon { n, undo } => kernel.do_send(Release { n, undo }),
                 Effect::Retire { n } => {
                     self.families.borrow_mut().remove(&n);
                     self.begun.remove(&n);

@@ -1,1 +1,260 @@
+//! Visits every reachable state of a [`Life`] in a world that does whatever a kernel can do, and holds each step against
+//! the rules. A rule that is broken shows the shortest way to it.
 
+#[path = "walk_rules.rs"]
+mod rules;
+#[path = "walk_world.rs"]
+mod world;
+
+use super::{Effect, Effects, Event, Failure, Life, Phase, Plan, TIMERS};
+use ostler_messages::{Cause, StopSignal, Stream, SweepFor, TimerKind};
+use rules::Past;
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    fmt::Write as _,
+    hash::{BuildHasherDefault, Hasher},
+};
+use world::{Step, World, is_armed};
+
+/// Every stop that the graph knows, at any time and as often as you like: states are finite, so no bound is needed.
+const STOPS: [Cause; 6] =
+    [Cause::Cancelled, Cause::SessionEnded, Cause::HostGone, Cause::Deadline, Cause::Idle, Cause::Lost];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct State {
+    life: Life,
+    world: World,
+    past: Past,
+}
+
+/// What all walks together have come by.
+#[derive(Default)]
+struct Sights {
+    states: usize,
+    phases: BTreeSet<Phase>,
+    effects: BTreeSet<Effect>,
+    commands: u32,
+}
+
+/// One walk. States are numbered in the order of their discovery.
+struct Walk {
+    begun: Plan,
+    seen: HashMap<State, usize, BuildHasherDefault<Quick>>,
+    /// From which state, and by which step.
+    came: Vec<(usize, Step)>,
+}
+
+/// Nobody attacks these tables, and the usual hash takes half of the walk's time.
+#[derive(Default)]
+struct Quick(u64);
+impl Hasher for Quick {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n.cast_unsigned() as u64);
+    }
+}
+
+impl Walk {
+    fn from(plan: Plan, life: Life, effects: &Effects, world: World, recovered: bool, sights: &mut Sights) {
+        let mut walk = Walk { begun: plan, seen: HashMap::default(), came: vec![(0, Step::Arrives)] };
+        let mut first = State { life, world, past: Past::new(recovered) };
+        let rules = first.perform(effects, sights).and_then(|()| first.rests());
+        assert_eq!(rules, Ok(()), "at the beginning of {plan:?}");
+        walk.seen.insert(first, 0);
+        let mut edge = vec![(0, first)];
+        while !edge.is_empty() {
+            let mut next_edge = Vec::new();
+            for (number, state) in edge {
+                sights.phases.insert(state.life.phase);
+                sights.commands = sights.commands.max(state.past.commands());
+                for step in state.steps() {
+                    let next = match state.take(step, sights) {
+                        Ok(next) => next,
+                        Err(rule) => panic!("{}", walk.story(number, step, &rule)),
+                    };
+                    let count = walk.seen.len();
+                    if let Entry::Vacant(vacant) = walk.seen.entry(next) {
+                        vacant.insert(count);
+                        if let Err(rule) = next.rests() {
+                            panic!("{}", walk.story(number, step, &rule));
+                        }
+                        walk.came.push((number, step));
+                        next_edge.push((count, next));
+                    }
+                }
+            }
+            edge = next_edge;
+        }
+        sights.states += walk.seen.len();
+    }
+
+    /// How it came to the step that broke a rule.
+    fn story(&self, mut number: usize, last: Step, rule: &str) -> String {
+        let mut steps = vec![last];
+        while number != 0 {
+            let (from, step) = self.came[number];
+            steps.push(step);
+            number = from;
+        }
+        let mut story = format!("{rule}\n{:?}\n", self.begun);
+        let numbers: HashMap<usize, &State> = self.seen.iter().map(|(state, n)| (*n, state)).collect();
+        let mut state = *numbers[&0];
+        for step in steps.into_iter().rev() {
+            let mut world = state.world;
+            let event = world.take(step);
+            let effects = event.map(|event| state.life.step(event).1).unwrap_or_default();
+            let _ = writeln!(story, "  {:?}: {step:?} {event:?} → {effects:?}", state.life.phase);
+            state = state.take(step, &mut Sights::default()).unwrap_or(state);
+        }
+        story
+    }
+}
+
+impl State {
+    fn steps(&self) -> Vec<Step> {
+        if self.life.phase == Phase::Done {
+            return Vec::new();
+        }
+        let mut steps = self.world.steps();
+        steps.extend(STOPS.map(|cause| Step::Tells(Event::Stop(cause))));
+        steps
+    }
+
+    /// One step, held against the rules.
+    fn take(mut self, step: Step, sights: &mut Sights) -> Result<State, String> {
+        let State { world, past: before, .. } = self;
+        let Some(event) = self.world.take(step) else { return Ok(self) };
+        self.past.hear(event);
+        let (life, effects) = self.life.step(event);
+        self.life = life;
+        self.perform(&effects, sights)?;
+        self.past.judge(&before, &world, event, &effects)?;
+        self.forget_which_stream();
+        Ok(self)
+    }
+
+    /// The two streams are alike: of two states that differ only in their names one is visited.
+    fn forget_which_stream(&mut self) {
+        let [out, err] = Stream::BOTH.map(|s| (self.world.streams[s.index()], self.life.open[s.index()]));
+        if out > err {
+            self.world.streams.swap(0, 1);
+            self.life.open.swap(0, 1);
+        }
+    }
+
+    fn perform(&mut self, effects: &Effects, sights: &mut Sights) -> Result<(), String> {
+        for effect in effects {
+            self.past.witness(*effect, &self.life, &self.world)?;
+            self.world.perform(*effect);
+            sights.effects.insert(*effect);
+        }
+        Ok(())
+    }
+
+    /// Between two steps.
+    fn rests(&self) -> Result<(), String> {
+        self.past.settle(&self.life, &self.world)?;
+        self.late_events_mean_nothing()
+    }
+
+    /// A timer that is not armed may still fire once, because it had fired when it was disarmed; and over is over.
+    fn late_events_mean_nothing(&self) -> Result<(), String> {
+        let late = TIMERS.into_iter().filter(|timer| !is_armed(&self.world, *timer)).map(Event::TimerFired);
+        let done = self.life.phase == Phase::Done;
+        for event in late.chain(every_event().into_iter().filter(|_| done)) {
+            let (life, effects) = self.life.step(event);
+            if life != self.life || !effects.is_empty() {
+                return Err(format!("{event:?} comes late and does something: {effects:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn every_event() -> Vec<Event> {
+    let mut events =
+        vec![Event::Started, Event::StartFailed, Event::TreeAlive, Event::TreeEmpty, Event::Sealed];
+    events.extend([false, true].map(|signalled| Event::Exited { signalled }));
+    events.extend(Stream::BOTH.map(Event::Closed));
+    events.extend(Stream::BOTH.map(Event::DrainDown));
+    events.extend(STOPS.map(Event::Stop));
+    events
+}
+
+fn every_effect() -> BTreeSet<Effect> {
+    let mut effects =
+        BTreeSet::from([Effect::Exec, Effect::Seal, Effect::ReplyLaunched, Effect::ReplyReleased]);
+    effects.extend(TIMERS.map(Effect::Arm));
+    effects.extend(TIMERS.map(Effect::Disarm));
+    effects.extend([StopSignal::Terminate, StopSignal::Kill].map(Effect::Signal));
+    effects.extend(Stream::BOTH.map(Effect::CloseStream));
+    effects.extend(Stream::BOTH.map(Effect::CloseOrphan));
+    effects.extend([SweepFor::Watch, SweepFor::Terminate, SweepFor::Kill, SweepFor::Keep].map(Effect::Sweep));
+    effects.extend([Failure::Refused, Failure::TimedOut, Failure::Undone].map(Effect::ReplyFailed));
+    effects.extend([false, true].map(|kept| Effect::Finish { kept }));
+    effects.extend([false, true].map(|undo| Effect::Release { undo }));
+    effects
+}
+
+fn every_plan() -> impl Iterator<Item = Plan> {
+    (0..8).map(|bits| Plan { deadline: bits & 1 != 0, idle: bits & 2 != 0, keep: bits & 4 != 0 })
+}
+
+/// Less than half of what there is: fewer would mean that the walk has lost its way.
+const STATES: usize = 300_000;
+const STATES_AFTER_CRASHES: usize = 10_000;
+/// Commands that one life can have sent to the kernel when nothing of it has been done yet. Its two drains add at most
+/// two pulls each, since a window of credit holds two reports; its ticker a timer and a peek. So the queues into the
+/// kernel's threads, which are unbounded in type, hold at most that many for each live handle.
+const COMMANDS: u32 = 22;
+
+#[test]
+fn every_life_keeps_its_promises_whatever_the_world_does() {
+    let mut sights = Sights::default();
+    for plan in every_plan() {
+        let (life, effects) = Life::begin(plan);
+        Walk::from(plan, life, &effects, World::new(), false, &mut sights);
+    }
+    let unseen: Vec<_> = every_effect().difference(&sights.effects).copied().collect();
+    assert_eq!(unseen, []);
+    assert_eq!(sights.phases.len(), 9);
+    assert!(sights.states > STATES, "only {} states", sights.states);
+    assert_eq!(sights.commands, COMMANDS);
+}
+
+#[test]
+fn whoever_takes_over_after_a_crash_ends_it_whatever_state_it_was_in() {
+    let mut sights = Sights::default();
+    for plan in every_plan() {
+        // Each of these was armed by some life with such a plan when its actor crashed.
+        let old = TIMERS.into_iter().filter(|timer| match timer {
+            TimerKind::Deadline => plan.deadline,
+            TimerKind::Idle => plan.idle,
+            _ => *timer != TimerKind::StartTimeout,
+        });
+        let old: Vec<_> = old.collect();
+        for world in World::after_crashes(&[]).into_iter().chain(World::after_crashes(&old)) {
+            let (life, effects) = Life::recover(plan);
+            Walk::from(plan, life, &effects, world, true, &mut sights);
+        }
+    }
+    assert!(sights.states > STATES_AFTER_CRASHES, "only {} states", sights.states);
+    assert!(sights.commands <= COMMANDS);
+}

@@ -5,7 +5,7 @@ use async_lock::{Semaphore, SemaphoreGuardArc, futures::AcquireArc};
 use blocking::Task;
 use crossbeam_channel::Sender;
 use futures_lite::{FutureExt, future};
-use ostler_artifacts::reload_text;
+use ostler_artifacts::{Live, Which, reload_text};
 use ostler_messages::{
     Answer, CallError, CallId, Cancel, Content, Drain, EndSession, Hangup, HostGone, Launch, Limit, List,
     OpenSession, Pending, Push, PutBack, Record, Refusal, Shared, Shutdown, Sleep, Unclaimed, Wait,
@@ -47,8 +47,20 @@ pub(crate) enum Intake {
     Notice(HostRequest),
     /// The host does nothing before this call is answered: virtual time may move.
     Blocked(CallId),
+    /// The host does nothing before there is output, or virtual time has passed.
+    Watch(OutputWatch),
     /// Moves virtual time.
     Advance { by_ms: u64, done: oneshot::Sender<()> },
+}
+
+/// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
+/// graph knows nothing of it.
+pub(crate) struct OutputWatch {
+    pub(crate) live: Arc<Live>,
+    pub(crate) which: Which,
+    pub(crate) offset: u64,
+    pub(crate) wait_ms: u64,
+    pub(crate) done: oneshot::Sender<()>,
 }
 
 /// Where an answer goes.

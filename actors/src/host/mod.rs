@@ -9,7 +9,7 @@ mod read;
 mod session;
 
 pub use call::Call;
-pub(crate) use call::{Delivered, HostRequest, Intake, Port, queue};
+pub(crate) use call::{Delivered, HostRequest, Intake, OutputWatch, Port, queue};
 pub use command::Command;
 pub use config::*;
 pub(crate) use env::environment;

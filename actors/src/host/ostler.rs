@@ -1,6 +1,6 @@
 //! The graph as a host holds it.
 
-use super::{Call, Config, ContainmentReport, HostRequest, Intake, Refused, Session, queue};
+use super::{Call, Config, ContainmentReport, HostRequest, Intake, OutputWatch, Refused, Session, queue};
 use crate::{
     graph,
     kernel::{Outputs, World},
@@ -200,6 +200,15 @@ impl Ostler {
 
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.0.outputs
+    }
+
+    pub(crate) fn is_scripted(&self) -> bool {
+        self.0.virtual_time
+    }
+
+    pub(crate) fn watch(&self, watch: OutputWatch) {
+        // A graph that is over drops it, which ends the wait.
+        let _ = self.0.requests.send(Intake::Watch(watch));
     }
 
     pub(crate) fn call<T>(

@@ -1,9 +1,9 @@
 //! Reading a command's output, by offset, while it runs and after.
 
-use super::{Error, Ostler, session::timeout_ms};
+use super::{Error, Ostler, OutputWatch, session::timeout_ms};
 use crate::kernel::Outputs;
 use futures_lite::{FutureExt, future};
-use ostler_artifacts::{Live, Page, Paths, ReadRequest, Which, next_byte, read_now};
+use ostler_artifacts::{Live, Page, Paths, ReadRequest, Which, next_byte, read_blocking, read_now};
 use ostler_messages::{CallError, CommandId, HandleId};
 use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
@@ -49,29 +49,37 @@ impl ReadOutput {
     /// Reads on this thread.
     pub fn wait(self) -> Result<Page, Error> {
         let (paths, live) = self.locate()?;
-        future::block_on(self.grown(live.as_deref()))?;
-        read_now(&paths, live.as_deref(), &self.request).map_err(Error::Read)
+        match (&live, self.ostler.is_scripted()) {
+            (Some(live), true) => {
+                future::block_on(self.scripted(live));
+                read_now(&paths, Some(live), &self.request).map_err(Error::Read)
+            }
+            _ => read_blocking(&paths, live.as_deref(), &self.request).map_err(Error::Read),
+        }
     }
 
     async fn read(self) -> Result<Page, Error> {
         let (paths, live) = self.locate()?;
-        self.grown(live.as_deref()).await?;
+        match (&live, self.ostler.is_scripted()) {
+            (Some(live), true) => self.scripted(live).await,
+            (Some(live), false) => self.grown(live).await?,
+            (None, _) => {}
+        }
         let request = self.request;
         blocking::unblock(move || read_now(&paths, live.as_deref(), &request)).await.map_err(Error::Read)
     }
 
-    /// Until there is something to read, or the time is up.
-    async fn grown(&self, live: Option<&Live>) -> Result<(), Error> {
-        let (Some(live), Some(wait_ms)) = (live, self.request.wait_ms.filter(|ms| *ms > 0)) else {
-            return Ok(());
-        };
-        let ReadRequest { which, offset, .. } = self.request;
-        if live.ended() || live.length(which) > offset {
-            return Ok(());
-        }
+    fn wait_ms(&self, live: &Live) -> Option<u64> {
+        let ReadRequest { which, offset, wait_ms, .. } = self.request;
+        wait_ms.filter(|ms| *ms > 0 && !live.ended() && live.length(which) <= offset)
+    }
+
+    /// Until there is something to read, or the time is up, without a thread that waits.
+    async fn grown(&self, live: &Live) -> Result<(), Error> {
+        let Some(wait_ms) = self.wait_ms(live) else { return Ok(()) };
         let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
         let byte = async {
-            next_byte(live, which, offset).await;
+            next_byte(live, self.request.which, self.request.offset).await;
             Ok(())
         };
         match byte.or(sleep).await {
@@ -79,6 +87,16 @@ impl ReadOutput {
             Err(Error::Closed) => Ok(()),
             other => other,
         }
+    }
+
+    /// The same in virtual time.
+    async fn scripted(&self, live: &Arc<Live>) {
+        let Some(wait_ms) = self.wait_ms(live) else { return };
+        let (done, waited) = oneshot::async_channel();
+        let ReadRequest { which, offset, .. } = self.request;
+        self.ostler.watch(OutputWatch { live: live.clone(), which, offset, wait_ms, done });
+        // Closed when the graph is over: what there is can be read.
+        let _ = waited.await;
     }
 
     fn locate(&self) -> Result<(Paths, Option<Arc<Live>>), Error> {

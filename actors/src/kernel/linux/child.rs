@@ -11,10 +11,11 @@ use super::{
     sys::{self, Code},
     tree,
 };
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, Usage};
 use std::{
     collections::BTreeMap,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -47,7 +48,7 @@ pub(super) struct Helper {
 
 /// What a look at a tree gave.
 pub(super) struct Look {
-    /// Proven, or nobody can tell.
+    /// It is empty: that is proven. If nobody could look, it is not.
     pub(super) empty: bool,
     /// Who was seen.
     pub(super) living: Vec<u32>,
@@ -200,39 +201,35 @@ impl Child {
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
     pub(super) fn look(&mut self) -> Look {
-        self.notice();
         let seen = match &self.tree {
-            Tree::Helper(helper) if helper.empty => None,
+            Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {
                 let tree = tree::descendants(helper.pid);
-                Some(members::living(tree.into_iter().map(|descendant| descendant.pid)))
+                members::living(tree.into_iter().map(|descendant| descendant.pid)).map(Some)
             }
             Tree::Cgroup(leaf) => match leaf.populated() {
-                Ok(false) => None,
-                Ok(true) => Some(members::living(leaf.members().unwrap_or_default())),
-                Err(_) => self.look_at_group(),
+                Ok(true) => leaf.members().and_then(members::living).map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
             },
             Tree::Group | Tree::Helper(_) => self.look_at_group(),
         };
-        self.name(seen)
+        if seen.is_err() {
+            self.blind = true;
+        }
+        self.name(seen.unwrap_or_else(|_| Some(Vec::new())))
     }
 
-    /// None: it is empty, or nobody can tell.
-    fn look_at_group(&mut self) -> Option<Vec<Member>> {
+    /// None: it is empty.
+    fn look_at_group(&mut self) -> io::Result<Option<Vec<Member>>> {
         if self.group.by == GroupBy::Pidfd {
             self.reap();
             if self.group.is_empty() {
-                return None;
+                return Ok(None);
             }
         }
-        match members::of_group(self.group.pid) {
-            Ok(members) => (!members.is_empty()).then_some(members),
-            // Without /proc nobody can tell zombies from the living.
-            Err(_) => {
-                self.blind = true;
-                None
-            }
-        }
+        let members = members::of_group(self.group.pid)?;
+        Ok((!members.is_empty()).then_some(members))
     }
 
     fn name(&mut self, seen: Option<Vec<Member>>) -> Look {
@@ -263,6 +260,13 @@ impl Child {
     /// What the result says.
     pub(super) fn leftovers(&self) -> Option<Vec<Leftover>> {
         (!self.blind).then(|| self.leftovers.values().cloned().collect())
+    }
+
+    /// A helper that does not answer, because somebody has stopped it: its leader dies with it.
+    pub(super) fn give_up_helper(&self) {
+        if let Tree::Helper(helper) = &self.tree {
+            let _ = sys::signal_process(helper.pidfd.as_fd(), Signal::SIGKILL);
+        }
     }
 
     /// Takes the leader's zombie away, if it is ours to take.

@@ -210,11 +210,15 @@ impl DrainThread {
     }
 
     fn peek(&self, drains: &BTreeMap<u64, Drain>, peek: &Peek) {
-        if let Some(drain) = drains.get(&peek.n) {
-            let silence_ms = self.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
-            let peeked = Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms };
-            let _ = self.news.send(News::new(ActorName::Ticker(peek.n), peeked));
-        }
+        let peeked = match drains.get(&peek.n) {
+            Some(drain) => {
+                let silence_ms = self.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
+                Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms }
+            }
+            // The spawn thread tells the graph of a process first; whoever asks before it gets here hears that nothing came.
+            None => Peeked { output: Output::default(), silence_ms: 0 },
+        };
+        let _ = self.news.send(News::new(ActorName::Ticker(peek.n), peeked));
     }
 
     fn seal(&self, drains: &mut BTreeMap<u64, Drain>, seal: Seal, buffer: &mut [u8]) {

@@ -13,24 +13,26 @@ pub(super) struct Member {
     pub(super) name: String,
 }
 
-/// Those of a list that are no zombies.
-pub(super) fn living(pids: impl IntoIterator<Item = u32>) -> Vec<Member> {
-    let living = |pid| {
-        let stat = tree::stat(pid).filter(|stat| !stat.zombie)?;
-        Some(Member { pid, name: stat.name })
-    };
-    pids.into_iter().filter_map(living).collect()
+/// Those of a list that are no zombies. An error means that nobody could look: an answer would be a false claim.
+pub(super) fn living(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Member>> {
+    let mut members = Vec::new();
+    for pid in pids {
+        if let Some(stat) = tree::read_stat(pid)?.filter(|stat| !stat.zombie) {
+            members.push(Member { pid, name: stat.name });
+        }
+    }
+    Ok(members)
 }
 
 /// The processes of a group that are no zombies. A process that is forked while this looks may be missed; whoever acts on
-/// the answer looks again.
+/// the answer looks again. An error means that nobody could look.
 pub(super) fn of_group(group: u32) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         // One that is gone since it was listed has no stat.
-        if let Some(stat) = tree::stat(pid).filter(|stat| !stat.zombie && stat.group == group) {
+        if let Some(stat) = tree::read_stat(pid)?.filter(|stat| !stat.zombie && stat.group == group) {
             members.push(Member { pid, name: stat.name });
         }
     }

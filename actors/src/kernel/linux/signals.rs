@@ -27,6 +27,10 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at them.
 const REAP_STEP: Duration = Duration::from_millis(1);
 
+/// A helper has nothing to do but to answer; one that does not for so long, when nobody of its tree is seen any more, was
+/// stopped by somebody.
+const HELPER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the graph, and the spawn thread, ask of this thread.
 pub(super) enum SignalCommand {
     Watch(Box<Watch>),
@@ -58,7 +62,13 @@ pub(super) struct SignalThread {
 impl SignalThread {
     pub(super) fn run(self) {
         let timers = Timers::default();
-        let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
+        let mut state = State {
+            thread: self,
+            children: Children::default(),
+            early: BTreeMap::new(),
+            timers,
+            idle: BTreeMap::new(),
+        };
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
                 if matches!(command, SignalCommand::Quit) {
@@ -101,6 +111,8 @@ impl Drop for Children {
 struct State {
     thread: SignalThread,
     children: Children,
+    /// Signals for processes that the graph has heard of but this thread has not: the spawn thread tells the graph first.
+    early: BTreeMap<u64, StopSignal>,
     timers: Timers,
     /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
     idle: BTreeMap<u64, u64>,
@@ -138,6 +150,9 @@ impl State {
             self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
         }
         self.children.0.insert(n, child);
+        if let Some(signal) = self.early.remove(&n) {
+            self.signal(&Signal { n, signal });
+        }
     }
 
     /// There is news of a process.
@@ -170,7 +185,11 @@ impl State {
     fn signal(&mut self, signal: &Signal) {
         let n = signal.n;
         self.noticed_before_signal(n);
-        let Some(child) = self.children.0.get_mut(&n) else { return };
+        let Some(child) = self.children.0.get_mut(&n) else {
+            // A second one is never weaker.
+            self.early.insert(n, signal.signal);
+            return;
+        };
         if child.exit.is_some() {
             // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
             return self.tell_exit(n);
@@ -203,7 +222,8 @@ impl State {
             }
             SweepFor::Watch | SweepFor::Keep => {}
         }
-        if !look.living.is_empty() {
+        // A helper proves it in a moment, if nobody was seen.
+        if !look.living.is_empty() || (!look.empty && !child.tells_end()) {
             let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
             self.tell(sweep.n, TreeAlive { seen: look.living.len() as u64, kept });
         }
@@ -220,7 +240,7 @@ impl State {
             return self.tell(n, TreeEmpty { leftovers });
         }
         if child.tells_end() {
-            return;
+            return self.timers.arm(TimerKey::Look(n), Instant::now() + HELPER_PATIENCE);
         }
         let most = if child.sweep == Some(SweepFor::Keep) { LOOK_KEPT_MAX } else { LOOK_MAX };
         self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
@@ -242,6 +262,9 @@ impl State {
         }
         let Some(sweep) = child.sweep else { return };
         let look = child.look();
+        if child.tells_end() && !look.empty && look.living.is_empty() {
+            child.give_up_helper();
+        }
         if sweep == SweepFor::Kill && !look.empty {
             // What was forked while the signal was on its way.
             child.signal(StopSignal::Kill);
@@ -272,14 +295,17 @@ impl State {
     }
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
+        self.noticed(n);
         let child = self.children.0.get_mut(&n)?;
         let look = child.look();
+        child.give_up_helper();
         child.mark(&look.living, Outcome::Survived);
         child.leftovers()
     }
 
     fn release(&mut self, n: u64) {
         self.idle.remove(&n);
+        self.early.remove(&n);
         self.timers.forget(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
@@ -296,6 +322,9 @@ impl State {
         if child.is_over() {
             self.children.0.remove(&n);
         } else {
+            if child.is_silent() {
+                self.thread.mailbox.unwatch(child.as_fd());
+            }
             self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
             child.look_after = (child.look_after * 2).min(LOOK_KEPT_MAX);
         }

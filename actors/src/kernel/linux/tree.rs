@@ -52,7 +52,19 @@ pub(crate) struct Stat {
 }
 
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    read_stat(pid).ok().flatten()
+}
+
+/// The same, apart from not being able to look: without `/proc`, or a descriptor or memory to read it.
+pub(crate) fn read_stat(pid: u32) -> io::Result<Option<Stat>> {
+    /// ENOMEM, ENFILE, EMFILE.
+    const WANT: [i32; 3] = [12, 23, 24];
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.raw_os_error().is_some_and(|errno| WANT.contains(&errno)) => Err(error),
+        // Gone, or another user's and hidden.
+        Err(_) => Ok(None),
+    }
 }
 
 /// `pid (comm) state ppid pgrp …` (proc_pid_stat(5)); the name may hold spaces and parentheses.

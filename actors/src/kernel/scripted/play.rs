@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     graph::News,
-    host::Intake,
+    host::{Intake, OutputWatch},
     kernel::{Command, Input, Outputs},
 };
 use crossbeam_channel::Receiver;
@@ -52,6 +52,8 @@ struct Stage {
     /// Calls for which the host does nothing but wait.
     blocked: BTreeSet<CallId>,
     advancing: Option<(u64, oneshot::Sender<()>)>,
+    /// Readers that wait for output, with the time until which they do.
+    watching: Vec<(u64, OutputWatch)>,
 }
 
 enum Event {
@@ -74,6 +76,7 @@ impl Play {
             news: VecDeque::new(),
             blocked: BTreeSet::new(),
             advancing: None,
+            watching: Vec::new(),
         })))
     }
 
@@ -107,7 +110,7 @@ impl Play {
             if let Some(input) = self.ready(requests) {
                 return Some(input);
             }
-            // An Advance may have been taken, and more be behind it.
+            // An Advance or a Watch may have been taken, and more be behind it.
             if !requests.is_empty() {
                 continue;
             }
@@ -133,8 +136,19 @@ impl Play {
                 stage.advancing = Some((until, done));
                 None
             }
+            Intake::Watch(watch) => {
+                let until = stage.now_us.saturating_add(watch.wait_ms.saturating_mul(1_000));
+                stage.watching.push((until, watch));
+                None
+            }
             other => Some(Input::Host(other)),
         }
+    }
+}
+
+impl OutputWatch {
+    fn is_ready(&self) -> bool {
+        self.live.ended() || self.live.length(self.which) > self.offset
     }
 }
 
@@ -142,11 +156,25 @@ impl Stage {
     /// Moves time to the next event, if it may move. True if something was done.
     fn step(&mut self) -> bool {
         let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let until = match (&self.advancing, self.blocked.is_empty()) {
-            (Some((until, _)), _) => *until,
-            (None, false) => u64::MAX,
-            (None, true) => return false,
+        let given_up = self.watching.iter().map(|(until, _)| *until).min();
+        if let Some(ready) = self.watching.iter().position(|(_, watch)| watch.is_ready()) {
+            // A reader that is gone has what it wanted.
+            let _ = self.watching.remove(ready).1.done.send(());
+            return true;
+        }
+        let until = match (&self.advancing, given_up, self.blocked.is_empty()) {
+            (Some((until, _)), ..) => *until,
+            (None, None, true) => return false,
+            (None, ..) => u64::MAX,
         };
+        if let Some(at) = given_up.filter(|at| *at <= until && next.is_none_or(|next| next > *at)) {
+            self.now_us = at;
+            let (over, still): (Vec<_>, Vec<_>) =
+                self.watching.drain(..).partition(|(until, _)| *until <= at);
+            self.watching = still;
+            over.into_iter().for_each(|(_, watch)| drop(watch.done.send(())));
+            return true;
+        }
         if next.is_none_or(|at| at > until) {
             let Some((until, done)) = self.advancing.take() else { return false };
             self.now_us = until;

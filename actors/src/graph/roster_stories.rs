@@ -1,0 +1,164 @@
+//! Rules of a [`Roster`](super::Roster) that need no walk.
+
+use super::{
+    super::{Effect, Roster},
+    limits,
+    model::{HOST_PID, closed, record, request},
+};
+use crate::host::Limits;
+use ostler_messages::{
+    Answer, CallError, CallId, HandleId, LaunchError, Limit, Refusal, SESSION_ID_MAX_BYTES, SessionId, Status,
+};
+
+const CALL: CallId = CallId(1);
+
+fn roster() -> Roster {
+    Roster::new(limits(), HOST_PID)
+}
+
+fn open(roster: &mut Roster, id: &str) -> Result<Answer, Refusal> {
+    let asked = (!id.is_empty()).then(|| SessionId::new(id));
+    match roster.open(CALL, asked).pop() {
+        Some(Effect::Reply(CALL, answer)) => answer,
+        other => panic!("opened: {other:?}"),
+    }
+}
+
+fn id(opened: Result<Answer, Refusal>) -> String {
+    match opened {
+        Ok(Answer::Opened(id)) => id.to_string(),
+        other => panic!("not opened: {other:?}"),
+    }
+}
+
+fn refusal(opened: Result<Answer, Refusal>) -> CallError {
+    match opened {
+        Err(Refusal::Call(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_session_id_is_never_used_twice_not_even_after_its_end() {
+    let mut roster = roster();
+    assert_eq!(id(open(&mut roster, "a")), "a");
+    let reused = CallError::SessionReused { session_id: "a".into() };
+    assert_eq!(refusal(open(&mut roster, "a")), reused);
+    roster.end(CALL, &SessionId::new("a"));
+    roster.room_closed(&SessionId::new("a"), 0);
+    assert_eq!(refusal(open(&mut roster, "a")), reused);
+}
+
+#[test]
+fn anonymous_sessions_never_share_an_id_even_if_the_host_took_the_next_one() {
+    let mut roster = roster();
+    assert_eq!(id(open(&mut roster, "")), "session-7-1");
+    assert_eq!(id(open(&mut roster, "session-7-2")), "session-7-2");
+    assert_eq!(id(open(&mut roster, "")), "session-7-3");
+}
+
+#[test]
+fn a_session_id_has_a_length() {
+    let mut roster = roster();
+    let longest = "x".repeat(SESSION_ID_MAX_BYTES);
+    assert_eq!(id(open(&mut roster, &longest)), longest);
+    let bytes = SESSION_ID_MAX_BYTES + 1;
+    let error = CallError::SessionIdLength { bytes, limit: SESSION_ID_MAX_BYTES };
+    assert_eq!(refusal(open(&mut roster, &"x".repeat(bytes))), error);
+    let empty = roster.open(CALL, Some(SessionId::new("")));
+    let error = CallError::SessionIdLength { bytes: 0, limit: SESSION_ID_MAX_BYTES };
+    assert_eq!(empty, [Effect::Reply(CALL, Err(Refusal::Call(error)))]);
+}
+
+#[test]
+fn ended_sessions_count_towards_the_limit_since_their_ids_are_remembered() {
+    let mut roster = Roster::new(Limits { sessions: 1, ..limits() }, HOST_PID);
+    open(&mut roster, "a").unwrap();
+    roster.end(CALL, &SessionId::new("a"));
+    roster.room_closed(&SessionId::new("a"), 0);
+    let error = CallError::LimitReached { limit: Limit::Sessions, most: 1 };
+    assert_eq!(refusal(open(&mut roster, "b")), error);
+}
+
+#[test]
+fn nothing_is_opened_while_the_graph_shuts_down() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    roster.shutdown(CALL);
+    assert_eq!(refusal(open(&mut roster, "b")), CallError::SessionClosed { session_id: "b".into() });
+}
+
+#[test]
+fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tallied() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    roster.launch(CallId(2), request(0, None), || 1);
+    roster.end(CallId(3), &SessionId::new("a"));
+    let effects = roster.launch_failed(1, closed());
+    assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
+    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, Effect::CloseRoom(SessionId::new("a"))]);
+    let [Effect::Reply(CallId(3), Ok(Answer::Ended(tally)))] =
+        &roster.room_closed(&SessionId::new("a"), 2)[..]
+    else {
+        panic!("not ended")
+    };
+    assert_eq!((tally.undone, tally.unread, tally.killed), (1, 2, 0));
+}
+
+#[test]
+fn a_session_that_was_never_opened_is_unknown_to_every_call() {
+    let mut roster = roster();
+    let unknown = LaunchError::SessionUnknown { session_id: "a".into() };
+    let launched = roster.launch(CALL, request(0, None), || panic!("a number is taken"));
+    assert_eq!(launched, [Effect::Reply(CALL, Err(Refusal::Launch(unknown)))]);
+    let unknown = || {
+        let error = CallError::SessionUnknown { session_id: "a".into() };
+        [Effect::Reply(CALL, Err(Refusal::Call(error)))]
+    };
+    assert_eq!(roster.list(CALL, &SessionId::new("a")), unknown());
+    assert_eq!(roster.end(CALL, &SessionId::new("a")), unknown());
+}
+
+#[test]
+fn a_handle_of_another_host_is_unknown() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    roster.launch(CALL, request(0, None), || 1);
+    roster.launched(1, record(1, 0, Status::Running));
+    let handle_id = HandleId { host_pid: HOST_PID + 1, n: 1 };
+    let unknown = Err(Refusal::Call(CallError::HandleUnknown { handle_id }));
+    assert_eq!(roster.cancel(CALL, handle_id, None, false), [Effect::Reply(CALL, unknown)]);
+}
+
+#[test]
+fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
+    for (artifact_error, kept) in [(None, 0), (Some("disk full".to_owned()), 5_000)] {
+        let mut roster = roster();
+        open(&mut roster, "a").unwrap();
+        roster.launch(CALL, request(0, None), || 1);
+        roster.launched(1, record(1, 0, Status::Running));
+        let mut result = (*record(1, 0, Status::Completed)).clone();
+        (result.stdout, result.artifact_error) = ("x".repeat(5_000), artifact_error);
+        let effects = roster.finished(1, result.clone().into(), false);
+        assert_eq!(effects[0], Effect::Deliver(result.into()));
+        let again = roster.cancel(CALL, HandleId { host_pid: HOST_PID, n: 1 }, None, false);
+        let [Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))] = &again[..] else {
+            panic!("{again:?}")
+        };
+        assert_eq!(record.stdout.len(), kept);
+    }
+}
+
+#[test]
+fn news_that_come_after_the_end_of_a_handle_mean_nothing() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    roster.launch(CALL, request(0, None), || 1);
+    roster.launched(1, record(1, 0, Status::Running));
+    roster.finished(1, record(1, 0, Status::Completed), false);
+    assert_eq!(roster.launched(1, record(1, 0, Status::Running)), []);
+    assert_eq!(roster.launch_failed(1, closed()), []);
+    assert_eq!(roster.finished(1, record(1, 0, Status::Killed), false), []);
+    assert_eq!(roster.released(1), []);
+    assert_eq!(roster.down(1), []);
+}

@@ -1,0 +1,329 @@
+//! What stands around a [`Roster`]: callers, processes, the inbox's rooms, timers. It keeps its own account of who is
+//! owed what, and holds every effect against it.
+
+use super::super::{Effect, Roster};
+use ostler_messages::{
+    Answer, CallId, Cause, CommandId, HandleId, LaunchError, LaunchRequest, Record, Refusal, SessionId,
+    Shared, Status, Text,
+};
+use std::sync::Arc;
+
+pub(super) const HOST_PID: u32 = 7;
+pub(super) const SESSIONS: [&str; 2] = ["a", "b"];
+
+macro_rules! ensure {
+    ($holds:expr, $($rule:tt)*) => {
+        if !$holds {
+            return Err(format!($($rule)*));
+        }
+    };
+}
+pub(super) use ensure;
+
+/// What a host can ask; each request of a plan at most once, in any order. Its place is its call's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Launch { session: usize, key: Option<&'static str> },
+    Cancel { n: u64, wait_ms: Option<u64>, notify: bool },
+    End(usize),
+    Sleep,
+    Shutdown,
+    Hangup { of: usize },
+    HostGone,
+    Crowded(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Unasked,
+    Waits,
+    Answered,
+    /// Nobody waits for it any more.
+    HungUp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Open,
+    Closing,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    Launching,
+    Live,
+    Kept,
+    /// Over; with a result, if it was ever launched.
+    Over,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) session: usize,
+    pub(super) key: Option<&'static str>,
+    pub(super) stand: Stand,
+    pub(super) stopped: bool,
+    pub(super) ending: bool,
+    pub(super) recovered: bool,
+    pub(super) launched: bool,
+    pub(super) result: Option<Status>,
+    pub(super) delivered: u8,
+    pub(super) settled: u8,
+    retired: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    No,
+    Armed,
+    /// Disarmed when it may have fired already.
+    Late,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) roster: Roster,
+    pub(super) calls: Vec<Call>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) processes: Vec<Process>,
+    pub(super) rooms: [Room; 2],
+    pub(super) ending: [bool; 2],
+    pub(super) crowded: bool,
+    pub(super) host_gone: bool,
+    pub(super) over: bool,
+    /// In the order of their ends.
+    pub(super) finished: Vec<u64>,
+}
+
+impl Model {
+    pub(super) fn process(&mut self, n: u64) -> &mut Process {
+        let at = usize::try_from(n).unwrap() - 1;
+        &mut self.processes[at]
+    }
+
+    pub(super) fn live(&self, of: impl Fn(&Process) -> bool) -> u64 {
+        self.processes.iter().filter(|p| p.stand != Stand::Over && of(p)).count() as u64
+    }
+
+    fn answered(&mut self, call: CallId) -> Result<(), String> {
+        let stands = &mut self.calls[usize::try_from(call.0).unwrap()];
+        ensure!(*stands != Call::Answered, "call {} is answered twice", call.0);
+        ensure!(*stands != Call::Unasked, "call {} was never asked", call.0);
+        if *stands == Call::Waits {
+            *stands = Call::Answered;
+        }
+        Ok(())
+    }
+
+    /// Takes one effect into account.
+    pub(super) fn witness(&mut self, effect: &Effect, asks: &[Ask]) -> Result<(), String> {
+        ensure!(!self.over, "something is done after the end: {effect:?}");
+        match effect {
+            Effect::Reply(call, answer) => {
+                self.answered(*call)?;
+                self.fits(&asks[usize::try_from(call.0).unwrap()], answer)?;
+            }
+            Effect::Settle { calls, cancelled, record } => {
+                ensure!(!calls.is_empty(), "a result is given to nobody");
+                let waits = |call: &CallId| self.calls[usize::try_from(call.0).unwrap()] == Call::Waits;
+                ensure!(calls.iter().all(waits), "a result is given to one who hung up");
+                ensure!(*cancelled && record.status == Status::Killed, "only a killed one is settled");
+                calls.iter().try_for_each(|call| self.answered(*call))?;
+                self.process(record.handle_id.n).settled += 1;
+            }
+            Effect::Deliver(record) => self.process(record.handle_id.n).delivered += 1,
+            Effect::Spawn { n, request } => self.spawned(*n, request)?,
+            Effect::Stop { n, cause } => {
+                let process = self.process(*n);
+                ensure!(process.stand != Stand::Over, "process {n} is stopped after its end");
+                process.stopped = true;
+                process.ending |= *cause != Cause::Cancelled;
+            }
+            Effect::Recover { n } => {
+                let process = self.process(*n);
+                ensure!(!process.recovered, "process {n} is taken over twice");
+                process.recovered = true;
+            }
+            Effect::Retire { n } => {
+                let process = self.process(*n);
+                ensure!(!process.retired, "process {n} is retired twice");
+                process.retired = true;
+            }
+            Effect::CloseRoom(id) => {
+                let session = at(id);
+                ensure!(self.ending[session] && self.rooms[session] == Room::Open, "{id} is closed untimely");
+                let over = self.processes.iter().all(|p| p.session != session || p.retired);
+                ensure!(over, "{id} is closed while a handle lives");
+                self.rooms[session] = Room::Closing;
+            }
+            Effect::ArmCall { call, .. } => self.timers[usize::try_from(call.0).unwrap()] = Timer::Armed,
+            Effect::DisarmCall(call) => {
+                let timer = &mut self.timers[usize::try_from(call.0).unwrap()];
+                ensure!(*timer == Timer::Armed, "no timer for call {}", call.0);
+                *timer = Timer::Late;
+            }
+            Effect::Over => {
+                let rooms = self.rooms.iter().all(|room| *room == Room::Closed);
+                ensure!(self.processes.iter().all(|p| p.retired), "over while a process lives");
+                ensure!(self.host_gone || rooms, "over while a room is open");
+                self.over = true;
+            }
+            Effect::Abandon { .. } | Effect::OpenRoom(_) | Effect::Settled { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn spawned(&mut self, n: u64, request: &LaunchRequest) -> Result<(), String> {
+        let session = at(&request.session_id);
+        let key = request.launch_key.as_deref().map(|_| "key");
+        ensure!(!self.ending[session], "a process is made for a session that ends");
+        ensure!(n == self.processes.len() as u64 + 1, "a number is used twice");
+        let twin = |p: &Process| p.session == session && p.key.is_some() && p.key == key;
+        let lives = |p: &Process| matches!(p.stand, Stand::Launching | Stand::Live);
+        ensure!(!self.processes.iter().any(|p| twin(p) && lives(p)), "the same work is started twice");
+        self.processes.push(Process {
+            session,
+            key,
+            stand: Stand::Launching,
+            stopped: false,
+            ending: false,
+            recovered: false,
+            launched: false,
+            result: None,
+            delivered: 0,
+            settled: 0,
+            retired: false,
+        });
+        Ok(())
+    }
+
+    /// Whether the answer is one that the question can have.
+    fn fits(&self, ask: &Ask, answer: &Result<Answer, Refusal>) -> Result<(), String> {
+        let fits = match (ask, answer) {
+            (Ask::Launch { .. }, Ok(Answer::Launched(record))) => record.status == Status::Running,
+            (Ask::Launch { .. }, Err(Refusal::Launch(_))) => true,
+            (Ask::Cancel { n, .. }, Ok(Answer::Cancelled { cancelled, record })) => {
+                let stopped = record.status == Status::Killed || record.status == Status::Running;
+                record.handle_id.n == *n && (!cancelled || stopped)
+            }
+            (Ask::Cancel { .. }, Err(Refusal::Call(_))) => true,
+            (Ask::End(session), Ok(Answer::Ended(tally))) => {
+                let ours = self.processes.iter().filter(|p| p.session == *session);
+                let launched = ours.clone().filter(|p| p.launched).count() as u64;
+                ensure!(self.rooms[*session] == Room::Closed, "ended before its room was closed");
+                ensure!(ours.clone().all(|p| p.retired), "ended before its handles");
+                tally.completed + tally.killed + tally.timed_out + tally.lost == launched
+            }
+            (Ask::End(session), Err(Refusal::Call(_))) => self.rooms[*session] == Room::Closed,
+            (Ask::Shutdown, Ok(Answer::Stopped(_))) => self.processes.iter().all(|p| p.retired),
+            (Ask::Sleep, Ok(Answer::Slept)) => true,
+            _ => false,
+        };
+        ensure!(fits, "{ask:?} is answered by {answer:?}");
+        Ok(())
+    }
+
+    /// Between two steps.
+    pub(super) fn settle(&self, replay_results: u64) -> Result<(), String> {
+        let roster = &self.roster;
+        ensure!(roster.live == self.live(|_| true), "the count of live handles is {}", roster.live);
+        for (session, id) in SESSIONS.into_iter().enumerate() {
+            let live = roster.sessions[&SessionId::new(id)].live;
+            ensure!(live == self.live(|p| p.session == session), "session {id} counts {live} live handles");
+            let runs = |p: &&Process| p.session == session && p.stand == Stand::Live;
+            let runs = self.processes.iter().filter(runs).count();
+            let listed = roster.list(CallId(0), &SessionId::new(id));
+            let [Effect::Reply(_, Ok(Answer::Listed(records)))] = &listed[..] else {
+                return Err(format!("session {id} is listed as {listed:?}"));
+            };
+            ensure!(records.len() == runs, "session {id} lists {} of {runs}", records.len());
+        }
+        ensure!(roster.finished.len() as u64 <= replay_results, "more is stored than allowed");
+        ensure!(
+            roster.handles.len() as u64 == roster.live + roster.finished.len() as u64,
+            "a handle is kept for nothing"
+        );
+        for (call, timer) in (0..).zip(&self.timers) {
+            let timed = roster.timed.contains_key(&CallId(call));
+            ensure!(
+                self.over || timed == (*timer == Timer::Armed),
+                "call {call}: timer {timer:?}, timed {timed}"
+            );
+        }
+        for (n, process) in (1_u64..).zip(&self.processes) {
+            let results = process.delivered + process.settled;
+            ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
+            ensure!(process.retired == (process.stand == Stand::Over), "process {n}: wrongly retired");
+            let waits = roster.handles.get(&n).map_or(0, |handle| handle.waiting.len());
+            ensure!(waits == 0 || process.stand == Stand::Live, "process {n} is over, and calls wait for it");
+        }
+        Ok(())
+    }
+
+    /// When nothing can happen any more but new requests.
+    pub(super) fn quiet(&self, asks: &[Ask]) -> Result<(), String> {
+        for (call, stands) in self.calls.iter().enumerate() {
+            // Whoever sleeps wakes when the graph is over: its end is the answer.
+            let wakes = self.over && asks[call] == Ask::Sleep;
+            ensure!(wakes || *stands != Call::Waits, "call {call} is never answered");
+        }
+        ensure!(self.processes.iter().all(|p| p.launched == p.result.is_some()), "a result is missing");
+        ensure!(self.roster.live == 0, "handles are counted that are over");
+        ensure!(self.over || self.roster.timed.is_empty(), "calls are timed that nobody waits for");
+        ensure!(!self.host_gone || self.over, "the host is gone, and the graph lives on");
+        Ok(())
+    }
+}
+
+pub(super) fn at(id: &SessionId) -> usize {
+    SESSIONS.iter().position(|session| *session == id.as_str()).unwrap()
+}
+
+pub(super) fn request(session: usize, key: Option<&str>) -> Arc<LaunchRequest> {
+    let mut request = LaunchRequest::new(SessionId::new(SESSIONS[session]), Text::from("true"));
+    request.launch_key = key.map(str::to_owned);
+    Arc::new(request)
+}
+
+pub(super) fn closed() -> LaunchError {
+    LaunchError::SessionClosed { session_id: String::new() }
+}
+
+pub(super) fn record(n: u64, session: usize, status: Status) -> Shared {
+    Record {
+        session_id: SessionId::new(SESSIONS[session]),
+        command_id: CommandId { host_pid: HOST_PID, unix_ns: 0, n },
+        handle_id: HandleId { host_pid: HOST_PID, n },
+        status,
+        pid: None,
+        process_group_id: None,
+        containment: None,
+        cwd: None,
+        command: String::new(),
+        command_or_op_descriptor: String::new(),
+        started_at: None,
+        ended_at: None,
+        duration_ms: None,
+        exit_code: None,
+        signal: None,
+        timed_out: false,
+        stdout: String::new(),
+        stderr: String::new(),
+        stdout_truncated: false,
+        stderr_truncated: false,
+        output_path: Default::default(),
+        stdout_path: Default::default(),
+        stderr_path: Default::default(),
+        line_count: 0,
+        byte_count: 0,
+        recorded_bytes: 0,
+        output_offset: 0,
+        silence_ms: None,
+        output_sha256: None,
+        artifact_error: None,
+        leftovers: None,
+        usage: None,
+    }
+    .into()
+}

@@ -1,0 +1,178 @@
+//! The command line.
+
+use clap::{
+    Args as Group, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use ostler::EnvMode;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Looks after long-running commands: never loses one, never leaves a process behind, never blocks on one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ostler",
+    version,
+    after_help = "Begin with `ostler demo`; `ostler run --help` has examples."
+)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// A guided tour of about five seconds: five commands at once, the inbox, and the messages between the actors
+    Demo(DemoArgs),
+    /// Run one command, pass its output through, and leave nothing of it behind
+    #[command(after_long_help = RUN_HELP, override_usage = "ostler run [OPTIONS] -- PROGRAM [ARGS]...")]
+    Run(RunArgs),
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  ostler run -- cargo test
+  ostler run --timeout 2m --idle-timeout 30s --progress 5s -- make -j8
+  ostler run --env-mode replace --env PATH=/usr/bin:/bin -- env
+  ostler run --json -- ls /nowhere | jq .exit_code
+  ostler run --trace trace.jsonl -- sh -c 'trap \"echo bye\" TERM; sleep 9'
+
+Signals:
+  Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
+  after --grace, SIGKILL. A second one kills at once. When the reader of the output goes away
+  (`| head -1`), the command is cancelled too. stdin of the command is /dev/null.
+
+Exit code:
+  that of the command; 128+n if signal n ended it; or
+  124  it timed out
+  125  ostler failed, or its command line is wrong
+  126  the program can't be executed
+  127  the program was not found
+  130  cancelled by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)
+  141  cancelled because the reader of the output went away
+
+Durations: a number with its unit, like 500ms, 10s, 2m, 1h, or '1m 30s'. For the two timeouts
+0s means no limit.";
+
+/// `ostler demo`.
+#[derive(Debug, Group)]
+pub(crate) struct DemoArgs {
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler run`.
+#[derive(Debug, Group)]
+pub(crate) struct RunArgs {
+    /// Stop the command after this time [default: no limit]
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Stop the command when it has written nothing for this time [default: no limit]
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Time between SIGTERM and SIGKILL [default: 2s]
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "2s", hide_default_value = true)]
+    pub(crate) grace: Duration,
+    /// Tell on stderr how the command gets on: after this time, then at doubling intervals; not with --json
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub(crate) progress: Option<Duration>,
+    /// Working directory [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Set a variable; can be given several times. It is never filtered, and its value is recorded nowhere
+    #[arg(long = "env", value_name = "K=V", value_parser = OsStringValueParser::new().try_map(variable))]
+    pub(crate) vars: Vec<(OsString, OsString)>,
+    /// Which variables the command inherits [default: inherit_clean]
+    #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
+    pub(crate) env_mode: Mode,
+    /// How much text of each stream the result shows: the first quarter and the last three, in bytes
+    /// [default: 50000]
+    #[arg(long, value_name = "N", default_value_t = 50_000, hide_default_value = true)]
+    pub(crate) max_inline_bytes: u64,
+    /// Record, and pass through, so many bytes of output; the rest is read and counted only [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) output_limit: Option<u64>,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+    /// Write every message between the actors to this file, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Print the result as one line of JSON on stdout, and pass nothing through
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The program, a path or a name in PATH, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    pub(crate) argv: Vec<OsString>,
+}
+
+/// `--env-mode`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// All but credentials
+    #[value(name = "inherit_clean", alias = "inherit-clean")]
+    InheritClean,
+    /// All
+    Patch,
+    /// None: only what --env sets
+    Replace,
+}
+impl From<Mode> for EnvMode {
+    fn from(mode: Mode) -> EnvMode {
+        match mode {
+            Mode::InheritClean => EnvMode::InheritClean,
+            Mode::Patch => EnvMode::Patch,
+            Mode::Replace => EnvMode::Replace,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (write 500ms, 10s, 2m or 1h)"))
+}
+
+/// Splits at the first `=`: a value may hold more of them. Bytes need not be UTF-8.
+fn variable(text: OsString) -> Result<(OsString, OsString), &'static str> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(0) => Err("the name is empty; write NAME=VALUE"),
+        Some(at) => Ok((OsStr::from_bytes(&bytes[..at]).into(), OsStr::from_bytes(&bytes[at + 1..]).into())),
+        None => Err("there is no '='; write NAME=VALUE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["5", "", "s", "-1s", "5 parsecs", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_split_at_the_first_equals_sign_and_need_not_be_text() {
+        assert_eq!(variable("A=b=c".into()), Ok(("A".into(), "b=c".into())));
+        let raw = OsString::from_vec(b"A=\xff".to_vec());
+        assert_eq!(variable(raw), Ok(("A".into(), OsString::from_vec(vec![0xff]))));
+        assert!(variable("A".into()).is_err() && variable("=x".into()).is_err());
+    }
+}

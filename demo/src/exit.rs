@@ -1,0 +1,117 @@
+//! How the binary ends: every exit code has its reason here.
+
+use nix::sys::signal::Signal;
+use ostler::{Error, LaunchError, Record, StartError, Status};
+use std::io;
+
+/// The command's deadline or idle time passed (as timeout(1) has it).
+pub(crate) const TIMED_OUT: u8 = 124;
+/// Ostler's own error, a wrong command line included.
+pub(crate) const OWN_ERROR: u8 = 125;
+/// The program is there and can't be executed.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// The program is not there.
+pub(crate) const NOT_FOUND: u8 = 127;
+/// Added to the number of a signal.
+const BY_SIGNAL: u8 = 128;
+/// Realtime signals are named by their distance from this one, which the C library moves up by two or three.
+const SIGRTMIN: u8 = 34;
+
+/// Why a run ended without a result, or a demo before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No graph.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The graph refused.
+    #[error(transparent)]
+    Ostler(#[from] Error),
+    /// Ostler's own stdout or stderr.
+    #[error("output: {0}")]
+    Output(#[from] io::Error),
+    /// No thread, no signal handler, no temporary file.
+    #[error("{what}: {source}")]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+impl Failure {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+        move |source| Failure::System { what, source }
+    }
+    /// What the shell gets to see.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Ostler(Error::Launch(error)) => of_launch(error),
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                BY_SIGNAL + Signal::SIGPIPE as u8
+            }
+            _ => OWN_ERROR,
+        }
+    }
+}
+
+/// What the shell gets to see when a signal ended ostler itself.
+pub(crate) fn of_signal(signal: i32) -> u8 {
+    u8::try_from(signal).map_or(OWN_ERROR, |signal| BY_SIGNAL.saturating_add(signal))
+}
+
+fn of_launch(error: &LaunchError) -> u8 {
+    match error {
+        LaunchError::ProgramNotFound { .. } | LaunchError::InterpreterMissing { .. } => NOT_FOUND,
+        LaunchError::PermissionDenied { stage: ostler::Stage::Cwd, .. } => OWN_ERROR,
+        LaunchError::PermissionDenied { .. }
+        | LaunchError::ProgramIsDirectory { .. }
+        | LaunchError::NotExecutableFormat { .. }
+        | LaunchError::TextBusy { .. } => NOT_EXECUTABLE,
+        _ => OWN_ERROR,
+    }
+}
+
+/// What the shell gets to see of a result; `stopped` is the code of whatever made ostler cancel it. A command that had
+/// ended before the cancel reached it is `completed`, and its own code counts.
+pub(crate) fn of_result(record: &Record, stopped: Option<u8>) -> u8 {
+    match record.status {
+        Status::TimedOut => TIMED_OUT,
+        Status::Completed => own_code(record),
+        Status::Killed => stopped.unwrap_or_else(|| own_code(record)),
+        Status::Running | Status::Lost => OWN_ERROR,
+    }
+}
+
+fn own_code(record: &Record) -> u8 {
+    let code = match &record.signal {
+        Some(name) => number(name).map(|number| BY_SIGNAL.saturating_add(number)),
+        None => record.exit_code.and_then(|code| u8::try_from(code).ok()),
+    };
+    code.unwrap_or(OWN_ERROR)
+}
+
+/// The number of a signal as a record names it: `SIGKILL`, `SIGRTMIN+3`, `signal 33`.
+fn number(name: &str) -> Option<u8> {
+    if let Some(distance) = name.strip_prefix("SIGRTMIN") {
+        let distance: u8 = if distance.is_empty() { 0 } else { distance.strip_prefix('+')?.parse().ok()? };
+        return SIGRTMIN.checked_add(distance);
+    }
+    match name.strip_prefix("signal ") {
+        Some(number) => number.parse().ok(),
+        None => name.parse::<Signal>().ok().map(|signal| signal as u8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_signal_has_its_number() {
+        assert_eq!(number("SIGKILL"), Some(9));
+        assert_eq!(number("SIGRTMIN"), Some(34));
+        assert_eq!(number("SIGRTMIN+3"), Some(37));
+        assert_eq!(number("signal 33"), Some(33));
+        assert_eq!(number("nonsense"), None);
+    }
+}
