@@ -1,1 +1,31 @@
 //! What the tests of ostler share: the harness for real processes, and the programs they run.
+//!
+//! [`Bench`] is a graph with one session on a ground of its own. When it is dropped it ends the graph and looks whether
+//! anything was left: a child, an orphan, a thread, a descriptor, a directory. Such a look means the whole process, so
+//! the tests of one binary take turns: a `Bench` holds the turn as long as it lives.
+//!
+//! Nothing here sleeps to let something happen. A test waits for a marker in the output, for a result, for the other
+//! end of a FIFO. Where the system offers no event at all (a thread that was joined but is still listed in `/proc`),
+//! [`settles`] looks again until a limit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed unwrap in the harness is a failed test"
+)]
+
+mod bench;
+mod disk;
+mod ground;
+mod look;
+
+pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
+pub use ground::Ground;
+pub use look::{alive, children, group, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset, settles};
+
+/// Path of a fixture program of this package, for its integration tests.
+#[macro_export]
+macro_rules! fixture {
+    ($name:literal) => {
+        env!(concat!("CARGO_BIN_EXE_", $name))
+    };
+}

@@ -1,0 +1,182 @@
+//! One graph with one session, and the short ways to use them.
+
+use crate::{
+    Ground,
+    disk::{BYTES, SmallDisk},
+};
+use ostler::{Command, Config, Error, Filter, Handle, LaunchError, Ostler, Record, Session, World};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long anything is waited for that has to come: far beyond what a loaded machine needs. A test that gets here has
+/// failed.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// "In time" means the configured time and this.
+pub const SLACK: Duration = Duration::from_secs(1);
+
+/// What fits on the disk of [`Bench::on_a_small_disk`].
+pub const SMALL_DISK_BYTES: u64 = BYTES;
+
+/// See the [crate's page](crate).
+pub struct Bench {
+    graph: Option<(Ostler, Session)>,
+    incomplete: bool,
+    // In the order in which they have to go: the disk, where it was mounted, the turn.
+    disk: Option<SmallDisk>,
+    directory: TempDir,
+    ground: Ground,
+}
+
+impl Bench {
+    /// With the default settings.
+    #[allow(clippy::new_without_default, reason = "it starts threads and takes a lock")]
+    pub fn new() -> Bench {
+        Bench::with(|_| {})
+    }
+
+    /// With other settings. The artifact root is set already, and can be set to something else.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Bench {
+        Bench::start(change, |config| Ostler::start(config).unwrap())
+    }
+
+    /// On a scripted kernel.
+    pub fn scripted(world: &World, change: impl FnOnce(&mut Config)) -> Bench {
+        Bench::start(change, |config| Ostler::scripted(config, world).unwrap())
+    }
+
+    fn start(change: impl FnOnce(&mut Config), start: impl FnOnce(Config) -> Ostler) -> Bench {
+        let ground = Ground::take();
+        let directory = tempfile::tempdir().unwrap();
+        let mut config =
+            Config { artifact_root: Some(directory.path().join("artifacts")), ..Config::default() };
+        change(&mut config);
+        let ostler = start(config);
+        let session = ostler.open_session(None).wait().unwrap();
+        Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground }
+    }
+
+    /// With its artifacts on a disk of [`SMALL_DISK_BYTES`], where not even a record may fit. None, and a line on
+    /// stderr, without the right to make one.
+    pub fn on_a_small_disk() -> Option<Bench> {
+        let mut disk = None;
+        let mut bench = Bench::with(|config| {
+            let place = config.artifact_root.as_ref().unwrap().with_file_name("disk");
+            disk = SmallDisk::mount(&place);
+            config.artifact_root = Some(place.join("artifacts"));
+        });
+        bench.spoils_artifacts();
+        bench.disk = Some(disk?);
+        Some(bench)
+    }
+
+    /// The graph.
+    pub fn ostler(&self) -> &Ostler {
+        &self.graph.as_ref().unwrap().0
+    }
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.graph.as_ref().unwrap().1
+    }
+    /// A path in a directory of the test's own.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.directory.path().join(name)
+    }
+    /// A new FIFO there. Opening it waits for who opens the other end, which makes it a handshake.
+    pub fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        path
+    }
+    /// This test spoils artifacts: at the end they are not looked at.
+    pub fn spoils_artifacts(&mut self) {
+        self.incomplete = true;
+    }
+
+    /// Starts a command that has to start.
+    pub fn launch(&self, command: Command) -> Handle {
+        self.session().launch(command).wait().unwrap()
+    }
+    /// Starts a command that must not start.
+    pub fn refused(&self, command: Command) -> LaunchError {
+        match self.session().launch(command).wait() {
+            Err(Error::Launch(error)) => error,
+            other => panic!("expected a launch error: {other:?}"),
+        }
+    }
+    /// Takes the result of a handle from the inbox.
+    pub fn result(&self, handle: &Handle) -> Record {
+        let filter = Filter::results().and_handle(handle.id());
+        let entries = self.session().inbox().receive(filter, 2, LIMIT).wait().unwrap();
+        let [entry] = entries.as_slice() else { panic!("expected one result: {entries:?}") };
+        entry.record().unwrap().clone()
+    }
+    /// From launch to result.
+    pub fn run(&self, command: Command) -> Record {
+        self.result(&self.launch(command))
+    }
+    /// Unread results.
+    pub fn unread(&self) -> usize {
+        self.session().inbox().pending(Filter::results()).wait().unwrap()
+    }
+
+    /// Waits until the combined output of a handle holds a text so many times.
+    pub fn hears(&self, handle: &Handle, text: &str, times: usize) {
+        let (mut heard, mut offset) = (Vec::new(), 0);
+        loop {
+            let page = handle.read().offset(offset).wait_for(LIMIT).wait().unwrap();
+            heard.extend_from_slice(&page.content);
+            offset = page.next_offset;
+            let so_far = String::from_utf8_lossy(&heard);
+            if so_far.matches(text).count() >= times {
+                return;
+            }
+            assert!(page.bytes_read > 0 && !page.eof, "{text:?} did not come, but {so_far:?}");
+        }
+    }
+
+    /// No directory of a launch that failed, none without its result, no lock.
+    fn check_artifacts(&self, root: &Path) {
+        for entry in std::fs::read_dir(root).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(path.join("result.json").is_file(), "{} is left", path.display());
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let Some((ostler, session)) = self.graph.take() else { return };
+        if std::thread::panicking() {
+            // The drop of the graph kills what the test left.
+            return;
+        }
+        let root = ostler.artifact_root().to_owned();
+        let in_order = ostler.shutdown().wait().is_ok();
+        drop((ostler, session));
+        self.ground.check(in_order);
+        if in_order && !self.incomplete && root.exists() {
+            self.check_artifacts(&root);
+        }
+    }
+}
+
+/// A script for `/bin/sh`.
+pub fn sh(script: impl Into<String>) -> Command {
+    Command::new("/bin/sh").args(["-c".to_owned(), script.into()])
+}
+
+/// The number that the next handle in this process will have, for faults that are set before it exists. Only while a
+/// [`Bench`] or [`Ground`] holds the turn.
+pub fn next_n() -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config { artifact_root: Some(directory.path().join("artifacts")), ..Config::default() };
+    let ostler = Ostler::start(config).unwrap();
+    let session = ostler.open_session(None).wait().unwrap();
+    let n = session.launch(Command::new("/bin/true")).wait().unwrap().id().n + 1;
+    ostler.shutdown().wait().unwrap();
+    n
+}

@@ -1,0 +1,32 @@
+//! A disk that is soon full.
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::path::{Path, PathBuf};
+
+/// Its size.
+pub(crate) const BYTES: u64 = 64 << 10;
+
+/// A file system in memory, as long as this lives.
+pub(crate) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// At a new directory. None without the right to mount, which is said aloud.
+    pub(crate) fn mount(at: &Path) -> Option<SmallDisk> {
+        std::fs::create_dir(at).unwrap();
+        let options = format!("size={BYTES},mode=700");
+        match mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())) {
+            Ok(()) => Some(SmallDisk(at.to_owned())),
+            Err(errno) => {
+                eprintln!("SKIPPED: mounting a small disk needs privileges ({errno})");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Even if a test failed and something still has a file open there.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}

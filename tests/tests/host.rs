@@ -1,0 +1,365 @@
+//! Faults of the host, and of ostler itself: crashes, clocks, a host that reaps what is not its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
+
+use ostler::{
+    Command, Config, Containment, Descendant, Error, Filter, Handle, LaunchError, OnTerminate, Ostler,
+    Program, Record, Status, Stream, World,
+};
+use ostler_messages::{ActorName, trace::Fault};
+use ostler_tests::{Bench, Ground, LIMIT, SLACK, alive, fixture, group, next_n, settles, sh};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+fn fault(actor: ActorName, message: &str) -> Fault {
+    Fault { actor, message: message.to_owned() }
+}
+
+/// A tree of a leader and two others that ignore SIGTERM.
+fn stubborn_tree() -> Command {
+    sh(format!("{0} & {0} & {0}", fixture!("ignores-term"))).grace(Duration::from_secs(100))
+}
+
+/// Starts one and gives the pids of all three and of the shell.
+fn grown(bench: &Bench) -> (Handle, Vec<u32>) {
+    let handle = bench.launch(stubborn_tree());
+    bench.hears(&handle, "ready", 3);
+    let pids = group(handle.record().process_group_id.unwrap());
+    assert_eq!(pids.len(), 4);
+    (handle, pids)
+}
+
+fn living(pids: &[u32]) -> Vec<u32> {
+    pids.iter().copied().filter(|pid| alive(*pid)).collect()
+}
+
+#[test]
+fn f41_a_crash_of_the_actor_that_follows_a_process_kills_its_tree_and_nobody_elses() {
+    let mut n = 0;
+    let bench = Bench::with(|config| {
+        n = next_n();
+        config.faults = vec![fault(ActorName::Process(n), "Stop")];
+    });
+    let (crashing, tree) = grown(&bench);
+    assert_eq!(crashing.id().n, n);
+    let (other, others) = grown(&bench);
+    let began = Instant::now();
+    let answer = crashing.cancel().wait().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "it had no grace to wait for: {:?}", began.elapsed());
+    assert_eq!(living(&tree), [0; 0], "the tree of a lost handle lives");
+    assert_eq!((answer.cancelled, answer.record.status), (false, Status::Lost));
+    assert_eq!(answer.record.signal.as_deref(), Some("SIGKILL"));
+    assert_eq!(*answer.record, bench.result(&crashing), "a lost one goes to the inbox all the same");
+    assert_eq!(living(&others), others, "another tree was hit");
+    other.cancel_within(Duration::ZERO).wait().unwrap();
+    assert_eq!(other.cancel().wait().unwrap().record.status, Status::Killed);
+    assert_eq!(living(&others), [0; 0]);
+}
+
+#[test]
+fn f41_a_crash_at_the_exit_still_tells_how_the_leader_ended() {
+    let mut n = 0;
+    let bench = Bench::with(|config| {
+        n = next_n();
+        config.faults = vec![fault(ActorName::Process(n), "Exited")];
+    });
+    let go = bench.fifo("go");
+    let script = format!("{} & read x <go; echo said; exit 6", fixture!("ignores-term"));
+    let handle = bench.launch(sh(script).current_dir(bench.path("")));
+    bench.hears(&handle, "ready", 1);
+    std::fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    assert_eq!((result.status, result.exit_code), (Status::Lost, Some(6)));
+    assert!(group(result.process_group_id.unwrap()).is_empty());
+    assert_eq!(bench.run(sh("echo next")).stdout, "next\n");
+}
+
+#[test]
+fn f41_a_crash_during_the_launch_leaves_neither_process_nor_directory() {
+    let mut n = 0;
+    let bench = Bench::with(|config| {
+        n = next_n();
+        config.faults = vec![fault(ActorName::Process(n), "Started")];
+    });
+    assert_eq!(bench.refused(stubborn_tree()), LaunchError::Crashed);
+    assert_eq!(bench.run(sh("echo next")).stdout, "next\n");
+    // By then the first one is dead too: the look at the end would find it.
+}
+
+#[test]
+fn f41_a_crash_of_the_one_that_took_over_is_lost_all_the_same() {
+    let mut n = 0;
+    let bench = Bench::with(|config| {
+        n = next_n();
+        config.faults = vec![fault(ActorName::Process(n), "Stop"), fault(ActorName::Process(n), "Exited")];
+    });
+    let (handle, tree) = grown(&bench);
+    let answer = handle.cancel().wait().unwrap();
+    assert_eq!((answer.record.status, answer.record.exit_code), (Status::Lost, Some(-1)));
+    assert_eq!(*answer.record, bench.result(&handle));
+    assert_eq!(settles(|| living(&tree)), [0; 0]);
+}
+
+#[test]
+fn f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only() {
+    let mut n = 0;
+    let bench = Bench::with(|config| {
+        n = next_n();
+        config.faults = vec![
+            fault(ActorName::Drain(n, Stream::Stdout), "Flowed"),
+            fault(ActorName::Ticker(n + 1), "Peeked"),
+        ];
+    });
+    let flood = bench.run(Command::new(fixture!("flood")).arg((4 << 20).to_string()));
+    assert_eq!((flood.handle_id.n, flood.status, flood.exit_code), (n, Status::Completed, Some(0)));
+    assert!(flood.artifact_error.as_deref().unwrap().contains("stdout"), "{:?}", flood.artifact_error);
+    assert_eq!(std::fs::metadata(&flood.output_path).unwrap().len(), flood.recorded_bytes);
+
+    let go = bench.fifo("go");
+    let command = sh("read x <go; echo said").current_dir(bench.path("")).progress(Duration::from_millis(10));
+    let handle = bench.launch(command);
+    let wait = Duration::from_millis(200);
+    assert_eq!(bench.session().inbox().wait(Filter::any(), wait).wait().unwrap(), 0, "there is no ticker");
+    std::fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    assert_eq!((result.status, result.stdout.as_str()), (Status::Completed, "said\n"));
+}
+
+#[test]
+fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
+    let pillars = [
+        (ActorName::Supervisor, "Cancel"),
+        (ActorName::Inbox, "Push"),
+        (ActorName::Kernel, "Signal"),
+        (ActorName::Host, "Reply"),
+    ];
+    for (actor, message) in pillars {
+        let faults = vec![fault(actor, message)];
+        // The answers before it are many, and one answer is like another: this fault comes with the first.
+        if actor == ActorName::Host {
+            let _ground = Ground::take();
+            let directory = tempfile::tempdir().unwrap();
+            let root = Some(directory.path().join("artifacts"));
+            let ostler = Ostler::start(Config { artifact_root: root, faults, ..Config::default() }).unwrap();
+            assert_eq!(ostler.open_session(None).wait().unwrap_err(), Error::Closed);
+            continue;
+        }
+        let bench = Bench::with(|config| config.faults = faults);
+        let (handle, tree) = grown(&bench);
+        let trigger = match actor {
+            ActorName::Inbox => {
+                bench.session().inbox().push("note", "test", Value::Null).wait().map(|_| ()).unwrap_err()
+            }
+            _ => handle.cancel().wait().map(|_| ()).unwrap_err(),
+        };
+        assert_eq!(trigger, Error::Closed, "{actor}");
+        // The answer comes when the graph ends, and the trees a moment later.
+        assert_eq!(settles(|| living(&tree)), [0; 0], "{actor}: a tree outlived the graph");
+        assert_eq!(
+            bench.session().launch(sh("true")).wait().map(|_| ()).unwrap_err(),
+            Error::Closed,
+            "{actor}"
+        );
+    }
+}
+
+#[test]
+fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
+    let faults = [
+        (fault(ActorName::Process(1), "Stop"), Some(Status::Lost)),
+        (fault(ActorName::Process(1), "Drained"), Some(Status::Lost)),
+        (fault(ActorName::Process(1), "TimerFired"), Some(Status::Lost)),
+        (fault(ActorName::Process(1), "TreeEmpty"), Some(Status::Lost)),
+        (fault(ActorName::Drain(1, Stream::Stdout), "EndOfStream"), Some(Status::TimedOut)),
+        (fault(ActorName::Ticker(1), "TimerFired"), Some(Status::TimedOut)),
+        (fault(ActorName::Supervisor, "Finished"), None),
+        (fault(ActorName::Inbox, "Deliver"), None),
+        (fault(ActorName::Kernel, "Seal"), None),
+    ];
+    for (fault, status) in faults {
+        let world = World::new();
+        let helper = Descendant::new("helper").holds_pipes();
+        world.program("work", Program::new().stdout_at(1, "said\n").descendant(helper));
+        world.program("other", Program::new().exits_at(60_000, 9).on_terminate(OnTerminate::Ignores));
+        let bench = Bench::scripted(&world, |config| config.faults = vec![fault.clone()]);
+        let timeout = Duration::from_secs(10);
+        let work = bench.launch(Command::new("work").timeout(timeout).progress(Duration::from_secs(1)));
+        let other = bench.launch(Command::new("other"));
+        if fault.message == "Stop" {
+            work.cancel_within(Duration::ZERO).wait().unwrap();
+        }
+        let filter = Filter::results().and_handle(work.id());
+        let entries = bench.session().inbox().receive(filter, 2, Duration::from_secs(100)).wait();
+        let Some(status) = status else {
+            assert_eq!(entries.unwrap_err(), Error::Closed, "{fault:?}");
+            continue;
+        };
+        let entries = entries.unwrap();
+        assert_eq!(entries.len(), 1, "{fault:?}: one result");
+        assert_eq!(entries[0].record().unwrap().status, status, "{fault:?}");
+        assert_eq!(bench.result(&other).exit_code, Some(9), "{fault:?}: another handle was hit");
+    }
+}
+
+/// Runs `a-host` to its end, through a program that arranges what this process can't do to itself.
+fn host(before: &[&str], vars: &[(&str, &str)], args: &[&str]) -> Vec<Record> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut words = before.iter().copied().chain([fixture!("a-host")]);
+    let mut command = std::process::Command::new(words.next().unwrap());
+    command.args(words).arg(directory.path().join("artifacts")).args(args).envs(vars.iter().copied());
+    let output = command.output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {err}", output.status);
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn f42_a_host_that_ignores_sigchld_gets_results_without_a_status() {
+    let _ground = Ground::take();
+    let script = ["/bin/sh", "-c", "echo said; sleep 1000 & exit 3"];
+    let began = Instant::now();
+    let ignoring = ["/usr/bin/env", "--ignore-signal=CHLD"];
+    let results = host(&ignoring, &[], &[&["run", "60000"], &script[..]].concat());
+    assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed());
+    let result = &results[0];
+    assert_eq!(
+        (result.status, result.exit_code, result.signal.as_deref()),
+        (Status::Completed, Some(-1), None)
+    );
+    assert_eq!((result.usage, result.stdout.as_str()), (None, "said\n"));
+    let leftovers: Vec<u32> = result.leftovers.iter().flatten().map(|left| left.pid).collect();
+    assert_eq!((leftovers.len(), living(&leftovers).len()), (1, 0));
+}
+
+#[test]
+fn f42_a_host_that_waits_for_any_child_gets_results_all_the_same() {
+    let _ground = Ground::take();
+    let results = host(&[], &[], &["reaps-everything", "/bin/sh", "-c", "echo said; exit 3"]);
+    assert_eq!(results.len(), 20);
+    for result in results {
+        assert_eq!((result.status, result.stdout.as_str()), (Status::Completed, "said\n"));
+        // Whoever was first knows how it ended; the other one knows that it does not.
+        match result.usage {
+            Some(_) => assert_eq!(result.exit_code, Some(3)),
+            None => assert_eq!((result.exit_code, result.signal), (Some(-1), None)),
+        }
+    }
+}
+
+/// A wall clock that is a day ahead at one look and a day behind at the next, for one program: the real one belongs to
+/// the whole machine.
+const JUMPING_CLOCK: &str = r"
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+    static _Atomic unsigned looks;
+    int result = syscall(SYS_clock_gettime, id, now);
+    if (id == CLOCK_REALTIME)
+        now->tv_sec += (looks++ % 2 ? -1 : 1) * 24 * 3600;
+    return result;
+}
+";
+
+#[test]
+fn f43_no_deadline_moves_when_the_wall_clock_jumps_a_day() {
+    let _ground = Ground::take();
+    let directory = tempfile::tempdir().unwrap();
+    let library = directory.path().join("jump.so");
+    let source = directory.path().join("jump.c");
+    std::fs::write(&source, JUMPING_CLOCK).unwrap();
+    let compiled =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    if !compiled.as_ref().is_ok_and(|status| status.success()) {
+        return eprintln!("SKIPPED, as the clock is made with a C compiler: {compiled:?}");
+    }
+    let preload = [("LD_PRELOAD", library.to_str().unwrap())];
+    let began = Instant::now();
+    let results = host(&[], &preload, &["run", "700", "/bin/sleep", "1000"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let result = &results[0];
+    assert_eq!((result.status, result.signal.as_deref()), (Status::TimedOut, Some("SIGTERM")));
+    let took = Duration::from_millis(result.duration_ms.unwrap());
+    assert!(took >= Duration::from_millis(700) && took < Duration::from_millis(700) + SLACK, "{took:?}");
+    let (started, ended) = (result.started_at.unwrap().0, result.ended_at.unwrap().0);
+    assert!(started.abs_diff(ended) > 3_600_000, "the clock did not jump: {started} {ended}");
+}
+
+#[test]
+fn f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles() {
+    let bench = Bench::new();
+    let root = bench.ostler().artifact_root().to_owned();
+    let other = Ostler::start(Config { artifact_root: Some(root), ..Config::default() }).unwrap();
+    let session = other.open_session(bench.session().id().clone()).wait().unwrap();
+    let (handle, tree) = grown(&bench);
+    let theirs = session.launch(Command::new("/bin/sleep").arg("1000")).wait().unwrap();
+    assert_ne!(handle.id(), theirs.id());
+    assert_ne!(handle.command_id(), theirs.command_id());
+    let unknown = other.cancel(handle.id(), None, false).wait().unwrap_err();
+    assert!(matches!(unknown, Error::Call(_)), "{unknown}");
+    let tally = other.shutdown().wait().unwrap();
+    assert_eq!(tally.killed, 1);
+    assert_eq!(living(&tree), tree, "the other graph's tree was hit");
+    assert_eq!(bench.run(sh("echo still here")).stdout, "still here\n");
+    handle.cancel_within(Duration::ZERO).wait().unwrap();
+    handle.cancel().wait().unwrap();
+}
+
+#[test]
+fn f44_shutdown_twice_is_answered_twice_and_without_work_at_once() {
+    let bench = Bench::new();
+    let began = Instant::now();
+    let (one, other) = (bench.ostler().shutdown().begin(), bench.ostler().shutdown().begin());
+    assert_eq!(one.wait().unwrap(), ostler::Tally::default());
+    // The second is answered with the first, or finds the graph closed.
+    assert!(matches!(other.wait(), Ok(_) | Err(Error::Closed)));
+    assert_eq!(bench.ostler().shutdown().wait().unwrap_err(), Error::Closed);
+    assert_eq!(bench.session().list().wait().map(|_| ()).unwrap_err(), Error::Closed);
+    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
+}
+
+#[test]
+fn f44_two_shutdowns_at_once_with_work_wait_for_the_same_end() {
+    let bench = Bench::new();
+    let (_, tree) = grown(&bench);
+    let handles = bench.session().list().wait().unwrap();
+    let (one, other) = (bench.ostler().shutdown().begin(), bench.ostler().shutdown().begin());
+    // Else the grace would be waited for; it has to reach the graph while the shutdown is under way.
+    handles[0].cancel_within(Duration::ZERO).wait().unwrap();
+    handles[0].cancel_within(Duration::ZERO).wait().unwrap();
+    let (one, other) = (one.wait().unwrap(), other.wait().unwrap());
+    assert_eq!((one.killed, other), (1, one));
+    assert_eq!(living(&tree), [0; 0]);
+}
+
+#[test]
+fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything() {
+    let bench = Bench::new();
+    let go = bench.fifo("go");
+    let handle = bench.launch(sh("read x <go; exit 8").current_dir(bench.path("")));
+    let (id, containment) = (handle.id(), handle.record().containment);
+    drop(handle);
+    std::fs::write(go, "\n").unwrap();
+    let filter = Filter::results().and_handle(id);
+    let entries = bench.session().inbox().receive(filter, 1, LIMIT).wait().unwrap();
+    assert_eq!(entries[0].record().unwrap().exit_code, Some(8));
+    assert_eq!(containment, Some(Containment::Group));
+
+    let root = bench.path("other");
+    let other = Ostler::start(Config { artifact_root: Some(root), ..Config::default() }).unwrap();
+    let session = other.open_session(None).wait().unwrap();
+    let handle = session.launch(stubborn_tree()).wait().unwrap();
+    while !handle.read().wait().unwrap().text().contains("ready\nready\nready\n") {
+        handle.read().offset(6).wait_for(Duration::from_millis(10)).wait().unwrap();
+    }
+    let tree = group(handle.record().process_group_id.unwrap());
+    drop((other, session));
+    assert_eq!(living(&tree), tree, "a handle still names the graph");
+    let began = Instant::now();
+    drop(handle);
+    assert!(began.elapsed() < ostler::DROP_LIMIT, "{:?}", began.elapsed());
+    assert_eq!(living(&tree), [0; 0], "it has no grace");
+}
