@@ -9,7 +9,10 @@ use ostler_messages::{
     Answer, CallError, CallId, Crowded, Drain, HandleId, Limit, Pending, Push, PutBack, Record, Refusal,
     Reply, RoomClosed, SessionId, Stamp, TOOL_PROGRESS, TOOL_RESULT, Wait,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 #[cfg(test)]
 mod model;
@@ -46,10 +49,9 @@ pub enum Effect {
 
 /// A room for each session.
 ///
-/// The room of an ended session stays until it is empty and is then given up. Calls on a session without a room are
-/// refused with [`CallError::SessionUnknown`], whether the session was never opened or is over and read to its end:
-/// the mailroom does not remember which. A call that empties such a room is still answered; only the next one is
-/// refused.
+/// The room of an ended session stays until it is empty and is then given up; of the session only its id is remembered, so
+/// that reading on finds nothing, instead of being told that there was no such session. Calls on a session that was never
+/// opened are refused with [`CallError::SessionUnknown`].
 ///
 /// Adding an entry, and replacing or withdrawing a handle's progress, cost O(log entries + waiters); taking and counting
 /// cost one look at each entry of the session.
@@ -57,6 +59,8 @@ pub enum Effect {
 pub struct Mailroom {
     limits: Limits,
     rooms: BTreeMap<SessionId, Room>,
+    /// Sessions that have ended. Bounded by the host's limit on sessions, whose ids are never used twice.
+    ended: BTreeSet<SessionId>,
     /// In which room a call waits. A call stands here exactly while its timer is armed.
     waiting: BTreeMap<CallId, SessionId>,
     /// Unread results in all rooms.
@@ -74,6 +78,7 @@ impl Mailroom {
         Mailroom {
             limits,
             rooms: BTreeMap::new(),
+            ended: BTreeSet::new(),
             waiting: BTreeMap::new(),
             unread: 0,
             crowded: false,
@@ -92,6 +97,7 @@ impl Mailroom {
     ///
     /// To be called after the results of the session's handles were delivered.
     pub fn close(&mut self, session_id: &SessionId) -> Vec<Effect> {
+        self.ended.insert(session_id.clone());
         let unread = self.rooms.get(session_id).map_or(0, Room::results) as u64;
         let mut effects = vec![Effect::Closed(RoomClosed { session_id: session_id.clone(), unread })];
         effects.extend(self.change(session_id, |room, effects| room.close(effects)).unwrap_or_default());
@@ -133,7 +139,8 @@ impl Mailroom {
             effects.push(reply(call, Answer::Pushed(sequence)));
             room.offer(&[sequence], effects);
         };
-        self.change(&session_id, add).unwrap_or_else(|| vec![unknown(call, &session_id)])
+        // `may_push` has found the room.
+        self.change(&session_id, add).unwrap_or_default()
     }
     fn may_push(
         &self,
@@ -143,8 +150,7 @@ impl Mailroom {
         content: &serde_json::Value,
     ) -> Result<(), CallError> {
         let name = || session_id.to_string();
-        let room =
-            self.rooms.get(session_id).ok_or_else(|| CallError::SessionUnknown { session_id: name() })?;
+        let room = self.rooms.get(session_id).ok_or_else(|| self.no_room(session_id))?;
         if room.is_closed() {
             return Err(CallError::SessionClosed { session_id: name() });
         }
@@ -166,7 +172,7 @@ impl Mailroom {
     /// Takes fitting entries, in order; the others stay, in order. Answers [`Answer::Drained`].
     ///
     /// If none fits and there is time to wait, the answer comes with the first entry that does, or empty when the time
-    /// is up or the session ends. After the session's end nothing waits. Refused with `SessionUnknown`.
+    /// is up or the session ends. After the session's end nothing waits. Refused with `SessionUnknown` if it was never opened.
     pub fn drain(&mut self, drain: Drain) -> Vec<Effect> {
         let Drain { call, session_id, filter, most, wait_ms } = drain;
         let most = most.unwrap_or(usize::MAX);
@@ -180,11 +186,12 @@ impl Mailroom {
                 _ => effects.push(room.drained(call, entries)),
             }
         };
-        self.change(&session_id, take).unwrap_or_else(|| vec![unknown(call, &session_id)])
+        let nothing = Answer::Drained { session_id: session_id.clone(), entries: Vec::new() };
+        self.change(&session_id, take).unwrap_or_else(|| self.without_room(call, &session_id, nothing))
     }
 
     /// Answers [`Answer::Waited`] with the number of fitting entries as soon as there is one; with 0 when the time is up
-    /// or the session ends. Takes nothing. After the session's end nothing waits. Refused with `SessionUnknown`.
+    /// or the session ends. Takes nothing. After the session's end nothing waits. Refused with `SessionUnknown` if it was never opened.
     pub fn wait(&mut self, wait: Wait) -> Vec<Effect> {
         let Wait { call, session_id, filter, timeout_ms } = wait;
         let look = |room: &mut Room, effects: &mut Vec<Effect>| {
@@ -196,7 +203,8 @@ impl Mailroom {
                 effects.push(reply(call, Answer::Waited(count)));
             }
         };
-        self.change(&session_id, look).unwrap_or_else(|| vec![unknown(call, &session_id)])
+        self.change(&session_id, look)
+            .unwrap_or_else(|| self.without_room(call, &session_id, Answer::Waited(0)))
     }
 
     /// The call's timer fired: it is answered with nothing. A call that was answered before needs nothing more.
@@ -205,13 +213,13 @@ impl Mailroom {
         self.change(&session_id, |room, effects| room.expire(call, effects)).unwrap_or_default()
     }
 
-    /// Answers [`Answer::Pending`] with the number of fitting entries. Refused with `SessionUnknown`.
+    /// Answers [`Answer::Pending`] with the number of fitting entries. Refused with `SessionUnknown` if it was never opened.
     pub fn pending(&self, pending: &Pending) -> Vec<Effect> {
         let Pending { call, session_id, filter } = pending;
-        vec![match self.rooms.get(session_id) {
-            Some(room) => reply(*call, Answer::Pending(room.count(filter))),
-            None => unknown(*call, session_id),
-        }]
+        match self.rooms.get(session_id) {
+            Some(room) => vec![reply(*call, Answer::Pending(room.count(filter)))],
+            None => self.without_room(*call, session_id, Answer::Pending(0)),
+        }
     }
 
     /// Entries whose taker was gone stand again where their sequence says, and those who wait are served with them.
@@ -234,6 +242,23 @@ impl Mailroom {
     /// Whether the session has a room. An ended session has one until it is read to its end.
     pub fn has_room(&self, session_id: &SessionId) -> bool {
         self.rooms.contains_key(session_id)
+    }
+
+    /// Why nothing can be put into a session that has no room.
+    fn no_room(&self, session_id: &SessionId) -> CallError {
+        let name = session_id.to_string();
+        match self.ended.contains(session_id) {
+            true => CallError::SessionClosed { session_id: name },
+            false => CallError::SessionUnknown { session_id: name },
+        }
+    }
+
+    /// What reading finds there.
+    fn without_room(&self, call: CallId, session_id: &SessionId, nothing: Answer) -> Vec<Effect> {
+        vec![match self.no_room(session_id) {
+            CallError::SessionClosed { .. } => reply(call, nothing),
+            error => refuse(call, error),
+        }]
     }
 
     fn make_again(&mut self, session_id: &SessionId) {
@@ -280,7 +305,4 @@ impl Mailroom {
 
 fn refuse(call: CallId, error: CallError) -> Effect {
     Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)) })
-}
-fn unknown(call: CallId, session_id: &SessionId) -> Effect {
-    refuse(call, CallError::SessionUnknown { session_id: session_id.to_string() })
 }

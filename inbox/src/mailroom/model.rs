@@ -105,13 +105,10 @@ impl Run {
                 let wait_ms = [None, Some(5)][self.dice.below(2) as usize];
                 let drain = Drain { call, session_id, filter: filter.clone(), most, wait_ms };
                 let effects = self.mailroom.drain(drain);
-                let gone = self.gone(at);
                 let list = &mut self.lists[at];
                 let taken = list.take(&filter, most.unwrap_or(usize::MAX));
                 let mut told = Vec::new();
-                if gone {
-                    told.push((n, Out::Refused));
-                } else if taken.is_empty() && wait_ms.is_some() && !list.closed {
+                if taken.is_empty() && wait_ms.is_some() && !list.closed {
                     list.waiters.push((n, filter, Some(most.unwrap_or(usize::MAX))));
                 } else {
                     told.push((n, Out::Taken(taken)));
@@ -122,11 +119,9 @@ impl Run {
                 let filter = self.filter(at);
                 let effects =
                     self.mailroom.wait(Wait { call, session_id, filter: filter.clone(), timeout_ms: 5 });
-                let gone = self.gone(at);
                 let list = &mut self.lists[at];
                 let mut told = Vec::new();
                 match list.count(&filter) {
-                    _ if gone => told.push((n, Out::Refused)),
                     0 if !list.closed => list.waiters.push((n, filter, None)),
                     count => told.push((n, Out::Counted(count))),
                 }
@@ -149,7 +144,7 @@ impl Run {
                 let pending = Pending { call, session_id, filter };
                 let effects = self.mailroom.pending(&pending);
                 let count = Out::Counted(self.lists[at].count(&pending.filter));
-                self.check(s, effects, vec![(n, if self.gone(at) { Out::Refused } else { count })]);
+                self.check(s, effects, vec![(n, count)]);
             }
             99 if self.dice.below(3) == 0 => self.close(s),
             _ => {}
@@ -309,9 +304,8 @@ impl Run {
                     most: None,
                     wait_ms: None,
                 });
-                let gone = self.gone(s as usize);
                 let taken = self.lists[s as usize].take(&Filter::any(), usize::MAX);
-                self.check(s, effects, vec![(0, if gone { Out::Refused } else { Out::Taken(taken) })]);
+                self.check(s, effects, vec![(0, Out::Taken(taken))]);
             }
         }
         assert_eq!(self.read, self.delivered, "each result was read once");

@@ -308,7 +308,7 @@ fn progress_is_put_back_only_while_it_is_the_newest_word_about_its_handle() {
 }
 
 #[test]
-fn an_ended_session_is_read_to_its_end_and_then_unknown() {
+fn an_ended_session_is_read_to_its_end_and_then_empty_for_good() {
     let mut mailroom = open(Limits::default());
     mailroom.deliver(result(1), AT);
     mailroom.progress(running(2), AT);
@@ -328,10 +328,9 @@ fn an_ended_session_is_read_to_its_end_and_then_unknown() {
     assert!(mailroom.has_room(&session()));
     assert_eq!(sequences(&all(&mut mailroom, Filter::any())), [1], "the progress is withdrawn");
     assert!(!mailroom.has_room(&session()));
-    let again = mailroom.drain(drain(6, Filter::any(), None, Some(9)));
-    assert!(matches!(error(&again), CallError::SessionUnknown { .. }));
+    assert_eq!(mailroom.drain(drain(6, Filter::any(), None, Some(9))), [drained(6, vec![])]);
     let again = mailroom.push(note(7, "note"), AT);
-    assert!(matches!(error(&again), CallError::SessionUnknown { .. }));
+    assert!(matches!(error(&again), CallError::SessionClosed { .. }));
     assert_eq!(mailroom.close(&session()), [Effect::Closed(RoomClosed { session_id: session(), unread: 0 })]);
 }
 
