@@ -1,4 +1,5 @@
 //! One graph, called from everything that a host may run on.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 use ostler::{Command, Config, Error, Filter, Handle, Ostler, Session, Status};
 use std::time::Duration;

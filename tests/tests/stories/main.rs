@@ -2,6 +2,7 @@
 //!
 //! Each story is told with `ostler::tell` and held against its snapshot. A snapshot has no filter: there is nothing in it
 //! that could differ from one run to the next.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 mod launching;
 mod output;

@@ -5,21 +5,21 @@ use ostler::{Entry, Record};
 use std::{ops::ControlFlow, time::Duration};
 
 /// Longer than any story.
-pub const LONG: Duration = Duration::from_secs(3_600);
+pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
-pub struct Stage {
-    pub world: World,
-    pub ostler: Ostler,
-    pub session: Session,
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) ostler: Ostler,
+    pub(crate) session: Session,
     log: TraceLog,
 }
 
 impl Stage {
-    pub fn new() -> Stage {
+    pub(crate) fn new() -> Stage {
         Stage::with(|_| ())
     }
 
-    pub fn with(configure: impl FnOnce(&mut Config)) -> Stage {
+    pub(crate) fn with(configure: impl FnOnce(&mut Config)) -> Stage {
         let log = TraceLog::default();
         let mut config = Config { trace: TraceTo::Memory(log.clone()), ..Config::default() };
         // The default depends on the machine.
@@ -32,38 +32,38 @@ impl Stage {
     }
 
     /// A program that the next launches can name.
-    pub fn program(self, name: &str, program: Program) -> Stage {
+    pub(crate) fn program(self, name: &str, program: Program) -> Stage {
         self.world.program(name, program);
         self
     }
 
-    pub fn launch(&self, command: Command) -> Handle {
+    pub(crate) fn launch(&self, command: Command) -> Handle {
         self.session.launch(command).wait().unwrap()
     }
 
-    pub fn advance_ms(&self, ms: u64) {
+    pub(crate) fn advance_ms(&self, ms: u64) {
         self.world.advance(Duration::from_millis(ms));
     }
 
     /// The next result from the inbox.
-    pub fn result(&self) -> Record {
+    pub(crate) fn result(&self) -> Record {
         let entries = self.session.inbox().receive(Filter::results(), 1, LONG).wait().unwrap();
         entries[0].record().unwrap().clone()
     }
 
     /// All that is in the inbox.
-    pub fn drain(&self) -> Vec<Entry> {
+    pub(crate) fn drain(&self) -> Vec<Entry> {
         self.session.inbox().drain().wait().unwrap()
     }
 
     /// The whole trace so far, told to a person.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         tell(&self.trace())
     }
 
     /// An answer leaves the graph while the last messages of its cascade may still be on their way: no time at all has to
     /// pass first.
-    pub fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         self.advance_ms(0);
         self.log.text()
     }
@@ -71,7 +71,7 @@ impl Stage {
 
 /// Tells a story once for its snapshot, then a hundred times to see that it is the same to the byte.
 #[track_caller]
-pub fn same_every_time(name: &str, story: impl Fn() -> Stage) -> String {
+pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Stage) -> String {
     let first = story().trace();
     let changed = (0..100).try_for_each(|_| match story().trace() == first {
         true => ControlFlow::Continue(()),
