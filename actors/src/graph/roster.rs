@@ -109,6 +109,8 @@ pub(crate) struct Roster {
     finished: VecDeque<u64>,
     /// Calls with a timer: cancels that wait for a limited time, with their handle, and sleeps.
     timed: BTreeMap<CallId, Option<u64>>,
+    /// Cancels that wait, with their handle.
+    cancels: BTreeMap<CallId, u64>,
     live: u64,
     anonymous: u64,
     crowded: bool,
@@ -126,6 +128,7 @@ impl Roster {
             handles: BTreeMap::new(),
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
+            cancels: BTreeMap::new(),
             live: 0,
             anonymous: 0,
             crowded: false,
@@ -282,6 +285,7 @@ impl Roster {
             count(&mut session.tally, &record);
         }
         for call in &waiting {
+            self.cancels.remove(call);
             if self.timed.remove(call).is_some() {
                 effects.push(Effect::DisarmCall(*call));
             }
@@ -338,6 +342,7 @@ impl Roster {
                     return effects;
                 }
                 handle.waiting.push(call);
+                self.cancels.insert(call, handle_id.n);
                 if let Some(after_ms) = wait_ms {
                     self.timed.insert(call, Some(handle_id.n));
                     effects.push(Effect::ArmCall { call, after_ms });
@@ -358,9 +363,10 @@ impl Roster {
             None => return Vec::new(),
             Some(None) => Answer::Slept,
             Some(Some(n)) => {
-                let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
-                handle.waiting.retain(|waiting| *waiting != call);
-                let Stand::Live(record) = &handle.stand else { return Vec::new() };
+                self.waits_no_more(call);
+                let Some(Stand::Live(record)) = self.handles.get(&n).map(|handle| &handle.stand) else {
+                    return Vec::new();
+                };
                 Answer::Cancelled { cancelled: true, record: record.clone() }
             }
         };
@@ -369,8 +375,14 @@ impl Roster {
 
     /// Nobody waits for this call any more.
     pub(crate) fn hangup(&mut self, call: CallId) -> Effects {
-        self.handles.values_mut().for_each(|handle| handle.waiting.retain(|waiting| *waiting != call));
+        self.waits_no_more(call);
         self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect()
+    }
+
+    fn waits_no_more(&mut self, call: CallId) {
+        if let Some(handle) = self.cancels.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
+            handle.waiting.retain(|waiting| *waiting != call);
+        }
     }
 
     pub(crate) fn list(&self, call: CallId, session_id: &SessionId) -> Effects {
