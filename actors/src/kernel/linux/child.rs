@@ -204,8 +204,10 @@ impl Child {
         let seen = match &self.tree {
             Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {
-                let tree = tree::descendants(helper.pid);
-                members::living(tree.into_iter().map(|descendant| descendant.pid)).map(Some)
+                let mut tree = Vec::new();
+                tree::read_descendants(helper.pid, &mut tree)
+                    .and_then(|()| members::living(tree.iter().map(|descendant| descendant.pid)))
+                    .map(Some)
             }
             Tree::Cgroup(leaf) => match leaf.populated() {
                 Ok(true) => leaf.members().and_then(members::living).map(Some),

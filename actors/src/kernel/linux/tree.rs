@@ -16,17 +16,29 @@ pub(crate) struct Descendant {
 /// All descendants, zombies included, parents before their children. One that forks while this looks may hide its child
 /// from this look.
 pub(crate) fn descendants(root: u32) -> Vec<Descendant> {
-    let mut found: Vec<Descendant> = Vec::new();
+    let mut found = Vec::new();
+    // Whoever acts on what was found looks again.
+    let _ = read_descendants(root, &mut found);
+    found
+}
+
+/// The same, apart from not being able to look: without a descriptor or memory to read `/proc`.
+pub(crate) fn read_descendants(root: u32, found: &mut Vec<Descendant>) -> io::Result<()> {
     let mut seen = BTreeSet::from([root]);
     let mut next = 0;
     let mut parent = root;
     loop {
-        for pid in children(parent).unwrap_or_default() {
+        let pids = match children(parent) {
+            Err(error) if wants(&error) => return Err(error),
+            // One that is gone has none.
+            pids => pids.unwrap_or_default(),
+        };
+        for pid in pids {
             if seen.insert(pid) && found.len() < MOST {
                 found.push(Descendant { pid, parent });
             }
         }
-        let Some(descendant) = found.get(next) else { return found };
+        let Some(descendant) = found.get(next) else { return Ok(()) };
         parent = descendant.pid;
         next += 1;
     }
@@ -37,7 +49,10 @@ pub(crate) fn children(pid: u32) -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end while the others are listed.
-        let Ok(text) = fs::read_to_string(task?.path().join("children")) else { continue };
+        let text = match fs::read_to_string(task?.path().join("children")) {
+            Err(error) if wants(&error) => return Err(error),
+            text => text.unwrap_or_default(),
+        };
         children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     Ok(children)
@@ -55,13 +70,18 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
     read_stat(pid).ok().flatten()
 }
 
-/// The same, apart from not being able to look: without `/proc`, or a descriptor or memory to read it.
-pub(crate) fn read_stat(pid: u32) -> io::Result<Option<Stat>> {
+/// Whether it was only for want of memory or descriptors.
+fn wants(error: &io::Error) -> bool {
     /// ENOMEM, ENFILE, EMFILE.
     const WANT: [i32; 3] = [12, 23, 24];
+    error.raw_os_error().is_some_and(|errno| WANT.contains(&errno))
+}
+
+/// The same, apart from not being able to look: without `/proc`, or a descriptor or memory to read it.
+pub(crate) fn read_stat(pid: u32) -> io::Result<Option<Stat>> {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(text) => Ok(parse(&text)),
-        Err(error) if error.raw_os_error().is_some_and(|errno| WANT.contains(&errno)) => Err(error),
+        Err(error) if wants(&error) => Err(error),
         // Gone, or another user's and hidden.
         Err(_) => Ok(None),
     }

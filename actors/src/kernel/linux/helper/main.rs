@@ -62,7 +62,7 @@ fn run(args: &[CString], host: &Fd) {
     sys::close_stdio();
     control.send(&[STARTED, leader.into(), 0, 0, 0, 0, 0, 0]);
     let mut tree =
-        Tree { leader, signalled: false, exited: false, reaped: false, killing: false, sweeping: false };
+        Tree { leader, signalled: false, exited: false, reaped: false, killing: false, sweeping: false, dead: false };
     loop {
         if let Some(report) = tree.look() {
             control.send(&report);
@@ -98,6 +98,8 @@ struct Tree {
     reaped: bool,
     killing: bool,
     sweeping: bool,
+    /// The last round of killing has found nobody who lives.
+    dead: bool,
 }
 
 impl Tree {
@@ -136,7 +138,7 @@ impl Tree {
 
     fn terminate(&mut self) {
         if self.may_signal() {
-            self.signal_all(&[SIGTERM, SIGCONT]);
+            let _ = self.signal_all(&[SIGTERM, SIGCONT]);
         }
     }
 
@@ -151,16 +153,18 @@ impl Tree {
         (self.signalled, self.killing, self.sweeping) = (true, true, true);
     }
 
-    fn kill(&self) {
-        self.signal_all(&[SIGKILL]);
+    fn kill(&mut self) {
+        self.dead = !self.signal_all(&[SIGKILL]);
     }
 
-    /// Those outside the leader's group first: when their parents are dead they hang elsewhere in the tree.
-    fn signal_all(&self, signals: &[i32]) {
+    /// Whether anybody was seen who lives. Those outside the leader's group first: when their parents are dead they hang elsewhere in the tree.
+    fn signal_all(&self, signals: &[i32]) -> bool {
         let me = std::process::id();
+        let mut living = false;
         for descendant in tree::descendants(me) {
             let pid = descendant.pid.cast_signed();
             let Some(stat) = tree::stat(descendant.pid) else { continue };
+            living |= !stat.zombie;
             if !self.reaped && stat.group == self.leader.cast_unsigned() {
                 continue;
             }
@@ -179,10 +183,14 @@ impl Tree {
         if !self.reaped {
             signals.iter().for_each(|signal| sys::kill(-self.leader, *signal));
         }
+        living
     }
 
     fn patience_ms(&self) -> i32 {
-        if self.killing { ROUND_MS } else { -1 }
+        // With only the leader's zombie left, the next to act is the graph, which needs the processor for that: hundreds
+        // of helpers may be here at once. Whoever was missed is found when it asks for the sweep.
+        let waits_for_sweep = self.exited && !self.sweeping && self.dead;
+        if self.killing && !waits_for_sweep { ROUND_MS } else { -1 }
     }
 }
 

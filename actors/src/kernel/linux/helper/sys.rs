@@ -240,6 +240,8 @@ unsafe fn become_leader(parent: c_int, cwd: &CStr, path: &CStr, argv: &[*const c
         for number in 1..=SIGNALS {
             signal(number, 0);
         }
+        // The line to the graph is not the command's.
+        close(super::CONTROL_FD);
         if setsid() == -1 {
             return STAGE_SESSION;
         }

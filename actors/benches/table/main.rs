@@ -1,0 +1,39 @@
+//! What ostler costs, beside what one would write or pick instead: `cargo bench -p ostler --bench table`.
+//!
+//! Every row is measured in the same run against its peers, in turns, so that a noisy machine does not decide. Medians;
+//! the spread is that of the middle half. The table goes to stdout and to `target/bench/table.md`, a plot beside it.
+//! `OSTLER_BENCH_SMOKE=1` runs everything once in a small size: to see that it runs, not how fast.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a program that measures, and stops when it can't"
+)]
+#![allow(missing_docs, reason = "a program")]
+
+mod graph;
+mod peers;
+mod plot;
+mod rows;
+mod sizes;
+mod table;
+
+use table::Table;
+
+fn main() {
+    let sizes = sizes::Sizes::from_env();
+    let mut table = Table::default();
+    rows::spawn(&mut table, &sizes);
+    rows::drain(&mut table, &sizes);
+    rows::idle(&mut table, &sizes);
+    rows::cancel(&mut table, &sizes);
+    rows::session_end(&mut table, &sizes);
+    rows::inbox(&mut table, &sizes);
+    rows::trace(&mut table, &sizes);
+    rows::tiers(&mut table, &sizes);
+    let text = table.to_markdown();
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("table.md"), &text).unwrap();
+    std::fs::write(directory.join("table.svg"), plot::svg(&table)).unwrap();
+    println!("\n{text}\nwritten to {}", directory.join("table.md").display());
+}
