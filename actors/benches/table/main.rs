@@ -2,6 +2,7 @@
 //!
 //! Every row is measured in the same run against its peers, in turns, so that a noisy machine does not decide. Medians;
 //! the spread is that of the middle half. The table goes to stdout and to `target/bench/table.md`, a plot beside it.
+//! Names after `--` choose rows: `cargo bench -p ostler --bench table -- drain cancel`.
 //! `OSTLER_BENCH_SMOKE=1` runs everything once in a small size: to see that it runs, not how fast.
 #![allow(
     clippy::unwrap_used,
@@ -22,14 +23,22 @@ use table::Table;
 fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
-    rows::spawn(&mut table, &sizes);
-    rows::drain(&mut table, &sizes);
-    rows::idle(&mut table, &sizes);
-    rows::cancel(&mut table, &sizes);
-    rows::session_end(&mut table, &sizes);
-    rows::inbox(&mut table, &sizes);
-    rows::trace(&mut table, &sizes);
-    rows::tiers(&mut table, &sizes);
+    let rows: [(&str, fn(&mut Table, &sizes::Sizes)); 8] = [
+        ("spawn", rows::spawn),
+        ("drain", rows::drain),
+        ("idle", rows::idle),
+        ("cancel", rows::cancel),
+        ("session_end", rows::session_end),
+        ("inbox", rows::inbox),
+        ("trace", rows::trace),
+        ("tiers", rows::tiers),
+    ];
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, measure) in rows {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            measure(&mut table, &sizes);
+        }
+    }
     let text = table.to_markdown();
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&directory).unwrap();

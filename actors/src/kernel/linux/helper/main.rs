@@ -61,8 +61,15 @@ fn run(args: &[CString], host: &Fd) {
     // The pipes are the tree's: their end must not wait for the helper.
     sys::close_stdio();
     control.send(&[STARTED, leader.into(), 0, 0, 0, 0, 0, 0]);
-    let mut tree =
-        Tree { leader, signalled: false, exited: false, reaped: false, killing: false, sweeping: false, dead: false };
+    let mut tree = Tree {
+        leader,
+        signalled: false,
+        exited: false,
+        reaped: false,
+        killing: false,
+        sweeping: false,
+        dead: false,
+    };
     loop {
         if let Some(report) = tree.look() {
             control.send(&report);
@@ -157,7 +164,8 @@ impl Tree {
         self.dead = !self.signal_all(&[SIGKILL]);
     }
 
-    /// Whether anybody was seen who lives. Those outside the leader's group first: when their parents are dead they hang elsewhere in the tree.
+    /// Says whether anybody was seen who lives. Those outside the leader's group first: when their parents are dead they
+    /// hang elsewhere in the tree.
     fn signal_all(&self, signals: &[i32]) -> bool {
         let me = std::process::id();
         let mut living = false;
