@@ -186,6 +186,43 @@ pub struct Output {
 }
 
 impl Record {
+    /// A running command of which nothing else is known yet.
+    pub fn new(session_id: SessionId, command_id: CommandId, handle_id: HandleId) -> Record {
+        Record {
+            session_id,
+            command_id,
+            handle_id,
+            status: Status::Running,
+            pid: None,
+            process_group_id: None,
+            containment: None,
+            cwd: None,
+            command: String::new(),
+            command_or_op_descriptor: String::new(),
+            started_at: None,
+            ended_at: None,
+            duration_ms: None,
+            exit_code: None,
+            signal: None,
+            timed_out: false,
+            stdout: String::new(),
+            stderr: String::new(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            output_path: PathBuf::new(),
+            stdout_path: PathBuf::new(),
+            stderr_path: PathBuf::new(),
+            line_count: 0,
+            byte_count: 0,
+            recorded_bytes: 0,
+            output_offset: 0,
+            silence_ms: None,
+            output_sha256: None,
+            artifact_error: None,
+            leftovers: None,
+            usage: None,
+        }
+    }
     /// Takes over what flowed.
     pub fn set_output(&mut self, output: Output) {
         self.stdout = output.stdout;

@@ -184,39 +184,15 @@ fn plan(request: &LaunchRequest) -> Plan {
 
 fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Record {
     let paths = ostler_artifacts::Paths::of(&origin.artifact_root, command_id);
+    let handle_id = HandleId { host_pid: origin.host_pid, n: origin.n };
     Record {
-        session_id: request.session_id.clone(),
-        command_id,
-        handle_id: HandleId { host_pid: origin.host_pid, n: origin.n },
-        status: Status::Running,
-        pid: None,
-        process_group_id: None,
-        containment: None,
         cwd: request.cwd.clone(),
         command: request.display(),
         command_or_op_descriptor: request.display(),
-        started_at: None,
-        ended_at: None,
-        duration_ms: None,
-        exit_code: None,
-        signal: None,
-        timed_out: false,
-        stdout: String::new(),
-        stderr: String::new(),
-        stdout_truncated: false,
-        stderr_truncated: false,
         output_path: paths.combined,
         stdout_path: paths.stdout,
         stderr_path: paths.stderr,
-        line_count: 0,
-        byte_count: 0,
-        recorded_bytes: 0,
-        output_offset: 0,
-        silence_ms: None,
-        output_sha256: None,
-        artifact_error: None,
-        leftovers: None,
-        usage: None,
+        ..Record::new(request.session_id.clone(), command_id, handle_id)
     }
 }
 

@@ -291,39 +291,7 @@ pub(super) fn closed() -> LaunchError {
 }
 
 pub(super) fn record(n: u64, session: usize, status: Status) -> Shared {
-    Record {
-        session_id: SessionId::new(SESSIONS[session]),
-        command_id: CommandId { host_pid: HOST_PID, unix_ns: 0, n },
-        handle_id: HandleId { host_pid: HOST_PID, n },
-        status,
-        pid: None,
-        process_group_id: None,
-        containment: None,
-        cwd: None,
-        command: String::new(),
-        command_or_op_descriptor: String::new(),
-        started_at: None,
-        ended_at: None,
-        duration_ms: None,
-        exit_code: None,
-        signal: None,
-        timed_out: false,
-        stdout: String::new(),
-        stderr: String::new(),
-        stdout_truncated: false,
-        stderr_truncated: false,
-        output_path: Default::default(),
-        stdout_path: Default::default(),
-        stderr_path: Default::default(),
-        line_count: 0,
-        byte_count: 0,
-        recorded_bytes: 0,
-        output_offset: 0,
-        silence_ms: None,
-        output_sha256: None,
-        artifact_error: None,
-        leftovers: None,
-        usage: None,
-    }
-    .into()
+    let command_id = CommandId { host_pid: HOST_PID, unix_ns: 0, n };
+    let handle_id = HandleId { host_pid: HOST_PID, n };
+    Record { status, ..Record::new(SessionId::new(SESSIONS[session]), command_id, handle_id) }.into()
 }

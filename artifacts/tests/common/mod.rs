@@ -36,38 +36,17 @@ impl Scene {
 
 pub(crate) fn record(paths: &Paths) -> Record {
     Record {
-        session_id: SessionId::new("s"),
-        command_id: command(1),
-        handle_id: HandleId { host_pid: std::process::id(), n: 1 },
         status: Status::Completed,
         pid: Some(2),
         process_group_id: Some(2),
-        containment: None,
-        cwd: None,
         command: "true".into(),
         command_or_op_descriptor: "true".into(),
-        started_at: None,
-        ended_at: None,
         duration_ms: Some(1),
         exit_code: Some(0),
-        signal: None,
-        timed_out: false,
-        stdout: String::new(),
-        stderr: String::new(),
-        stdout_truncated: false,
-        stderr_truncated: false,
         output_path: paths.combined.clone(),
         stdout_path: paths.stdout.clone(),
         stderr_path: paths.stderr.clone(),
-        line_count: 0,
-        byte_count: 0,
-        recorded_bytes: 0,
-        output_offset: 0,
-        silence_ms: None,
-        output_sha256: None,
-        artifact_error: None,
-        leftovers: None,
-        usage: None,
+        ..Record::new(SessionId::new("s"), command(1), HandleId { host_pid: std::process::id(), n: 1 })
     }
 }
 

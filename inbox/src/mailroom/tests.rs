@@ -16,40 +16,8 @@ pub(crate) fn session() -> SessionId {
 }
 /// A record with eight bytes of output.
 pub(crate) fn record(session_id: &SessionId, n: u64, status: Status) -> Arc<Record> {
-    let mut record = Record {
-        session_id: session_id.clone(),
-        command_id: CommandId { host_pid: 31, unix_ns: 5, n },
-        handle_id: handle(n),
-        status,
-        pid: None,
-        process_group_id: None,
-        containment: None,
-        cwd: None,
-        command: "true".into(),
-        command_or_op_descriptor: "true".into(),
-        started_at: None,
-        ended_at: None,
-        duration_ms: None,
-        exit_code: None,
-        signal: None,
-        timed_out: false,
-        stdout: String::new(),
-        stderr: String::new(),
-        stdout_truncated: false,
-        stderr_truncated: false,
-        output_path: PathBuf::new(),
-        stdout_path: PathBuf::new(),
-        stderr_path: PathBuf::new(),
-        line_count: 0,
-        byte_count: 0,
-        recorded_bytes: 0,
-        output_offset: 0,
-        silence_ms: None,
-        output_sha256: None,
-        artifact_error: None,
-        leftovers: None,
-        usage: None,
-    };
+    let command_id = CommandId { host_pid: 31, unix_ns: 5, n };
+    let mut record = Record { status, ..Record::new(session_id.clone(), command_id, handle(n)) };
     record.set_output(Output {
         stdout: "out\n".into(),
         stderr: "err\n".into(),
