@@ -20,10 +20,12 @@ mod table;
 
 use table::Table;
 
+type Measure = fn(&mut Table, &sizes::Sizes);
+
 fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
-    let rows: [(&str, fn(&mut Table, &sizes::Sizes)); 8] = [
+    let rows: [(&str, Measure); 8] = [
         ("spawn", rows::spawn),
         ("drain", rows::drain),
         ("idle", rows::idle),

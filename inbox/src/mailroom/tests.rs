@@ -4,7 +4,6 @@ use super::*;
 use crate::needs_text;
 use ostler_messages::{CommandId, Entry, Filter, Output, Status};
 use serde_json::json;
-use std::path::PathBuf;
 
 pub(crate) const AT: Stamp = Stamp(1_000);
 
