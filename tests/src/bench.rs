@@ -51,8 +51,7 @@ impl Bench {
     fn start(change: impl FnOnce(&mut Config), start: impl FnOnce(Config) -> Ostler) -> Bench {
         let ground = Ground::take();
         let directory = tempfile::tempdir().unwrap();
-        let mut config =
-            Config { artifact_root: Some(directory.path().join("artifacts")), ..Config::default() };
+        let mut config = crate::config(directory.path());
         change(&mut config);
         let ostler = start(config);
         let session = ostler.open_session(None).wait().unwrap();
@@ -94,6 +93,11 @@ impl Bench {
     /// This test spoils artifacts: at the end they are not looked at.
     pub fn spoils_artifacts(&mut self) {
         self.incomplete = true;
+    }
+
+    /// This test has orphans that look like leaders: zombies of theirs are no fault.
+    pub fn has_escapees(&mut self) {
+        self.ground.escapees = true;
     }
 
     /// Starts a command that has to start.
@@ -173,8 +177,7 @@ pub fn sh(script: impl Into<String>) -> Command {
 /// [`Bench`] or [`Ground`] holds the turn.
 pub fn next_n() -> u64 {
     let directory = tempfile::tempdir().unwrap();
-    let config = Config { artifact_root: Some(directory.path().join("artifacts")), ..Config::default() };
-    let ostler = Ostler::start(config).unwrap();
+    let ostler = Ostler::start(crate::config(directory.path())).unwrap();
     let session = ostler.open_session(None).wait().unwrap();
     let n = session.launch(Command::new("/bin/true")).wait().unwrap().id().n + 1;
     ostler.shutdown().wait().unwrap();

@@ -1,6 +1,6 @@
 //! The ground a test stands on, and what must not be left on it.
 
-use crate::look::{alive, children, descriptors, leads, settles, threads};
+use crate::look::{alive, all_children, cgroups_of, descriptors, leads, settles, threads};
 use nix::{
     sys::{
         prctl::set_child_subreaper,
@@ -20,6 +20,8 @@ const DESCRIPTORS: u64 = 4_096;
 
 /// What was there before a test.
 pub struct Ground {
+    /// Orphans that lead sessions of their own may come to this process.
+    pub(crate) escapees: bool,
     descriptors: Vec<String>,
     children: Vec<u32>,
     _turn: MutexGuard<'static, ()>,
@@ -37,11 +39,11 @@ impl Ground {
             setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(hard), hard).unwrap();
         }
         settles(threads);
-        Ground { descriptors: descriptors(), children: children(), _turn: turn }
+        Ground { escapees: false, descriptors: descriptors(), children: all_children(), _turn: turn }
     }
 
     fn new_children(&self) -> Vec<u32> {
-        children().into_iter().filter(|pid| !self.children.contains(pid)).collect()
+        all_children().into_iter().filter(|pid| !self.children.contains(pid)).collect()
     }
 
     /// Panics if anything is left. `at_once`: whatever lives now is an error; else it may be dying of a SIGKILL.
@@ -54,9 +56,11 @@ impl Ground {
         assert!(living.is_empty(), "processes are left: {living:?} {:?}", names.collect::<Vec<_>>());
         for zombie in self.new_children() {
             // A leader is ostler's to reap. An orphan that this process was given is not.
-            assert!(!leads(zombie), "a leader was not reaped: {zombie}");
+            assert!(self.escapees || !leads(zombie), "a leader was not reaped: {zombie}");
             waitpid(Pid::from_raw(zombie.cast_signed()), None).unwrap();
         }
+        let cgroups = cgroups_of(std::process::id());
+        assert!(cgroups.is_empty(), "cgroups are left: {cgroups:?}");
         let now = descriptors();
         assert_eq!(now, self.descriptors, "descriptors are left (now, before)");
     }

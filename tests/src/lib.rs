@@ -17,10 +17,16 @@ mod bench;
 mod disk;
 mod ground;
 mod look;
+mod tier;
 
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
 pub use ground::Ground;
-pub use look::{alive, children, group, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset, settles};
+pub use look::{
+    alive, cgroups_of, children, group, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset, settles,
+    settles_within, stopped,
+};
+pub use ostler::Containment;
+pub use tier::{TIER_VARIABLE, config, has_tier, tier, tier_name, tier_of, within};
 
 /// Path of a fixture program of this package, for its integration tests.
 #[macro_export]
@@ -28,4 +34,26 @@ macro_rules! fixture {
     ($name:literal) => {
         env!(concat!("CARGO_BIN_EXE_", $name))
     };
+}
+
+/// Makes a test of each of these functions in each tier of containment: modules `cgroup`, `subreaper` and `group`. A
+/// tier that this machine has not is said on stderr.
+#[macro_export]
+macro_rules! in_every_tier {
+    ($($test:ident),* $(,)?) => {
+        mod cgroup { $crate::in_tier!(Cgroup: $($test),*); }
+        mod subreaper { $crate::in_tier!(Subreaper: $($test),*); }
+        mod group { $crate::in_tier!(Group: $($test),*); }
+    };
+}
+
+/// The tests of one tier.
+#[macro_export]
+macro_rules! in_tier {
+    ($tier:ident: $($test:ident),*) => { $(
+        #[test]
+        fn $test() {
+            $crate::within($crate::Containment::$tier, stringify!($test), super::$test);
+        }
+    )* };
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -38,15 +39,45 @@ pub(crate) fn leads(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.session == pid)
 }
 
+fn everybody() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The living that have this as one of their arguments, but for helpers, which have them all.
+pub fn marked(mark: &str) -> Vec<u32> {
+    let has = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let own = line.starts_with(b"ostler-") || line.windows(7).any(|word| word == b"/a-host");
+        !own && line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+    };
+    everybody().filter(|pid| has(pid) && alive(*pid)).collect()
+}
+
 /// The living members of a process group.
 pub fn group(group: u32) -> Vec<u32> {
-    let numbers =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers.filter(|pid| stat(*pid).is_some_and(|stat| lives(&stat) && stat.group == group)).collect()
+    everybody().filter(|pid| stat(*pid).is_some_and(|stat| lives(&stat) && stat.group == group)).collect()
+}
+
+/// Whether a process has ceased to run until it is continued.
+pub fn stopped(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state == 'T')
+}
+
+/// The children of this process, zombies included, but for ostler's own: a graph's guard, and helpers.
+pub fn children() -> Vec<u32> {
+    let mut pids = all_children();
+    pids.retain(|pid| {
+        // The arguments are there from the first moment, the name is until the last.
+        ["cmdline", "comm"].iter().all(|file| {
+            let name = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            !name.starts_with(b"ostler-guard") && !name.starts_with(b"ostler-helper")
+        })
+    });
+    pids
 }
 
 /// The children of this process, zombies included, whichever of its threads made or adopted them.
-pub fn children() -> Vec<u32> {
+pub(crate) fn all_children() -> Vec<u32> {
     let mut pids = Vec::new();
     for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
         // A thread that ended since it was listed has handed its children on.
@@ -81,11 +112,31 @@ pub fn pipes() -> usize {
     descriptors().iter().filter(|target| target.starts_with("pipe:")).count()
 }
 
+/// The cgroups that the graphs of a process have made and not removed.
+pub fn cgroups_of(host: u32) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let point = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| Path::new(point).join(own))
+    });
+    let entries = points.filter_map(|point| fs::read_dir(point).ok()).flatten().flatten();
+    let name = format!("ostler-{host}-");
+    entries.filter(|dir| dir.file_name().to_string_lossy().starts_with(&name)).map(|dir| dir.path()).collect()
+}
+
 /// Looks until nothing is left of what `look` lists, or the limit is over; gives what is left then.
 ///
 /// Only for what the kernel tells nobody: it is no way to wait for a process.
-pub fn settles<T>(mut look: impl FnMut() -> Vec<T>) -> Vec<T> {
-    let until = Instant::now() + SETTLE_LIMIT;
+pub fn settles<T>(look: impl FnMut() -> Vec<T>) -> Vec<T> {
+    settles_within(SETTLE_LIMIT, look)
+}
+
+/// The same with a limit of its own.
+pub fn settles_within<T>(limit: Duration, mut look: impl FnMut() -> Vec<T>) -> Vec<T> {
+    let until = Instant::now() + limit;
     loop {
         let left = look();
         if left.is_empty() || Instant::now() > until {

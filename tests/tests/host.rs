@@ -6,7 +6,10 @@ use ostler::{
     Program, Record, Status, Stream, World,
 };
 use ostler_messages::{ActorName, trace::Fault};
-use ostler_tests::{Bench, Ground, LIMIT, SLACK, alive, fixture, group, next_n, settles, sh};
+use ostler_tests::{
+    Bench, Ground, LIMIT, SLACK, TIER_VARIABLE, alive, config, fixture, group, has_tier, next_n, settles, sh,
+    tier, tier_name,
+};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -32,7 +35,6 @@ fn living(pids: &[u32]) -> Vec<u32> {
     pids.iter().copied().filter(|pid| alive(*pid)).collect()
 }
 
-#[test]
 fn f41_a_crash_of_the_actor_that_follows_a_process_kills_its_tree_and_nobody_elses() {
     let mut n = 0;
     let bench = Bench::with(|config| {
@@ -55,7 +57,6 @@ fn f41_a_crash_of_the_actor_that_follows_a_process_kills_its_tree_and_nobody_els
     assert_eq!(living(&others), [0; 0]);
 }
 
-#[test]
 fn f41_a_crash_at_the_exit_still_tells_how_the_leader_ended() {
     let mut n = 0;
     let bench = Bench::with(|config| {
@@ -73,7 +74,6 @@ fn f41_a_crash_at_the_exit_still_tells_how_the_leader_ended() {
     assert_eq!(bench.run(sh("echo next")).stdout, "next\n");
 }
 
-#[test]
 fn f41_a_crash_during_the_launch_leaves_neither_process_nor_directory() {
     let mut n = 0;
     let bench = Bench::with(|config| {
@@ -85,13 +85,14 @@ fn f41_a_crash_during_the_launch_leaves_neither_process_nor_directory() {
     // By then the first one is dead too: the look at the end would find it.
 }
 
-#[test]
 fn f41_a_crash_of_the_one_that_took_over_is_lost_all_the_same() {
     let mut n = 0;
-    let bench = Bench::with(|config| {
+    let mut bench = Bench::with(|config| {
         n = next_n();
         config.faults = vec![fault(ActorName::Process(n), "Stop"), fault(ActorName::Process(n), "Exited")];
     });
+    // Nobody was left to complete them.
+    bench.spoils_artifacts();
     let (handle, tree) = grown(&bench);
     let answer = handle.cancel().wait().unwrap();
     assert_eq!((answer.record.status, answer.record.exit_code), (Status::Lost, Some(-1)));
@@ -99,7 +100,6 @@ fn f41_a_crash_of_the_one_that_took_over_is_lost_all_the_same() {
     assert_eq!(settles(|| living(&tree)), [0; 0]);
 }
 
-#[test]
 fn f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only() {
     let mut n = 0;
     let bench = Bench::with(|config| {
@@ -124,7 +124,6 @@ fn f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only() {
     assert_eq!((result.status, result.stdout.as_str()), (Status::Completed, "said\n"));
 }
 
-#[test]
 fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
     let pillars = [
         (ActorName::Supervisor, "Cancel"),
@@ -138,8 +137,7 @@ fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
         if actor == ActorName::Host {
             let _ground = Ground::take();
             let directory = tempfile::tempdir().unwrap();
-            let root = Some(directory.path().join("artifacts"));
-            let ostler = Ostler::start(Config { artifact_root: root, faults, ..Config::default() }).unwrap();
+            let ostler = Ostler::start(Config { faults, ..config(directory.path()) }).unwrap();
             assert_eq!(ostler.open_session(None).wait().unwrap_err(), Error::Closed);
             continue;
         }
@@ -206,6 +204,7 @@ fn host(before: &[&str], vars: &[(&str, &str)], args: &[&str]) -> Vec<Record> {
     let mut words = before.iter().copied().chain([fixture!("a-host")]);
     let mut command = std::process::Command::new(words.next().unwrap());
     command.args(words).arg(directory.path().join("artifacts")).args(args).envs(vars.iter().copied());
+    command.env(TIER_VARIABLE, tier_name());
     let output = command.output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {err}", output.status);
@@ -216,7 +215,6 @@ fn host(before: &[&str], vars: &[(&str, &str)], args: &[&str]) -> Vec<Record> {
         .collect()
 }
 
-#[test]
 fn f42_a_host_that_ignores_sigchld_gets_results_without_a_status() {
     let _ground = Ground::take();
     let script = ["/bin/sh", "-c", "echo said; sleep 1000 & exit 3"];
@@ -225,16 +223,18 @@ fn f42_a_host_that_ignores_sigchld_gets_results_without_a_status() {
     let results = host(&ignoring, &[], &[&["run", "60000"], &script[..]].concat());
     assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed());
     let result = &results[0];
+    // A helper does not ignore it.
+    let known = has_tier(Containment::Subreaper);
+    let exit_code = if known { 3 } else { -1 };
     assert_eq!(
         (result.status, result.exit_code, result.signal.as_deref()),
-        (Status::Completed, Some(-1), None)
+        (Status::Completed, Some(exit_code), None)
     );
-    assert_eq!((result.usage, result.stdout.as_str()), (None, "said\n"));
+    assert_eq!((result.usage.is_some(), result.stdout.as_str()), (known, "said\n"));
     let leftovers: Vec<u32> = result.leftovers.iter().flatten().map(|left| left.pid).collect();
     assert_eq!((leftovers.len(), living(&leftovers).len()), (1, 0));
 }
 
-#[test]
 fn f42_a_host_that_waits_for_any_child_gets_results_all_the_same() {
     let _ground = Ground::take();
     let results = host(&[], &[], &["reaps-everything", "/bin/sh", "-c", "echo said; exit 3"]);
@@ -288,11 +288,9 @@ fn f43_no_deadline_moves_when_the_wall_clock_jumps_a_day() {
     assert!(started.abs_diff(ended) > 3_600_000, "the clock did not jump: {started} {ended}");
 }
 
-#[test]
 fn f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles() {
     let bench = Bench::new();
-    let root = bench.ostler().artifact_root().to_owned();
-    let other = Ostler::start(Config { artifact_root: Some(root), ..Config::default() }).unwrap();
+    let other = Ostler::start(config(&bench.path(""))).unwrap();
     let session = other.open_session(bench.session().id().clone()).wait().unwrap();
     let (handle, tree) = grown(&bench);
     let theirs = session.launch(Command::new("/bin/sleep").arg("1000")).wait().unwrap();
@@ -308,7 +306,6 @@ fn f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles(
     handle.cancel().wait().unwrap();
 }
 
-#[test]
 fn f44_shutdown_twice_is_answered_twice_and_without_work_at_once() {
     let bench = Bench::new();
     let began = Instant::now();
@@ -321,7 +318,6 @@ fn f44_shutdown_twice_is_answered_twice_and_without_work_at_once() {
     assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
 }
 
-#[test]
 fn f44_two_shutdowns_at_once_with_work_wait_for_the_same_end() {
     let bench = Bench::new();
     let (_, tree) = grown(&bench);
@@ -335,7 +331,6 @@ fn f44_two_shutdowns_at_once_with_work_wait_for_the_same_end() {
     assert_eq!(living(&tree), [0; 0]);
 }
 
-#[test]
 fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything() {
     let bench = Bench::new();
     let go = bench.fifo("go");
@@ -346,10 +341,9 @@ fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything()
     let filter = Filter::results().and_handle(id);
     let entries = bench.session().inbox().receive(filter, 1, LIMIT).wait().unwrap();
     assert_eq!(entries[0].record().unwrap().exit_code, Some(8));
-    assert_eq!(containment, Some(Containment::Group));
+    assert_eq!(containment, tier());
 
-    let root = bench.path("other");
-    let other = Ostler::start(Config { artifact_root: Some(root), ..Config::default() }).unwrap();
+    let other = Ostler::start(config(&bench.path("other"))).unwrap();
     let session = other.open_session(None).wait().unwrap();
     let handle = session.launch(stubborn_tree()).wait().unwrap();
     while !handle.read().wait().unwrap().text().contains("ready\nready\nready\n") {
@@ -363,3 +357,18 @@ fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything()
     assert!(began.elapsed() < ostler::DROP_LIMIT, "{:?}", began.elapsed());
     assert_eq!(living(&tree), [0; 0], "it has no grace");
 }
+
+ostler_tests::in_every_tier!(
+    f41_a_crash_of_the_actor_that_follows_a_process_kills_its_tree_and_nobody_elses,
+    f41_a_crash_at_the_exit_still_tells_how_the_leader_ended,
+    f41_a_crash_during_the_launch_leaves_neither_process_nor_directory,
+    f41_a_crash_of_the_one_that_took_over_is_lost_all_the_same,
+    f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only,
+    f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree,
+    f42_a_host_that_ignores_sigchld_gets_results_without_a_status,
+    f42_a_host_that_waits_for_any_child_gets_results_all_the_same,
+    f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles,
+    f44_shutdown_twice_is_answered_twice_and_without_work_at_once,
+    f44_two_shutdowns_at_once_with_work_wait_for_the_same_end,
+    f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything,
+);

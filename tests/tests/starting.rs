@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 use ostler::{Command, LaunchError, Record, Stage, Status};
-use ostler_tests::{Bench, Ground, SLACK, fixture, sh};
+use ostler_tests::{Bench, Ground, SLACK, TIER_VARIABLE, fixture, sh, tier_name};
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
@@ -28,7 +28,6 @@ fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).unwrap().flatten().filter(made).count() == 0
 }
 
-#[test]
 fn f22_each_reason_why_a_program_cannot_start_is_an_error_of_its_own() {
     let bench = Bench::new();
     let dir = bench.path("").to_str().unwrap().trim_end_matches('/').to_owned();
@@ -72,7 +71,6 @@ fn f22_each_reason_why_a_program_cannot_start_is_an_error_of_its_own() {
     assert!(matches!(error, LaunchError::ArtifactsNotWritable { errno, .. } if errno == enoent), "{error:?}");
 }
 
-#[test]
 fn f23_arguments_that_no_kernel_takes_are_refused_by_name() {
     let bench = Bench::new();
     let refused = |command: Command| bench.refused(command);
@@ -91,7 +89,6 @@ fn f23_arguments_that_no_kernel_takes_are_refused_by_name() {
     }
 }
 
-#[test]
 fn f23_arguments_and_paths_that_are_not_utf_8_arrive_as_they_are() {
     let bench = Bench::new();
     let bytes: Vec<u8> = (1..=255).collect();
@@ -123,7 +120,11 @@ fn host(before: &str, args: &[&str]) -> Vec<Value> {
     // The shell arranges what this process can't do to itself, and is replaced by the host.
     let script = format!("{before} {} \"$@\"", fixture!("a-host"));
     let mut command = std::process::Command::new("/bin/bash");
-    command.args(["-c", &script, "bash"]).arg(directory.path().join("artifacts")).args(args);
+    command
+        .args(["-c", &script, "bash"])
+        .env(TIER_VARIABLE, tier_name())
+        .arg(directory.path().join("artifacts"))
+        .args(args);
     let output = command.output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {err}", output.status);
@@ -144,7 +145,6 @@ fn outcomes_with_few_descriptors(script: &str) -> Vec<(u64, Result<Record, Strin
     outcomes.collect()
 }
 
-#[test]
 fn f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly() {
     let _ground = Ground::take();
     let outcomes = outcomes_with_few_descriptors("echo out; echo err >&2; exit 3");
@@ -168,7 +168,6 @@ fn f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly() {
     assert_eq!(last.artifact_error, None);
 }
 
-#[test]
 fn f24_with_few_free_descriptors_leftovers_are_ended_all_the_same() {
     let _ground = Ground::take();
     // It is living when its leader's end is looked at, and no descriptor may be left to look with.
@@ -183,7 +182,6 @@ fn f24_with_few_free_descriptors_leftovers_are_ended_all_the_same() {
     }
 }
 
-#[test]
 fn f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported() {
     let bench = Bench::new();
     let program = bench.path("program");
@@ -213,7 +211,6 @@ fn f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported() {
     assert_eq!(bench.result(&handle).exit_code, Some(0));
 }
 
-#[test]
 fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool() {
     let _ground = Ground::take();
     // A host with descriptors that are not closed on exec, ignored signals, and blocked ones.
@@ -242,7 +239,6 @@ fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_too
     );
 }
 
-#[test]
 fn f29_standard_input_is_empty_and_there_is_no_terminal() {
     let bench = Bench::new();
     let result =
@@ -255,3 +251,14 @@ fn f29_standard_input_is_empty_and_there_is_no_terminal() {
     assert_eq!(numbers[1], numbers[2], "its session is its own");
     assert_ne!(result.pid.unwrap(), leader);
 }
+
+ostler_tests::in_every_tier!(
+    f22_each_reason_why_a_program_cannot_start_is_an_error_of_its_own,
+    f23_arguments_that_no_kernel_takes_are_refused_by_name,
+    f23_arguments_and_paths_that_are_not_utf_8_arrive_as_they_are,
+    f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly,
+    f24_with_few_free_descriptors_leftovers_are_ended_all_the_same,
+    f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported,
+    f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool,
+    f29_standard_input_is_empty_and_there_is_no_terminal,
+);

@@ -1,8 +1,9 @@
 //! Faults of the tree and of the pipes: what outlives its leader, and who holds what open.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
-use ostler::{Command, Config, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo};
-use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, sh};
+use nix::{sys::signal::Signal, unistd::Pid};
+use ostler::{Command, Config, Containment, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo};
+use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, marked, settles, sh};
 use std::time::{Duration, Instant};
 
 const DRAIN_GRACE: Duration = Duration::from_millis(ostler_messages::DRAIN_GRACE_MS);
@@ -15,7 +16,6 @@ fn the_leftover(result: &Record) -> (&str, Outcome) {
     (&leftover.name, leftover.outcome)
 }
 
-#[test]
 fn f01_a_background_sleep_is_a_leftover_terminated_and_reported() {
     let bench = Bench::new();
     let began = Instant::now();
@@ -29,7 +29,6 @@ fn f01_a_background_sleep_is_a_leftover_terminated_and_reported() {
     assert!(result.duration_ms.unwrap() < 250, "the duration ends with the leader: {:?}", result.duration_ms);
 }
 
-#[test]
 fn f01_a_leftover_that_ignores_sigterm_is_killed_and_reported_as_that() {
     let bench = Bench::new();
     let go = bench.fifo("go");
@@ -43,7 +42,6 @@ fn f01_a_leftover_that_ignores_sigterm_is_killed_and_reported_as_that() {
     assert_eq!(the_leftover(&result), ("ignores-term", Outcome::Killed));
 }
 
-#[test]
 fn f02_a_deadline_with_a_background_sleep_leaves_nothing_alive() {
     let bench = Bench::new();
     let limit = Duration::from_millis(300);
@@ -58,7 +56,6 @@ fn f02_a_deadline_with_a_background_sleep_leaves_nothing_alive() {
     // That both pipes are closed shows in the look at the descriptors when the bench is dropped.
 }
 
-#[test]
 fn f03_a_descendant_that_writes_on_and_on_does_not_prolong_the_drain() {
     let bench = Bench::new();
     let began = Instant::now();
@@ -68,7 +65,6 @@ fn f03_a_descendant_that_writes_on_and_on_does_not_prolong_the_drain() {
     assert_eq!(the_leftover(&result), ("sh", Outcome::Terminated));
 }
 
-#[test]
 fn f03_a_kept_leftover_can_write_for_ever_after_the_record_is_closed() {
     let bench = Bench::new();
     let (go, done) = (bench.fifo("go"), bench.fifo("done"));
@@ -93,7 +89,6 @@ fn f03_a_kept_leftover_can_write_for_ever_after_the_record_is_closed() {
     );
 }
 
-#[test]
 fn f04_what_the_leader_wrote_is_recorded_even_while_a_descendant_floods_the_pipe() {
     let bench = Bench::new();
     for round in 0..20 {
@@ -112,7 +107,6 @@ fn f04_what_the_leader_wrote_is_recorded_even_while_a_descendant_floods_the_pipe
     }
 }
 
-#[test]
 fn f05_output_through_a_process_substitution_is_kept() {
     let bench = Bench::new();
     let script = "exec > >(tee log) 2>&1; echo to stdout; echo to stderr >&2; exit 3";
@@ -124,7 +118,6 @@ fn f05_output_through_a_process_substitution_is_kept() {
     assert_eq!(std::fs::read_to_string(bench.path("log")).unwrap(), result.stdout);
 }
 
-#[test]
 fn f08_if_only_stderr_is_held_open_stdout_ends_at_once_and_stderr_in_time() {
     let log = TraceLog::default();
     let bench = Bench::with(|config: &mut Config| config.trace = TraceTo::Memory(log.clone()));
@@ -146,7 +139,6 @@ fn f08_if_only_stderr_is_held_open_stdout_ends_at_once_and_stderr_in_time() {
     assert!(err >= exited + grace && err < exited + grace + SLACK, "stderr: {err:?}, exit: {exited:?}");
 }
 
-#[test]
 fn f09_pipelines_jobs_and_subshells_are_gone_after_a_cancel_under_every_shell() {
     let bench = Bench::new();
     // Each stage says that it is there.
@@ -172,7 +164,6 @@ fn f09_pipelines_jobs_and_subshells_are_gone_after_a_cancel_under_every_shell() 
     }
 }
 
-#[test]
 fn f10_a_tool_that_kills_its_whole_group_hits_only_itself() {
     let bench = Bench::new();
     let other = bench.launch(Command::new(fixture!("ignores-term")));
@@ -185,3 +176,179 @@ fn f10_a_tool_that_kills_its_whole_group_hits_only_itself() {
     other.cancel_within(Duration::ZERO).wait().unwrap();
     assert_eq!(other.cancel().wait().unwrap().record.signal.as_deref(), Some("SIGKILL"));
 }
+
+/// A word that no other process has among its arguments.
+fn mark(bench: &Bench) -> String {
+    bench.path("mark").to_str().unwrap().to_owned()
+}
+
+fn kill(pids: &[u32]) {
+    for pid in pids {
+        // Orphans are children of this process, so their numbers are held.
+        nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    }
+    assert_eq!(settles(|| pids.iter().filter(|pid| alive(**pid)).collect()), [&0; 0]);
+}
+
+/// Two ways out of the group and the session of the leader. Each says its pid.
+fn daemons() -> [Command; 2] {
+    let setsid = sh("setsid sh -c 'echo daemon $$; exec sleep 1000' & wait");
+    [setsid, Command::new(fixture!("escapes")).arg("daemon")]
+}
+
+/// Who escaped must be dead with the result. The tier `group` does not promise that: there they must be alive, or the
+/// test would prove nothing, and are killed here.
+fn no_daemon_lives(record: &Record) {
+    let daemons: Vec<u32> =
+        record.stdout.lines().filter_map(|line| line.strip_prefix("daemon ")?.parse().ok()).collect();
+    assert_eq!(daemons.len(), 1, "{record:?}");
+    assert!(group(record.process_group_id.unwrap()).is_empty());
+    if has_tier(Containment::Group) {
+        assert!(alive(daemons[0]), "it did not escape");
+        kill(&daemons);
+    }
+    assert!(!alive(daemons[0]), "{record:?}");
+}
+
+fn f06_a_daemon_is_dead_after_a_cancel() {
+    for daemon in daemons() {
+        let mut bench = Bench::new();
+        bench.has_escapees();
+        let handle = bench.launch(daemon);
+        bench.hears(&handle, "daemon ", 1);
+        let record = handle.cancel().wait().unwrap().record;
+        assert_eq!(record.status, Status::Killed);
+        no_daemon_lives(&record);
+    }
+}
+
+fn f06_a_daemon_is_dead_after_a_deadline() {
+    for daemon in daemons() {
+        let mut bench = Bench::new();
+        bench.has_escapees();
+        let record = bench.run(daemon.timeout(Duration::from_secs(1)));
+        assert_eq!(record.status, Status::TimedOut);
+        no_daemon_lives(&record);
+    }
+}
+
+fn f06_a_daemon_is_dead_after_the_end_of_its_session() {
+    for daemon in daemons() {
+        let mut bench = Bench::new();
+        bench.has_escapees();
+        let handle = bench.launch(daemon);
+        bench.hears(&handle, "daemon ", 1);
+        let tally = bench.session().end().wait().unwrap();
+        assert_eq!((tally.killed, tally.survivors), (1, 0));
+        no_daemon_lives(&bench.result(&handle));
+    }
+}
+
+fn f06_a_daemon_whose_leader_ended_by_itself_is_a_leftover() {
+    if has_tier(Containment::Group) {
+        return eprintln!("SKIPPED: the tier group does not see who left the group");
+    }
+    let mut bench = Bench::new();
+    bench.has_escapees();
+    let go = bench.fifo("go");
+    let script = "setsid sh -c 'echo daemon $$; exec sleep 1000' & read x <go; exit 0";
+    let handle = bench.launch(sh(script).current_dir(bench.path("")));
+    bench.hears(&handle, "daemon ", 1);
+    std::fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    assert_eq!((result.status, result.exit_code), (Status::Completed, Some(0)));
+    assert_eq!(the_leftover(&result), ("sleep", Outcome::Terminated));
+    no_daemon_lives(&result);
+}
+
+/// Processes that make processes, within the group where a tier sees no others.
+fn nobody_survives(way: &str, ready: usize) {
+    let mut bench = Bench::new();
+    bench.has_escapees();
+    let (mark, out) = (mark(&bench), if has_tier(Containment::Group) { "in" } else { "out" });
+    for grace in [Duration::ZERO, Duration::from_millis(100), Duration::ZERO] {
+        let command = Command::new(fixture!("escapes")).args([way, out, &mark]).grace(grace);
+        let handle = bench.launch(command);
+        bench.hears(&handle, "ready", ready);
+        let record = handle.cancel().wait().unwrap().record;
+        assert_eq!(marked(&mark), [0; 0], "{way}: somebody survived {record:?}");
+        assert_eq!(record.status, Status::Killed);
+        assert!(
+            record.leftovers.iter().flatten().all(|left| left.outcome != Outcome::Survived),
+            "{record:?}"
+        );
+    }
+}
+
+fn f07_nobody_survives_of_a_fork_storm() {
+    nobody_survives("storm", 8);
+}
+
+fn f07_nobody_survives_who_forks_and_exits_again_and_again() {
+    nobody_survives("hop", 1);
+}
+
+fn f10_processes_in_other_groups_of_the_session_are_gone_too() {
+    let mut bench = Bench::new();
+    bench.has_escapees();
+    let mark = mark(&bench);
+    let handle = bench.launch(Command::new(fixture!("escapes")).args(["group", &mark]));
+    bench.hears(&handle, "ready", 1);
+    assert_eq!(marked(&mark).len(), 3);
+    let record = handle.cancel().wait().unwrap().record;
+    assert_eq!(record.signal.as_deref(), Some("SIGTERM"));
+    let left = marked(&mark);
+    if has_tier(Containment::Group) {
+        // What this tier promises is the leader's group, which these two have left.
+        assert_eq!(left.len(), 2);
+        kill(&left);
+    } else {
+        assert_eq!(left, [0; 0]);
+    }
+    assert!(group(record.process_group_id.unwrap()).is_empty());
+}
+
+fn f10_a_tool_that_kills_its_parent_hits_only_itself() {
+    if !has_tier(Containment::Subreaper) {
+        return eprintln!("SKIPPED: only in the tier subreaper the tool's parent is not the host itself");
+    }
+    let mut bench = Bench::new();
+    // Without its helper a leader is an orphan too.
+    bench.has_escapees();
+    let other = bench.launch(Command::new(fixture!("ignores-term")));
+    bench.hears(&other, "ready", 1);
+    // It looks before it shoots, and not before it counts as started.
+    let go = bench.fifo("go");
+    let script = "sleep 1000 & read x <go; read name </proc/$PPID/comm; \
+                  [ $name = ostler-helper ] && kill -9 $PPID; wait";
+    let handle = bench.launch(sh(script).current_dir(bench.path("")));
+    std::fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    assert_eq!((result.exit_code, result.leftovers.as_deref()), (Some(-1), None), "{result:?}");
+    assert!(group(result.process_group_id.unwrap()).is_empty());
+    assert!(alive(other.record().pid.unwrap()), "another handle was hit");
+    assert_eq!(bench.run(sh("echo next")).stdout, "next\n");
+    other.cancel_within(Duration::ZERO).wait().unwrap();
+    assert_eq!(other.cancel().wait().unwrap().record.signal.as_deref(), Some("SIGKILL"));
+}
+
+ostler_tests::in_every_tier!(
+    f01_a_background_sleep_is_a_leftover_terminated_and_reported,
+    f01_a_leftover_that_ignores_sigterm_is_killed_and_reported_as_that,
+    f02_a_deadline_with_a_background_sleep_leaves_nothing_alive,
+    f03_a_descendant_that_writes_on_and_on_does_not_prolong_the_drain,
+    f03_a_kept_leftover_can_write_for_ever_after_the_record_is_closed,
+    f04_what_the_leader_wrote_is_recorded_even_while_a_descendant_floods_the_pipe,
+    f05_output_through_a_process_substitution_is_kept,
+    f08_if_only_stderr_is_held_open_stdout_ends_at_once_and_stderr_in_time,
+    f09_pipelines_jobs_and_subshells_are_gone_after_a_cancel_under_every_shell,
+    f10_a_tool_that_kills_its_whole_group_hits_only_itself,
+    f06_a_daemon_is_dead_after_a_cancel,
+    f06_a_daemon_is_dead_after_a_deadline,
+    f06_a_daemon_is_dead_after_the_end_of_its_session,
+    f06_a_daemon_whose_leader_ended_by_itself_is_a_leftover,
+    f07_nobody_survives_of_a_fork_storm,
+    f07_nobody_survives_who_forks_and_exits_again_and_again,
+    f10_processes_in_other_groups_of_the_session_are_gone_too,
+    f10_a_tool_that_kills_its_parent_hits_only_itself,
+);

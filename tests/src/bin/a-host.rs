@@ -30,7 +30,9 @@ fn main() -> Done<()> {
     let mut args = std::env::args().skip(1);
     let mut next = || args.next().ok_or("ROOT MODE …");
     let (root, mode) = (PathBuf::from(next()?), next()?);
-    let ostler = Ostler::start(Config { artifact_root: Some(root), ..Config::default() })?;
+    let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
+    let containment = ostler_tests::tier_of(&tier);
+    let ostler = Ostler::start(Config { artifact_root: Some(root), containment, ..Config::default() })?;
     let session = ostler.open_session(None).wait()?;
     match mode.as_str() {
         "run" => {

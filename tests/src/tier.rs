@@ -1,0 +1,70 @@
+//! The tier of containment that a test runs in.
+
+use crate::Ground;
+use ostler::{Config, Containment, Ostler, StartError};
+use std::{cell::Cell, path::Path};
+
+thread_local! {
+    static TIER: Cell<Option<Containment>> = const { Cell::new(None) };
+}
+
+/// Tells `a-host` its tier.
+pub const TIER_VARIABLE: &str = "A_HOST_TIER";
+
+/// Runs a test with every graph of its thread held to this tier. If the machine has it not, says so and returns.
+pub fn within(tier: Containment, name: &str, test: fn()) {
+    TIER.set(Some(tier));
+    match probe() {
+        Ok(()) => test(),
+        Err(reason) => eprintln!("SKIPPED {name} in {tier:?}: {reason}"),
+    }
+}
+
+/// Starts a graph and ends it: even that leaves nothing.
+fn probe() -> Result<(), String> {
+    let ground = Ground::take();
+    let directory = tempfile::tempdir().unwrap();
+    let refused = match Ostler::start(config(directory.path())) {
+        Ok(ostler) => ostler.shutdown().wait().map(|_| ()).map_err(|error| error.to_string()),
+        Err(StartError::Containment(refused)) => Err(refused.reason),
+        Err(other) => panic!("{other}"),
+    };
+    ground.check(true);
+    refused
+}
+
+/// The tier that this test runs in; none: what the machine has.
+pub fn tier() -> Option<Containment> {
+    TIER.get()
+}
+
+/// Whether the test runs in this tier.
+pub fn has_tier(tier: Containment) -> bool {
+    TIER.get() == Some(tier)
+}
+
+/// The tier's name, for [`TIER_VARIABLE`].
+pub fn tier_name() -> &'static str {
+    match tier() {
+        Some(Containment::Cgroup) => "cgroup",
+        Some(Containment::Subreaper) => "subreaper",
+        Some(Containment::Group) => "group",
+        None => "any",
+    }
+}
+
+/// What a name stands for.
+pub fn tier_of(name: &str) -> Vec<Containment> {
+    match name {
+        "cgroup" => vec![Containment::Cgroup],
+        "subreaper" => vec![Containment::Subreaper],
+        "group" => vec![Containment::Group],
+        _ => Config::default().containment,
+    }
+}
+
+/// Settings for this test's tier, with artifacts below this directory.
+pub fn config(directory: &Path) -> Config {
+    let artifact_root = Some(directory.join("artifacts"));
+    Config { artifact_root, containment: tier_of(tier_name()), ..Config::default() }
+}
