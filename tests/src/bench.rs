@@ -97,7 +97,7 @@ impl Bench {
 
     /// This test has orphans that look like leaders: zombies of theirs are no fault.
     pub fn has_escapees(&mut self) {
-        self.ground.escapees = true;
+        self.ground.has_escapees();
     }
 
     /// Starts a command that has to start.

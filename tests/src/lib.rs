@@ -17,6 +17,7 @@ mod bench;
 mod disk;
 mod ground;
 mod look;
+mod other_host;
 mod tier;
 
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
@@ -26,7 +27,9 @@ pub use look::{
     settles_within, stopped,
 };
 pub use ostler::Containment;
-pub use tier::{TIER_VARIABLE, config, has_tier, tier, tier_name, tier_of, within};
+pub use other_host::{OtherHost, RunningHost, begun};
+pub(crate) use tier::tier_name;
+pub use tier::{TIER_VARIABLE, config, has_tier, tier, tier_of, within};
 
 /// Path of a fixture program of this package, for its integration tests.
 #[macro_export]

@@ -44,7 +44,7 @@ pub fn has_tier(tier: Containment) -> bool {
 }
 
 /// The tier's name, for [`TIER_VARIABLE`].
-pub fn tier_name() -> &'static str {
+pub(crate) fn tier_name() -> &'static str {
     match tier() {
         Some(Containment::Cgroup) => "cgroup",
         Some(Containment::Subreaper) => "subreaper",

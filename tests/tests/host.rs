@@ -7,8 +7,8 @@ use ostler::{
 };
 use ostler_messages::{ActorName, trace::Fault};
 use ostler_tests::{
-    Bench, Ground, LIMIT, SLACK, TIER_VARIABLE, alive, config, fixture, group, has_tier, next_n, settles, sh,
-    tier, tier_name,
+    Bench, Ground, LIMIT, OtherHost, SLACK, alive, config, fixture, group, has_tier, next_n, settles, sh,
+    tier,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -198,29 +198,16 @@ fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
     }
 }
 
-/// Runs `a-host` to its end, through a program that arranges what this process can't do to itself.
-fn host(before: &[&str], vars: &[(&str, &str)], args: &[&str]) -> Vec<Record> {
-    let directory = tempfile::tempdir().unwrap();
-    let mut words = before.iter().copied().chain([fixture!("a-host")]);
-    let mut command = std::process::Command::new(words.next().unwrap());
-    command.args(words).arg(directory.path().join("artifacts")).args(args).envs(vars.iter().copied());
-    command.env(TIER_VARIABLE, tier_name());
-    let output = command.output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {err}", output.status);
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+fn records(lines: Vec<Value>) -> Vec<Record> {
+    lines.into_iter().map(|line| serde_json::from_value(line).unwrap()).collect()
 }
 
 fn f42_a_host_that_ignores_sigchld_gets_results_without_a_status() {
     let _ground = Ground::take();
     let script = ["/bin/sh", "-c", "echo said; sleep 1000 & exit 3"];
     let began = Instant::now();
-    let ignoring = ["/usr/bin/env", "--ignore-signal=CHLD"];
-    let results = host(&ignoring, &[], &[&["run", "60000"], &script[..]].concat());
+    let host = OtherHost::new(fixture!("a-host")).through(&["/usr/bin/env", "--ignore-signal=CHLD"]);
+    let results = records(host.run(&[&["run", "60000"], &script[..]].concat()));
     assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed());
     let result = &results[0];
     // A helper does not ignore it.
@@ -237,7 +224,9 @@ fn f42_a_host_that_ignores_sigchld_gets_results_without_a_status() {
 
 fn f42_a_host_that_waits_for_any_child_gets_results_all_the_same() {
     let _ground = Ground::take();
-    let results = host(&[], &[], &["reaps-everything", "/bin/sh", "-c", "echo said; exit 3"]);
+    let results =
+        OtherHost::new(fixture!("a-host")).run(&["reaps-everything", "/bin/sh", "-c", "echo said; exit 3"]);
+    let results = records(results);
     assert_eq!(results.len(), 20);
     for result in results {
         assert_eq!((result.status, result.stdout.as_str()), (Status::Completed, "said\n"));
@@ -276,9 +265,10 @@ fn f43_no_deadline_moves_when_the_wall_clock_jumps_a_day() {
     if !compiled.as_ref().is_ok_and(|status| status.success()) {
         return eprintln!("SKIPPED, as the clock is made with a C compiler: {compiled:?}");
     }
-    let preload = [("LD_PRELOAD", library.to_str().unwrap())];
+    let preload = format!("LD_PRELOAD={}", library.display());
+    let host = OtherHost::new(fixture!("a-host")).through(&["/usr/bin/env", &preload]);
     let began = Instant::now();
-    let results = host(&[], &preload, &["run", "700", "/bin/sleep", "1000"]);
+    let results = records(host.run(&["run", "700", "/bin/sleep", "1000"]));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let result = &results[0];
     assert_eq!((result.status, result.signal.as_deref()), (Status::TimedOut, Some("SIGTERM")));

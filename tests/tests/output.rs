@@ -5,7 +5,8 @@ use ostler::{
     Command, Config, Error, Filter, Handle, LaunchError, Limit, Page, Record, Status, Stream, Which,
 };
 use ostler_tests::{
-    Bench, LIMIT, SLACK, SMALL_DISK_BYTES, fixture, rss_bytes, rss_peak_bytes, rss_peak_reset, sh,
+    Bench, Ground, LIMIT, OtherHost, SLACK, SMALL_DISK_BYTES, fixture, rss_bytes, rss_peak_bytes,
+    rss_peak_reset, sh,
 };
 use std::{
     fs,
@@ -168,6 +169,20 @@ fn f36_a_full_disk_costs_neither_the_result_nor_the_program_its_time() {
             assert!(matches!(error, Error::Launch(LaunchError::ArtifactsNotWritable { .. })), "{error}")
         }
     }
+}
+
+#[test]
+fn f36_a_disk_that_refuses_to_write_costs_neither_the_result_nor_the_program_its_time() {
+    let _ground = Ground::take();
+    // A kernel that gives EIO for every write of exactly so many bytes, which this program does by writev.
+    let host = OtherHost::new(fixture!("a-host")).refusing("write-12345").in_any_tier();
+    let lines = host.run(&["run", "60000", fixture!("flood"), "12345", "whole"]);
+    let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
+    assert_eq!((result.status, result.exit_code, result.byte_count), (Status::Completed, Some(0), 12_345));
+    let told = result.artifact_error.as_deref().unwrap();
+    assert!(told.contains("Input/output error"), "{told}");
+    assert_eq!((result.recorded_bytes, length(&result.output_path)), (0, 0));
+    assert_eq!(result.stdout.chars().count(), 12_345, "the text comes from memory");
 }
 
 #[test]

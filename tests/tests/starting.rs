@@ -1,18 +1,25 @@
 //! Faults of starting: what can't be run says why, and what runs gets nothing that was not meant for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
+#![allow(unsafe_code, reason = "advice on memory, and a fork to compare with")]
 
-use nix::sys::signal::Signal;
+use nix::sys::{
+    mman::{MmapAdvise, madvise},
+    resource::{UsageWho, getrusage},
+    signal::Signal,
+};
 use ostler::{Command, LaunchError, Record, Stage, Status};
-use ostler_tests::{Bench, Ground, SLACK, TIER_VARIABLE, fixture, sh, tier_name};
-use serde_json::Value;
+use ostler_tests::{Bench, Ground, OtherHost, SLACK, fixture, sh};
+use serde_json::{Value, json};
 use std::{
     ffi::{OsStr, OsString},
     fs,
     os::unix::{
         ffi::OsStrExt,
         fs::{OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
     },
     path::Path,
+    ptr::NonNull,
     time::{Duration, Instant},
 };
 
@@ -114,35 +121,23 @@ fn file_of_bytes(path: &Path, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
-/// Runs `a-host` to its end and gives the lines of its output, each of which is JSON.
-fn host(before: &str, args: &[&str]) -> Vec<Value> {
-    let directory = tempfile::tempdir().unwrap();
-    // The shell arranges what this process can't do to itself, and is replaced by the host.
-    let script = format!("{before} {} \"$@\"", fixture!("a-host"));
-    let mut command = std::process::Command::new("/bin/bash");
-    command
-        .args(["-c", &script, "bash"])
-        .env(TIER_VARIABLE, tier_name())
-        .arg(directory.path().join("artifacts"))
-        .args(args);
-    let output = command.output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {err}", output.status);
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn outcomes_with_few_descriptors(script: &str) -> Vec<(u64, Result<Record, String>)> {
-    let lines = host("exec", &["few-descriptors", "/bin/sh", "-c", script]);
-    assert_eq!(lines.len(), 13);
+/// What came of it with so much left, and that nobody lives who should not.
+fn outcomes(lines: Vec<Value>) -> Vec<(u64, Result<Record, Value>)> {
     let outcomes = lines.into_iter().map(|line| {
         let free = line["free"].as_u64().unwrap();
         assert_eq!(line["living"].as_array().unwrap().len(), 0, "with {free} free: somebody lives: {line}");
         let outcome = &line["outcome"];
-        let error = outcome["error"].as_str().map(str::to_owned);
-        (free, error.map_or_else(|| Ok(serde_json::from_value(outcome.clone()).unwrap()), Err))
+        let refused = outcome.get("error").is_some();
+        let record = || serde_json::from_value(outcome.clone()).unwrap();
+        (free, if refused { Err(outcome.clone()) } else { Ok(record()) })
     });
     outcomes.collect()
+}
+
+fn outcomes_with_few_descriptors(script: &str) -> Vec<(u64, Result<Record, Value>)> {
+    let lines = OtherHost::new(fixture!("a-host")).run(&["few-descriptors", "/bin/sh", "-c", script]);
+    assert_eq!(lines.len(), 13);
+    outcomes(lines)
 }
 
 fn f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly() {
@@ -150,7 +145,7 @@ fn f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly() {
     let outcomes = outcomes_with_few_descriptors("echo out; echo err >&2; exit 3");
     for (free, outcome) in &outcomes {
         match outcome {
-            Err(error) => assert_eq!(error, "no_descriptors", "with {free} free"),
+            Err(error) => assert_eq!(error["error"], "no_descriptors", "with {free} free"),
             Ok(record) => {
                 assert_eq!(
                     (record.status, record.exit_code),
@@ -180,6 +175,76 @@ fn f24_with_few_free_descriptors_leftovers_are_ended_all_the_same() {
             assert_eq!(leftovers.len(), 1, "with {free} free");
         }
     }
+}
+
+fn f25_a_refused_fork_is_an_error_that_names_the_limit() {
+    let _ground = Ground::take();
+    let script = "echo out; exit 3";
+    let lines = OtherHost::new(fixture!("a-host")).run(&["few-processes", "/bin/sh", "-c", script]);
+    if let Some(reason) = lines[0].get("skipped") {
+        return eprintln!("SKIPPED: {reason}");
+    }
+    let outcomes = outcomes(lines);
+    assert_eq!(outcomes.len(), 4);
+    for (free, outcome) in &outcomes {
+        match outcome {
+            Err(error) => {
+                assert_eq!(error["error"], "process_limit", "with {free} free: {error}");
+                assert_eq!(error["errno"], nix::libc::EAGAIN, "with {free} free");
+                assert!(error["limit"].as_str().unwrap().contains("pids.max"), "{error}");
+            }
+            Ok(record) => assert_eq!((record.exit_code, record.stdout.as_str()), (Some(3), "out\n")),
+        }
+    }
+    assert!(outcomes[0].1.is_err(), "no process more is allowed, and yet it started");
+    assert!(outcomes[3].1.is_ok(), "there is room for a leader and its helper: {:?}", outcomes[3].1);
+}
+
+fn f27_a_program_that_is_killed_before_it_is_executed_is_an_error() {
+    let _ground = Ground::take();
+    // Entering a directory is deadly in that host, and only a child on its way to exec does so.
+    let host = OtherHost::new(fixture!("a-host")).refusing("chdir-kills");
+    let lines = host.run(&["in", "/tmp", "/bin/true"]);
+    let outcomes = outcomes(lines);
+    let error = outcomes[0].1.as_ref().unwrap_err();
+    assert_eq!(*error, json!({ "error": "killed_before_exec", "stage": "cwd", "signal": "SIGSYS" }));
+    assert!(is_empty(&host.root()), "a directory is left");
+}
+
+fn f28_starting_a_program_does_not_copy_the_memory_of_the_host() {
+    /// A fork marks every page of the host as shared, so that the next write to each is a fault.
+    const BYTES: usize = 256 << 20;
+    const PAGE: usize = 4 << 10;
+    let bench = Bench::new();
+    bench.run(Command::new("/bin/true"));
+    let mut memory = small_pages(BYTES);
+    let mut faults_of = |begins: &mut dyn FnMut()| {
+        let faults = || getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
+        memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+        begins();
+        let before = faults();
+        memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 2);
+        usize::try_from(faults() - before).unwrap()
+    };
+    let forked = faults_of(&mut || {
+        let mut command = std::process::Command::new("/bin/true");
+        // SAFETY: the closure does nothing. That it exists makes the standard library fork.
+        let status = unsafe { command.pre_exec(|| Ok(())) }.status().unwrap();
+        assert!(status.success());
+    });
+    assert!(forked >= BYTES / PAGE, "this way of looking does not see a fork: {forked} faults");
+    let started = faults_of(&mut || assert_eq!(bench.run(Command::new("/bin/true")).exit_code, Some(0)));
+    assert!(started < BYTES / PAGE / 100, "{started} pages were copied");
+}
+
+/// Memory that the kernel doesn't put into large pages.
+fn small_pages(bytes: usize) -> Vec<u8> {
+    let mut memory = vec![0_u8; bytes];
+    let start = NonNull::new(memory.as_mut_ptr().map_addr(|at| at.next_multiple_of(1 << 12))).unwrap();
+    // SAFETY: advice that changes no byte, for pages that lie within the vector, except that the last one may hold a
+    // neighbour's bytes too, for which it is as harmless.
+    unsafe { madvise(start.cast(), bytes - (1 << 12), MmapAdvise::MADV_NOHUGEPAGE).unwrap() };
+    memory
 }
 
 fn f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported() {
@@ -214,9 +279,10 @@ fn f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported() {
 fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool() {
     let _ground = Ground::take();
     // A host with descriptors that are not closed on exec, ignored signals, and blocked ones.
-    let stranger = "exec 7</etc/passwd 9>/dev/null; \
-                    exec env --ignore-signal=HUP,INT,QUIT,TERM,USR1 --block-signal=INT,TERM,USR2,CHLD";
-    let lines = host(stranger, &["run", "60000", "/bin/cat", "/proc/self/status"]);
+    let script = "exec 7</etc/passwd 9>/dev/null; \
+                  exec env --ignore-signal=HUP,INT,QUIT,TERM,USR1 --block-signal=INT,TERM,USR2,CHLD \"$@\"";
+    let host = OtherHost::new(fixture!("a-host")).through(&["/bin/bash", "-c", script, "bash"]);
+    let lines = host.run(&["run", "60000", "/bin/cat", "/proc/self/status"]);
     let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
     let mask = |name: &str| {
         let line = result.stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -226,17 +292,30 @@ fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_too
     let own = 1 << 31 | 1 << 32;
     assert_eq!(mask("SigBlk:"), 0, "blocked");
     assert_eq!(mask("SigIgn:") & !own, 0, "ignored (SIGPIPE is {:x})", 1 << (Signal::SIGPIPE as i32 - 1));
-    let lines = host(stranger, &["run", "60000", "/bin/ls", "/proc/self/fd"]);
+    let lines = host.run(&["run", "60000", "/bin/ls", "/proc/self/fd"]);
     let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
     // The last one is the directory that `ls` itself reads.
     assert_eq!(result.stdout, "0\n1\n2\n3\n");
-    let lines = host(stranger, &["run", "300", "/bin/sleep", "1000"]);
+    let lines = host.run(&["run", "300", "/bin/sleep", "1000"]);
     let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
     assert_eq!(
         result.signal.as_deref(),
         Some("SIGTERM"),
         "a host that ignores SIGTERM has tools that obey it"
     );
+}
+
+fn f30_a_program_outlives_the_thread_that_launched_it() {
+    let bench = Bench::new();
+    let go = bench.fifo("go");
+    // The thread is over, joined and gone, before the program may go on.
+    let handle = std::thread::scope(|scope| {
+        let launch = || bench.launch(sh("read x <go; echo said").current_dir(bench.path("")));
+        scope.spawn(launch).join().unwrap()
+    });
+    fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    assert_eq!((result.status, result.stdout.as_str()), (Status::Completed, "said\n"));
 }
 
 fn f29_standard_input_is_empty_and_there_is_no_terminal() {
@@ -258,7 +337,11 @@ ostler_tests::in_every_tier!(
     f23_arguments_and_paths_that_are_not_utf_8_arrive_as_they_are,
     f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly,
     f24_with_few_free_descriptors_leftovers_are_ended_all_the_same,
+    f25_a_refused_fork_is_an_error_that_names_the_limit,
     f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported,
+    f27_a_program_that_is_killed_before_it_is_executed_is_an_error,
+    f28_starting_a_program_does_not_copy_the_memory_of_the_host,
     f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool,
     f29_standard_input_is_empty_and_there_is_no_terminal,
+    f30_a_program_outlives_the_thread_that_launched_it,
 );

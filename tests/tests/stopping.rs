@@ -1,10 +1,13 @@
 //! Faults of stopping: what obeys, what does not, and who asks at a bad moment.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
-use ostler::{Command, Config, Handle, Outcome, Program, Status, TraceLog, TraceTo, World};
-use ostler_tests::{Bench, SLACK, alive, fixture, group, settles, sh, stopped};
+use ostler::{
+    Command, Config, Containment, Handle, LeftoversPolicy, Outcome, Program, Status, TraceLog, TraceTo, World,
+};
+use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, settles, sh, stopped};
 use std::{
     collections::BTreeMap,
+    os::unix::process::CommandExt,
     sync::Barrier,
     time::{Duration, Instant},
 };
@@ -189,6 +192,68 @@ fn f16_a_cancel_after_the_end_sends_no_signal_and_gives_the_stored_result() {
     assert_eq!(bench.unread(), 0, "the result was delivered before");
 }
 
+/// A process of nobody's with a number that was somebody's, leader of its own group.
+struct Innocent(std::process::Child);
+impl Innocent {
+    /// None, and a line on stderr, where numbers can't be chosen (/proc/sys/kernel/ns_last_pid, proc(5)).
+    fn with(pid: u32) -> Option<Innocent> {
+        let until = Instant::now() + LIMIT;
+        loop {
+            if let Err(error) = std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()) {
+                eprintln!("SKIPPED: the next process's number can't be chosen: {error}");
+                return None;
+            }
+            let child =
+                std::process::Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap();
+            let innocent = Innocent(child);
+            if innocent.0.id() == pid {
+                return Some(innocent);
+            }
+            // Another process of this machine was faster, or the number is still held.
+            assert!(Instant::now() < until, "the number {pid} is not free");
+        }
+    }
+}
+impl Drop for Innocent {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn f17_the_next_one_with_the_leaders_number_is_not_hit_by_a_late_cancel() {
+    let bench = Bench::new();
+    let handle = bench.launch(sh("exit 5"));
+    let result = bench.result(&handle);
+    let Some(innocent) = Innocent::with(result.pid.unwrap()) else { return };
+    assert_eq!(*handle.cancel().wait().unwrap().record, result);
+    handle.cancel_within(Duration::ZERO).wait().unwrap();
+    bench.session().end().wait().unwrap();
+    assert!(alive(innocent.0.id()), "somebody else's process was hit");
+}
+
+fn f17_nor_by_the_end_of_what_the_leader_has_left() {
+    if has_tier(Containment::Group) {
+        // There, who is left is a member of the leader's group, and so the number is not free.
+        return eprintln!("SKIPPED: the tier group does not see who left the group");
+    }
+    let mut bench = Bench::new();
+    bench.has_escapees();
+    let script = "setsid sh -c 'echo daemon; exec sleep 1000' & read x <go";
+    let go = bench.fifo("go");
+    let command = sh(script).current_dir(bench.path("")).leftovers(LeftoversPolicy::Keep);
+    let handle = bench.launch(command);
+    bench.hears(&handle, "daemon", 1);
+    std::fs::write(go, "\n").unwrap();
+    let result = bench.result(&handle);
+    let left = result.leftovers.as_ref().unwrap()[0].pid;
+    let Some(innocent) = Innocent::with(result.pid.unwrap()) else { return };
+    assert!(alive(left), "it was to be kept");
+    bench.session().end().wait().unwrap();
+    assert!(!alive(left), "it is to end with the session");
+    assert!(alive(innocent.0.id()), "somebody else's process was hit");
+}
+
 #[test]
 fn f18_a_process_that_cannot_be_killed_is_reported_in_time_and_holds_nobody_up() {
     let log = TraceLog::default();
@@ -310,6 +375,8 @@ ostler_tests::in_every_tier!(
     f14_a_cancel_that_is_asked_after_the_exit_never_claims_to_have_killed,
     f15_two_cancels_at_once_get_one_result_and_the_second_means_now,
     f16_a_cancel_after_the_end_sends_no_signal_and_gives_the_stored_result,
+    f17_the_next_one_with_the_leaders_number_is_not_hit_by_a_late_cancel,
+    f17_nor_by_the_end_of_what_the_leader_has_left,
     f19_a_session_end_with_200_stubborn_programs_takes_one_grace,
     f20_a_launch_in_flight_at_the_end_of_its_session_leaves_nothing,
     f20_launches_that_race_with_the_end_of_their_session_leave_nothing,

@@ -3,12 +3,26 @@
 //!
 //! ```text
 //! a-host ROOT run TIMEOUT_MS PROGRAM ARGS…       one command; its result
+//! a-host ROOT in DIRECTORY PROGRAM ARGS…         one command there; the result or the error, and who lives
 //! a-host ROOT reaps-everything PROGRAM ARGS…     20 times, while another thread of the host waits for any child
 //! a-host ROOT few-descriptors PROGRAM ARGS…      with 0 to 12 free descriptors: the result or the error, and who lives
+//! a-host ROOT few-processes PROGRAM ARGS…        with room for 0 to 3 processes: the same
+//! a-host ROOT holds LINES PROGRAM ARGS…          one command; when it has written so many lines, says who is who, and
+//!                                                does nothing more; at `abort` on its standard input it aborts
+//! a-host ROOT launches PROGRAM ARGS…             one command after the other, until it is killed
+//! a-host ROOT tells                              what holds trees here, and what was refused
 //! ```
+//!
+//! What the kernel shall refuse it: `A_HOST_REFUSES`, words of [`refuse`].
+
+#![allow(unsafe_code, reason = "a descriptor by its number")]
 
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    libc,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
     sys::{
         prctl::set_child_subreaper,
         resource::{Resource, getrlimit, setrlimit},
@@ -18,8 +32,11 @@ use nix::{
     unistd::Pid,
 };
 use ostler::{Command, Config, Filter, Ostler, Record, Session};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde_json::json;
-use std::{error::Error, path::PathBuf, time::Duration};
+use std::{error::Error, os::fd::BorrowedFd, path::PathBuf, time::Duration};
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
@@ -30,6 +47,8 @@ fn main() -> Done<()> {
     let mut args = std::env::args().skip(1);
     let mut next = || args.next().ok_or("ROOT MODE …");
     let (root, mode) = (PathBuf::from(next()?), next()?);
+    let refuses = std::env::var("A_HOST_REFUSES").unwrap_or_default();
+    refuses.split_terminator(' ').try_for_each(refuse)?;
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
     let containment = ostler_tests::tier_of(&tier);
     let ostler = Ostler::start(Config { artifact_root: Some(root), containment, ..Config::default() })?;
@@ -40,6 +59,11 @@ fn main() -> Done<()> {
             let command = Command::new(next()?).args(args).timeout(timeout);
             println!("{}", json!(run(&session, command)?));
         }
+        "in" => {
+            let cwd = next()?;
+            let command = Command::new(next()?).args(args).current_dir(cwd);
+            print(0, &outcome(&session, &command)?)?;
+        }
         "reaps-everything" => {
             let command = Command::new(next()?).args(args);
             reaps_everything(&session, &command)?;
@@ -47,6 +71,48 @@ fn main() -> Done<()> {
         "few-descriptors" => {
             let command = Command::new(next()?).args(args);
             few_descriptors(&session, &command)?;
+        }
+        "few-processes" => {
+            let command = Command::new(next()?).args(args);
+            few_processes(&session, &command)?;
+        }
+        "holds" => {
+            let lines = next()?.parse()?;
+            let handle = session.launch(Command::new(next()?).args(args)).wait()?;
+            writes(&handle, lines)?;
+            let leader = handle.record().pid;
+            println!("{}", json!({ "host": std::process::id(), "stranger": stranger()?, "leader": leader }));
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line)?;
+            if line.trim() == "abort" {
+                std::process::abort();
+            }
+            std::thread::park();
+        }
+        "launches" => {
+            let command = Command::new(next()?).args(args);
+            println!("{}", json!({ "host": std::process::id() }));
+            let mut handles = std::collections::VecDeque::new();
+            loop {
+                handles.push_back(session.launch(command.clone()).wait()?);
+                // Below every limit, so that it goes on until it is killed.
+                if handles.len() > 8 {
+                    handles
+                        .pop_front()
+                        .map(|handle| handle.cancel_within(Duration::ZERO).wait())
+                        .transpose()?;
+                    session.inbox().drain().wait()?;
+                }
+            }
+        }
+        "tells" => {
+            let report = ostler.containment();
+            let refused: Vec<_> =
+                report.refused.iter().map(|refused| json!([refused.tier, refused.reason])).collect();
+            println!(
+                "{}",
+                json!({ "tier": report.tier, "host_death": report.host_death, "refused": refused })
+            );
         }
         _ => return Err("unknown mode".into()),
     }
@@ -63,6 +129,19 @@ fn result(session: &Session, handle: &ostler::Handle) -> Done<Record> {
     let filter = Filter::results().and_handle(handle.id());
     let entries = session.inbox().receive(filter, 1, LIMIT).wait()?;
     Ok(entries.first().and_then(|entry| entry.record()).ok_or("no result in time")?.clone())
+}
+
+fn writes(handle: &ostler::Handle, lines: usize) -> Done<()> {
+    let (mut written, mut offset) = (0, 0);
+    while written < lines {
+        let page = handle.read().offset(offset).wait_for(LIMIT).wait()?;
+        if page.bytes_read == 0 {
+            return Err("the lines did not come".into());
+        }
+        offset = page.next_offset;
+        written += page.text().lines().count();
+    }
+    Ok(())
 }
 
 fn reaps_everything(session: &Session, command: &Command) -> Done<()> {
@@ -86,24 +165,134 @@ fn few_descriptors(session: &Session, command: &Command) -> Done<()> {
     run(session, Command::new("/bin/true"))?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     for free in 0..=12 {
-        let handles = session.list().wait()?.len();
         let limit = limit_with(free)?;
         setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?;
-        let launched = session.launch(command.clone()).wait();
-        let outcome = match &launched {
-            Ok(handle) => result(session, handle).map(|record| json!(record)),
-            Err(ostler::Error::Launch(error)) => Ok(json!(error)),
-            Err(other) => Err(other.to_string().into()),
-        };
+        let outcome = outcome(session, command);
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
-        let living: Vec<u32> =
-            ostler_tests::children().into_iter().filter(|pid| ostler_tests::alive(*pid)).collect();
-        println!("{}", json!({ "free": free, "handles": handles, "outcome": outcome?, "living": living }));
-        for pid in living {
-            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
-        }
+        print(free, &outcome?)?;
     }
     Ok(())
+}
+
+fn few_processes(session: &Session, command: &Command) -> Done<()> {
+    set_child_subreaper(true)?;
+    run(session, Command::new("/bin/true"))?;
+    let Some(room) = Room::new()? else {
+        println!("{}", json!({ "skipped": "no cgroup with a limit of processes can be made" }));
+        return Ok(());
+    };
+    for free in 0..=3 {
+        room.limit(free)?;
+        let outcome = outcome(session, command);
+        room.no_limit()?;
+        print(free, &outcome?)?;
+    }
+    Ok(())
+}
+
+fn outcome(session: &Session, command: &Command) -> Done<serde_json::Value> {
+    match session.launch(command.clone()).wait() {
+        Ok(handle) => result(session, &handle).map(|record| json!(record)),
+        Err(ostler::Error::Launch(error)) => Ok(json!(error)),
+        Err(other) => Err(other.to_string().into()),
+    }
+}
+
+fn print(free: u64, outcome: &serde_json::Value) -> Done<()> {
+    let living: Vec<u32> =
+        ostler_tests::children().into_iter().filter(|pid| ostler_tests::alive(*pid)).collect();
+    println!("{}", json!({ "free": free, "outcome": outcome, "living": living }));
+    for pid in living {
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
+    }
+    Ok(())
+}
+
+/// A cgroup of this process with a limit of processes: of version 1 or 2, whichever has the controller.
+struct Room {
+    outside: PathBuf,
+    dir: PathBuf,
+}
+impl Room {
+    fn new() -> Done<Option<Room>> {
+        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let v1 = own.lines().find_map(|line| line.split_once(":pids:/")).map(|(_, path)| path);
+        let v2 = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let outside = v1.map(|path| PathBuf::from("/sys/fs/cgroup/pids").join(path));
+        let outside = outside.or_else(|| v2.map(|path| PathBuf::from("/sys/fs/cgroup").join(path)));
+        let Some(outside) = outside else { return Ok(None) };
+        let dir = outside.join(format!("a-host-{}", std::process::id()));
+        if std::fs::create_dir(&dir).is_err() {
+            return Ok(None);
+        }
+        let room = Room { outside, dir };
+        let entered = room.dir.join("pids.max").exists() && move_to(&room.dir);
+        Ok(entered.then_some(room))
+    }
+
+    fn limit(&self, free: u64) -> Done<()> {
+        let now: u64 = std::fs::read_to_string(self.dir.join("pids.current"))?.trim().parse()?;
+        Ok(std::fs::write(self.dir.join("pids.max"), (now + free).to_string())?)
+    }
+
+    fn no_limit(&self) -> Done<()> {
+        Ok(std::fs::write(self.dir.join("pids.max"), "max")?)
+    }
+}
+impl Drop for Room {
+    fn drop(&mut self) {
+        move_to(&self.outside);
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+}
+
+fn move_to(cgroup: &std::path::Path) -> bool {
+    std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string()).is_ok()
+}
+
+/// Lets the kernel refuse something to this process, and to all that descend from it.
+fn refuse(what: &str) -> Done<()> {
+    // Without a rule, every call of it.
+    let always = Vec::<SeccompRule>::new;
+    let errno = |errno: Errno| SeccompAction::Errno((errno as i32).cast_unsigned());
+    let (calls, action) = match what {
+        "clone3" => (vec![(libc::SYS_clone3, always())], errno(Errno::ENOSYS)),
+        "memfd" => (vec![(libc::SYS_memfd_create, always())], errno(Errno::EPERM)),
+        "pidfd" => {
+            let calls = [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal];
+            (calls.map(|call| (call, always())).to_vec(), errno(Errno::ENOSYS))
+        }
+        "close_range" => (vec![(libc::SYS_close_range, always())], errno(Errno::ENOSYS)),
+        // Every write of exactly so many bytes.
+        "write-12345" => {
+            let bytes = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 12_345)?;
+            (vec![(libc::SYS_write, vec![SeccompRule::new(vec![bytes])?])], errno(Errno::EIO))
+        }
+        // Nobody but a child on its way to exec enters a directory here.
+        "chdir-kills" => (vec![(libc::SYS_chdir, always())], SeccompAction::KillProcess),
+        "proc" => {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+            return Ok(umount2("/proc", MntFlags::MNT_DETACH)?);
+        }
+        _ => return Err("unknown word in A_HOST_REFUSES".into()),
+    };
+    let arch = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new(calls.into_iter().collect(), SeccompAction::Allow, action, arch)?;
+    let program: BpfProgram = filter.try_into()?;
+    Ok(seccompiler::apply_filter(&program)?)
+}
+
+/// A process that is not ostler's, with a copy of every descriptor that this host has.
+fn stranger() -> Done<u32> {
+    for entry in std::fs::read_dir("/proc/self/fd")?.flatten() {
+        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        // SAFETY: the number is only looked at; one that is closed by now says so.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        // The one that lists them is gone by then.
+        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+    }
+    Ok(std::process::Command::new("/bin/sleep").arg("60").stdout(std::process::Stdio::null()).spawn()?.id())
 }
 
 /// The limit under which so many more descriptors can be opened: the kernel gives out the lowest free numbers.

@@ -144,7 +144,7 @@ impl Child {
                     });
                 }
                 Ok(Some(Told::Empty)) => helper.empty = true,
-                Ok(Some(Told::Started { .. } | Told::Failed { .. })) => {}
+                Ok(Some(Told::Started { .. } | Told::Failed(_))) => {}
                 Err(Errno::EAGAIN) => return,
                 Ok(None) | Err(_) => helper.gone = true,
             }
@@ -201,6 +201,10 @@ impl Child {
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
     pub(super) fn look(&mut self) -> Look {
+        if self.group.by == GroupBy::Pidfd {
+            // Nothing needs the leader's number any more, so its zombie need not hold it.
+            self.reap();
+        }
         let seen = match &self.tree {
             Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {
@@ -223,12 +227,9 @@ impl Child {
     }
 
     /// None: it is empty.
-    fn look_at_group(&mut self) -> io::Result<Option<Vec<Member>>> {
-        if self.group.by == GroupBy::Pidfd {
-            self.reap();
-            if self.group.is_empty() {
-                return Ok(None);
-            }
+    fn look_at_group(&self) -> io::Result<Option<Vec<Member>>> {
+        if self.group.by == GroupBy::Pidfd && self.group.is_empty() {
+            return Ok(None);
         }
         let members = members::of_group(self.group.pid)?;
         Ok((!members.is_empty()).then_some(members))

@@ -6,7 +6,8 @@ use super::{
 };
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, SealFlag, fcntl},
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair},
@@ -20,12 +21,17 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     os::unix::ffi::OsStrExt,
     path::Path,
+    time::{Duration, Instant},
 };
 
 /// Made by `build.rs`; empty if it could not be.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/helper"));
 /// Why it could not be.
 const REASON: &str = include_str!(concat!(env!("OUT_DIR"), "/helper-reason.txt"));
+
+/// How long a helper is waited for. It has nothing to do but to start a program; one that is silent for so long was
+/// stopped by somebody, or its program lies on a disk that does not answer.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
 
 /// The program as a sealed file in memory.
 pub(super) struct Program(OwnedFd);
@@ -67,18 +73,25 @@ impl Program {
             arg(cgroup.as_os_str().as_bytes())?,
         ];
         let null = null.as_fd();
+        let (link, theirs) = link().map_err(|errno| format!("the guard can't be reached: {errno}"))?;
         let plan = Plan {
             image: self.image(),
             argv: &argv,
             env: &[],
             cwd: None,
-            files: &[null, null, null],
+            files: &[null, null, null, theirs.as_fd()],
             cgroup: None,
             dies_with_host: false,
         };
         let spawned = clone::spawn(&plan, stack)
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
-        Ok(Guard(spawned.pidfd))
+        drop(theirs);
+        let guard = Guard(spawned.pidfd);
+        match link.first() {
+            Ok(Some(Told::Started { .. })) => Ok(guard),
+            Ok(_) => Err("the guard can't watch this process".into()),
+            Err(errno) => Err(format!("the guard does not answer: {errno}")),
+        }
     }
 }
 
@@ -95,7 +108,7 @@ impl Drop for Guard {
 /// What a helper has told.
 pub(super) enum Told {
     Started { pid: u32 },
-    Failed { stage: Stage, errno: Errno },
+    Failed(clone::Failed),
     Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool },
     Empty,
 }
@@ -116,22 +129,26 @@ impl Link {
         self.0.as_fd()
     }
 
-    /// Waits for the first word: the helper says it after exec, as a clone would return.
+    /// Waits for the first word: the helper says it after exec, as a clone would return. ETIMEDOUT after [`FIRST_LIMIT`].
     pub(super) fn first(&self) -> Result<Option<Told>, Errno> {
-        let told = self.receive(MsgFlags::empty());
-        fcntl(&self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        told
+        let limit = Instant::now() + FIRST_LIMIT;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], left) {
+                Ok(0) => return Err(Errno::ETIMEDOUT),
+                Ok(_) => return self.next(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
     }
 
     /// `Ok(None)`: the helper is gone. EAGAIN: it has nothing to say.
     pub(super) fn next(&self) -> Result<Option<Told>, Errno> {
-        self.receive(MsgFlags::MSG_DONTWAIT)
-    }
-
-    fn receive(&self, flags: MsgFlags) -> Result<Option<Told>, Errno> {
         let mut bytes = [0; size_of::<protocol::Report>()];
         let count = loop {
-            match recv(self.0.as_raw_fd(), &mut bytes, flags) {
+            match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => {}
                 // The helper died with our last command unread.
                 Err(Errno::ECONNRESET) => return Ok(None),
@@ -168,7 +185,8 @@ fn understand(report: &protocol::Report) -> Option<Told> {
                 protocol::STAGE_EXEC => Stage::Exec,
                 _ => Stage::Helper,
             };
-            Told::Failed { stage, errno: Errno::from_raw(number(2)) }
+            let killed_by = (report[3] != 0).then(|| number(3));
+            Told::Failed(clone::Failed { stage, errno: Errno::from_raw(number(2)), killed_by })
         }
         protocol::EXITED => {
             let by_signal = report[2] != 0;

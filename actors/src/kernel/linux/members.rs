@@ -28,13 +28,16 @@ pub(super) fn living(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Memb
 /// the answer looks again. An error means that nobody could look.
 pub(super) fn of_group(group: u32) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
+    let mut mounted = false;
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        mounted = true;
         // One that is gone since it was listed has no stat.
         if let Some(stat) = tree::read_stat(pid)?.filter(|stat| !stat.zombie && stat.group == group) {
             members.push(Member { pid, name: stat.name });
         }
     }
-    Ok(members)
+    // The directory is there without the file system too.
+    if mounted { Ok(members) } else { Err(io::ErrorKind::NotFound.into()) }
 }

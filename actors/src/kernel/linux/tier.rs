@@ -8,7 +8,7 @@ use super::{
     helper_protocol as protocol, sys,
 };
 use crate::host::{ContainmentReport, Refused};
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Containment, Stage};
 use std::{
     ffi::{CStr, CString},
@@ -195,6 +195,9 @@ fn spawn_helped(program: &Program, command: &Prepared<'_>, stack: &mut Stack) ->
             // Whatever it has started goes with it.
             drop(link);
             sys::wait_for_death(helper.pidfd.as_fd());
+            // One that was stopped does not hear; its leader dies with it.
+            let _ = sys::signal_process(helper.pidfd.as_fd(), Signal::SIGKILL);
+            sys::wait_for_death(helper.pidfd.as_fd());
             let _ = sys::wait(helper.pidfd.as_fd(), true);
             Err(error)
         }
@@ -206,10 +209,8 @@ fn leader(link: &Link) -> Result<(u32, OwnedFd), SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
     match link.first().map_err(around)? {
         Some(Told::Started { pid }) => Ok((pid, sys::open_process(pid).map_err(around)?)),
-        Some(Told::Failed { stage: Stage::Helper, errno }) => Err(around(errno)),
-        Some(Told::Failed { stage, errno }) => {
-            Err(SpawnError::Process(Failed { stage, errno, killed_by: None }))
-        }
+        Some(Told::Failed(Failed { stage: Stage::Helper, errno, .. })) => Err(around(errno)),
+        Some(Told::Failed(failed)) => Err(SpawnError::Process(failed)),
         // It was killed before it could say anything.
         Some(Told::Exited { .. } | Told::Empty) | None => Err(SpawnError::Process(Failed {
             stage: Stage::Helper,

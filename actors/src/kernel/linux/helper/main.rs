@@ -23,7 +23,7 @@ use protocol::{
 use std::{
     ffi::CString, fs, os::unix::ffi::OsStringExt, path::Path, process::exit, thread::sleep, time::Duration,
 };
-use sys::{Death, Fd, SIGCONT, SIGKILL, SIGTERM};
+use sys::{Death, Failed, Fd, SIGCONT, SIGKILL, SIGTERM};
 
 /// Between two rounds of killing: a process that got SIGKILL has forked for the last time within that.
 const ROUND_MS: i32 = 2;
@@ -47,16 +47,16 @@ fn main() {
 fn run(args: &[CString], host: &Fd) {
     sys::set_name(c"ostler-helper");
     let control = Fd::known(CONTROL_FD);
-    let refuse = |stage: i64, errno: i32| -> ! {
-        control.send(&[FAILED, stage, errno.into(), 0, 0, 0, 0, 0]);
+    let refuse = |Failed { stage, errno, killed_by }| -> ! {
+        control.send(&[FAILED, stage, errno.into(), killed_by.into(), 0, 0, 0, 0]);
         exit(1)
     };
     let (Ok(()), Some(signals)) = (sys::become_subreaper(), sys::child_signals()) else {
-        refuse(STAGE_HELPER, sys::errno());
+        refuse(Failed { stage: STAGE_HELPER, errno: sys::errno(), killed_by: 0 });
     };
     let leader = match sys::start(&args[3], &args[4], &args[5..]) {
         Ok(leader) => leader,
-        Err((stage, errno)) => refuse(stage, errno),
+        Err(failed) => refuse(failed),
     };
     // The pipes are the tree's: their end must not wait for the helper.
     sys::close_stdio();
@@ -205,6 +205,8 @@ impl Tree {
 /// `guard HOST_PID CGROUP`
 fn guard(cgroup: &Path, host: &Fd) {
     sys::set_name(c"ostler-guard");
+    // Only one that watches is a guard.
+    Fd::known(CONTROL_FD).send(&[STARTED, 0, 0, 0, 0, 0, 0, 0]);
     sys::wait_for([host, host, host], -1);
     for _ in 0..EMPTY_ROUNDS {
         let _ = fs::write(cgroup.join("cgroup.kill"), "1");

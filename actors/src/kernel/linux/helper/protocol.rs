@@ -15,9 +15,9 @@ pub(crate) const SWEEP: u8 = b's';
 
 /// From the helper: a kind and its values.
 pub(crate) type Report = [i64; 8];
-/// `[STARTED, pid]`
+/// `[STARTED, pid]`; from a guard without a pid.
 pub(crate) const STARTED: i64 = 1;
-/// `[FAILED, stage, errno]`; the helper exits.
+/// `[FAILED, stage, errno, signal that killed it]`; the helper exits.
 pub(crate) const FAILED: i64 = 2;
 /// `[EXITED, signalled, died of a signal, code or signal, user ms, system ms, max rss bytes]`
 pub(crate) const EXITED: i64 = 3;

@@ -4,6 +4,7 @@ use super::{STAGE_CWD, STAGE_DEATH_SIGNAL, STAGE_EXEC, STAGE_FORK, STAGE_SESSION
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_ulong, c_void},
     io, ptr,
+    sync::atomic::{AtomicI32, AtomicI64, Ordering},
 };
 
 unsafe extern "C" {
@@ -20,8 +21,8 @@ unsafe extern "C" {
     fn close(fd: c_int) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn pipe2(ends: *mut c_int, flags: c_int) -> c_int;
+    fn mmap(at: *mut c_void, bytes: usize, access: c_int, flags: c_int, fd: c_int, offset: c_long) -> *mut c_void;
     fn read(fd: c_int, to: *mut c_void, bytes: usize) -> isize;
-    fn write(fd: c_int, from: *const c_void, bytes: usize) -> isize;
     fn send(fd: c_int, from: *const c_void, bytes: usize, flags: c_int) -> isize;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
     #[link_name = "kill"]
@@ -51,6 +52,8 @@ pub(crate) const SIGCONT: c_int = 18;
 const SIGCHLD: c_int = 17;
 const SIGNALS: c_int = 64;
 const SIG_SETMASK: c_int = 2;
+const PROT_READ_WRITE: c_int = 3;
+const MAP_SHARED_ANONYMOUS: c_int = 0x21;
 const PR_SET_PDEATHSIG: c_int = 1;
 const PR_SET_NAME: c_int = 15;
 const PR_SET_CHILD_SUBREAPER: c_int = 36;
@@ -189,13 +192,37 @@ pub(crate) fn close_stdio() {
     }
 }
 
+/// Why the leader did not reach its program.
+pub(crate) struct Failed {
+    pub(crate) stage: i64,
+    pub(crate) errno: i32,
+    /// The signal that killed it before it could say anything.
+    pub(crate) killed_by: c_int,
+}
+
+/// How far a child came, in memory that it shares with its parent.
+struct Progress {
+    stage: AtomicI64,
+    errno: AtomicI32,
+}
+
 /// Starts the leader: a session of its own, dead when this helper is.
-pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, (i64, i32)> {
+pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, Failed> {
     let pointers: Vec<*const c_char> = argv.iter().map(|arg| arg.as_ptr()).chain([ptr::null()]).collect();
+    let fork_failed = || Failed { stage: STAGE_FORK, errno: errno(), killed_by: 0 };
+    // SAFETY: asks for new memory at an address of the kernel's choice. It stays for the helper's life.
+    let shared = unsafe {
+        mmap(ptr::null_mut(), size_of::<Progress>(), PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0)
+    };
+    if shared.addr() == usize::MAX {
+        return Err(fork_failed());
+    }
+    // SAFETY: new memory is aligned to a page and zero, which is a valid `Progress`; two processes use it through atomics.
+    let progress = unsafe { &*shared.cast::<Progress>() };
     let mut ends = [0; 2];
     // SAFETY: writes two descriptors.
     if unsafe { pipe2(ends.as_mut_ptr(), O_CLOEXEC) } != 0 {
-        return Err((STAGE_FORK, errno()));
+        return Err(fork_failed());
     }
     let [from_child, to_parent] = ends;
     // SAFETY: takes and touches nothing.
@@ -205,60 +232,71 @@ pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, 
     if pid == 0 {
         // SAFETY: all pointers are to strings that end with NUL, or arrays that end with null.
         unsafe {
-            let stage = become_leader(me, cwd, path, &pointers);
-            let said = [stage, i64::from(errno())];
-            write(to_parent, said.as_ptr().cast(), size_of_val(&said));
+            become_leader(progress, me, cwd, path, &pointers);
+            progress.errno.store(errno(), Ordering::Release);
             _exit(127);
         }
     }
-    let failed = (pid < 0).then(errno);
-    let mut said = [0_i64; 2];
-    // SAFETY: both ends are ours; reads at most 16 bytes into the array. The other end closes at exec or exit.
-    let count = unsafe {
+    let refused = (pid < 0).then(fork_failed);
+    // SAFETY: both ends are ours; reads one byte that never comes: the other end closes at exec or exit.
+    unsafe {
         close(to_parent);
-        let count = if pid < 0 { 0 } else { read(from_child, said.as_mut_ptr().cast(), 16) };
-        close(from_child);
-        count
-    };
-    match (failed, count) {
-        (Some(errno), _) => Err((STAGE_FORK, errno)),
-        (None, 16) => {
-            reap_wait(pid);
-            Err((said[0], said[1] as i32))
+        if pid > 0 {
+            read(from_child, (&raw mut ends).cast(), 1);
         }
-        (None, _) => Ok(pid),
+        close(from_child);
     }
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let (stage, errno) = (progress.stage.load(Ordering::Acquire), progress.errno.load(Ordering::Acquire));
+    if stage == STAGE_EXEC && errno == 0 {
+        return Ok(pid);
+    }
+    let death = waitid(P_PID, pid, 0).ok().flatten();
+    let killed_by = death.filter(|death| death.signal).map_or(0, |death| death.status);
+    Err(Failed { stage, errno, killed_by })
 }
 
-/// Returns the stage at which it failed.
+/// Returns only if it fails.
 ///
 /// # Safety
 /// Only in a child that may be replaced; the pointers as `execve` wants them.
-unsafe fn become_leader(parent: c_int, cwd: &CStr, path: &CStr, argv: &[*const c_char]) -> i64 {
+unsafe fn become_leader(
+    progress: &Progress,
+    parent: c_int,
+    cwd: &CStr,
+    path: &CStr,
+    argv: &[*const c_char],
+) {
+    let stage = |stage: i64| progress.stage.store(stage, Ordering::Release);
     // SAFETY: the caller's promise; everything called takes integers or such pointers.
     unsafe {
+        stage(STAGE_SESSION);
         for number in 1..=SIGNALS {
             signal(number, 0);
         }
         // The line to the graph is not the command's.
         close(super::CONTROL_FD);
         if setsid() == -1 {
-            return STAGE_SESSION;
+            return;
         }
+        stage(STAGE_DEATH_SIGNAL);
         if prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong) == -1 {
-            return STAGE_DEATH_SIGNAL;
+            return;
         }
         if getppid() != parent {
             _exit(127);
         }
+        stage(STAGE_CWD);
         if !cwd.is_empty() && chdir(cwd.as_ptr()) == -1 {
-            return STAGE_CWD;
+            return;
         }
+        stage(STAGE_EXEC);
         let mut none = SigSet([0; 128]);
         sigemptyset(&raw mut none);
         sigprocmask(SIG_SETMASK, &raw const none, ptr::null_mut());
         execve(path.as_ptr(), argv.as_ptr(), environ);
-        STAGE_EXEC
     }
 }
 
@@ -300,10 +338,6 @@ pub(crate) fn death_of(pid: c_int) -> Option<Death> {
 /// Takes the zombie away, if it is one.
 pub(crate) fn reap(pid: c_int) {
     let _ = waitid(P_PID, pid, WNOHANG);
-}
-
-fn reap_wait(pid: c_int) {
-    let _ = waitid(P_PID, pid, 0);
 }
 
 /// No child, not even a zombie: and as every orphan of the tree becomes a child, no descendant.
