@@ -193,3 +193,74 @@ impl<A: Actor<Context = Context<A>>> AsyncContextParts<A> for Context<A> {
         &mut self.parts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Halt,
+        trace::{Header, TRACE_VERSION, in_flight},
+    };
+    use actix::System;
+    use std::{cell::RefCell, rc::Rc, task::Poll::Pending};
+
+    struct Parent(Rc<RefCell<Vec<Down>>>);
+    impl Actor for Parent {
+        type Context = Context<Parent>;
+    }
+    impl Handler<Down> for Parent {
+        type Result = ();
+        fn handle(&mut self, down: Down, _: &mut Context<Parent>) {
+            self.0.borrow_mut().push(down);
+        }
+    }
+
+    /// Panics in its handler, and again when it is dropped for that.
+    struct Fragile;
+    impl Actor for Fragile {
+        type Context = Context<Fragile>;
+    }
+    impl Handler<Halt> for Fragile {
+        type Result = ();
+        fn handle(&mut self, _: Halt, _: &mut Context<Fragile>) {
+            std::panic::resume_unwind(Box::new("in the handler"));
+        }
+    }
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            assert!(!std::thread::panicking(), "dropped while unwinding: a panic here ends the host");
+            std::panic::resume_unwind(Box::new("in the destructor"));
+        }
+    }
+
+    #[test]
+    fn f41_an_actor_that_panics_again_when_it_is_dropped_does_not_end_the_host() {
+        let header = Header {
+            ostler_trace: TRACE_VERSION,
+            host_pid: 1,
+            artifact_root: String::new(),
+            started_at: Stamp(0),
+        };
+        let tracer = Tracer::new(&header, None);
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let system = System::new();
+        system.block_on(async {
+            let parent = start(Parent(heard.clone()), ActorName::Process(1), &tracer, None);
+            let parent = Some(parent.recipient());
+            let fragile = start(Fragile, ActorName::Ticker(1), &tracer, parent);
+            fragile.do_send(Halt {});
+            std::future::poll_fn(|cx| match in_flight() {
+                0 => Poll::Ready(()),
+                _ => {
+                    cx.waker().wake_by_ref();
+                    Pending
+                }
+            })
+            .await;
+        });
+        let heard = heard.borrow();
+        let [down] = heard.as_slice() else { panic!("{heard:?}") };
+        assert_eq!((down.actor, down.reason.as_str()), (ActorName::Ticker(1), "in the handler"));
+        assert!(!tracer.failed(), "the graph goes on");
+    }
+}
