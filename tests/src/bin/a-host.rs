@@ -2,7 +2,7 @@
 //! thing that it did.
 //!
 //! ```text
-//! a-host ROOT run TIMEOUT_MS PROGRAM ARGS…       one command; its result
+//! a-host ROOT run TIMEOUT_MS PROGRAM ARGS…       one command with a grace of 0.2 s; its result
 //! a-host ROOT in DIRECTORY PROGRAM ARGS…         one command there; the result or the error, and who lives
 //! a-host ROOT reaps-everything PROGRAM ARGS…     20 times, while another thread of the host waits for any child
 //! a-host ROOT few-descriptors PROGRAM ARGS…      with 0 to 12 free descriptors: the result or the error, and who lives
@@ -56,7 +56,8 @@ fn main() -> Done<()> {
     match mode.as_str() {
         "run" => {
             let timeout = Duration::from_millis(next()?.parse()?);
-            let command = Command::new(next()?).args(args).timeout(timeout);
+            let grace = Duration::from_millis(200);
+            let command = Command::new(next()?).args(args).timeout(timeout).grace(grace);
             println!("{}", json!(run(&session, command)?));
         }
         "in" => {
