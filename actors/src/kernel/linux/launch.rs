@@ -1,4 +1,4 @@
-//! The spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
+//! A spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
 //! here; and the thread lives as long as the graph, because death signals are bound to it.
 
 use super::{
@@ -50,8 +50,8 @@ pub(super) enum SpawnCommand {
     Quit,
 }
 
-/// What the spawn thread is given.
-pub(super) struct SpawnParts {
+/// What a spawn thread is given.
+pub(super) struct SpawnThread {
     pub(super) commands: Receiver<SpawnCommand>,
     pub(super) news: Sender<News>,
     pub(super) signals: Outbox<SignalCommand>,
@@ -60,29 +60,14 @@ pub(super) struct SpawnParts {
     pub(super) root: Arc<Path>,
     pub(super) credentials: CredentialRule,
     pub(super) clock: Clock,
-    pub(super) null: File,
+    pub(super) null: Arc<File>,
     pub(super) stack: Stack,
-    pub(super) allowed: Vec<Containment>,
 }
 
-struct SpawnThread {
-    parts: SpawnParts,
-    tier: Tier,
-}
+/// A graph's tier, and what it is to be told of it.
+pub(super) type Chosen = Result<(Arc<Tier>, ContainmentReport), Refused>;
 
-/// The thread's life: chooses a tier, says which, and starts commands until it is told to quit.
-pub(super) fn run(mut parts: SpawnParts, say: &Sender<Result<ContainmentReport, Refused>>) {
-    let name = format!("{}-{}", std::process::id(), stamp_ns());
-    match Tier::choose(&parts.allowed, &name, &parts.null, &mut parts.stack) {
-        Ok((tier, report)) => {
-            let _ = say.send(Ok(report));
-            SpawnThread { parts, tier }.run();
-        }
-        Err(refused) => drop(say.send(Err(refused))),
-    }
-}
-
-/// With the pid, unique on this machine.
+/// Nanoseconds since 1970: with the pid, unique on this machine.
 fn stamp_ns() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
@@ -95,27 +80,42 @@ struct Retry {
 }
 
 impl SpawnThread {
-    fn run(mut self) {
+    /// The life of a graph's first one: chooses the tier, so that what is tried out dies with it and is disturbed by no
+    /// signal of the host's; says which; goes on like the others.
+    pub(super) fn run_first(mut self, allowed: &[Containment], say: &Sender<Chosen>) {
+        let name = format!("{}-{}", std::process::id(), stamp_ns());
+        match Tier::choose(allowed, &name, &self.null, &mut self.stack) {
+            Ok((tier, report)) => {
+                let tier = Arc::new(tier);
+                let _ = say.send(Ok((tier.clone(), report)));
+                self.run(&tier);
+            }
+            Err(refused) => drop(say.send(Err(refused))),
+        }
+    }
+
+    /// Starts commands until it is told to quit.
+    pub(super) fn run(mut self, tier: &Tier) {
         let mut busy: VecDeque<Retry> = VecDeque::new();
         loop {
             let command = match busy.front() {
-                None => self.parts.commands.recv().ok(),
-                Some(first) => match self.parts.commands.recv_deadline(first.at) {
+                None => self.commands.recv().ok(),
+                Some(first) => match self.commands.recv_deadline(first.at) {
                     Ok(command) => Some(command),
                     Err(RecvTimeoutError::Disconnected) => None,
                     Err(RecvTimeoutError::Timeout) => {
                         if let Some(retry) = busy.pop_front() {
-                            busy.extend(self.exec(retry.exec, retry.left));
+                            busy.extend(self.exec(tier, retry.exec, retry.left));
                         }
                         continue;
                     }
                 },
             };
             match command {
-                Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(exec, BUSY_RETRIES)),
+                Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(tier, exec, BUSY_RETRIES)),
                 Some(SpawnCommand::Release(release)) => {
                     busy.retain(|retry| retry.exec.n != release.n);
-                    self.parts.signals.send(SignalCommand::Release(release.clone()));
+                    self.signals.send(SignalCommand::Release(release.clone()));
                     self.drain_of(release.n).send(DrainCommand::Release(release));
                 }
                 Some(SpawnCommand::Quit) | None => return,
@@ -124,14 +124,14 @@ impl SpawnThread {
     }
 
     fn drain_of(&self, n: u64) -> &Outbox<DrainCommand> {
-        &self.parts.drains[drain_index(n, self.parts.drains.len())]
+        &self.drains[thread_of(n, self.drains.len())]
     }
 
     /// Gives it back if it should be tried again.
-    fn exec(&mut self, exec: Exec, left: u32) -> Option<Retry> {
-        let paths = Paths::of(&self.parts.root, exec.command_id);
+    fn exec(&mut self, tier: &Tier, exec: Exec, left: u32) -> Option<Retry> {
+        let paths = Paths::of(&self.root, exec.command_id);
         let result = match create(&paths) {
-            Ok(()) => self.start(&exec, &paths).inspect_err(|_| {
+            Ok(()) => self.start(tier, &exec, &paths).inspect_err(|_| {
                 // What can't be removed now goes with the retention.
                 let _ = discard(&paths);
             }),
@@ -143,15 +143,15 @@ impl SpawnThread {
                 Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
             }
             Err(error) => {
-                let _ = self.parts.news.send(News::new(ActorName::Process(exec.n), StartFailed { error }));
+                let _ = self.news.send(News::new(ActorName::Process(exec.n), StartFailed { error }));
                 None
             }
         }
     }
 
-    fn start(&mut self, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
+    fn start(&mut self, tier: &Tier, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
         let request = &exec.request;
-        let env = environment(std::env::vars_os(), request, &self.parts.credentials);
+        let env = environment(std::env::vars_os(), request, &self.credentials);
         let cwd = lookup::working_dir(request.cwd.as_deref())?;
         let program = lookup::find(&request.program, &cwd, env.get(&"PATH".into()))?;
         // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
@@ -175,11 +175,10 @@ impl SpawnThread {
             argv: &argv,
             env: &env,
             cwd: cwd_text.as_deref(),
-            stdio: [self.parts.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+            stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
         };
-        let spawned = self
-            .tier
-            .spawn(exec.n, &prepared, &mut self.parts.stack)
+        let spawned = tier
+            .spawn(exec.n, &prepared, &mut self.stack)
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
@@ -187,23 +186,23 @@ impl SpawnThread {
         let live = Arc::new(Live::new());
         let recorder =
             Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
-        let activity = Arc::new(Activity::new(self.parts.clock.now_us()));
-        self.parts.outputs.begin(n, exec.command_id, live);
+        let activity = Arc::new(Activity::new(self.clock.now_us()));
+        self.outputs.begin(n, exec.command_id, live);
         let started = Started {
             pid: spawned.pid,
             process_group_id: spawned.pid,
-            containment: self.tier.containment(),
+            containment: tier.containment(),
             cwd: cwd.into_os_string().into(),
             started_at,
         };
         // First of all its news: those of the other threads come after it in the same queue.
-        let _ = self.parts.news.send(News::new(ActorName::Process(n), started));
+        let _ = self.news.send(News::new(ActorName::Process(n), started));
         let pipes = [out_read, err_read];
         let drain = NewDrain { n, pipes, recorder, paths: paths.clone(), activity: activity.clone() };
         self.drain_of(n).send(DrainCommand::Attach(Box::new(drain)));
         let tree = spawned.tree;
         let watch = Watch { n, pid: spawned.pid, pidfd: spawned.pidfd, began, activity, tree };
-        self.parts.signals.send(SignalCommand::Watch(Box::new(watch)));
+        self.signals.send(SignalCommand::Watch(Box::new(watch)));
         Ok(())
     }
 }
@@ -222,8 +221,8 @@ fn failure(
     }
 }
 
-/// Which drain thread a process belongs to: always the same one.
-pub(super) fn drain_index(n: u64, threads: usize) -> usize {
+/// Which of several threads a process belongs to: always the same one.
+pub(super) fn thread_of(n: u64, threads: usize) -> usize {
     usize::try_from(n).unwrap_or(0) % threads.max(1)
 }
 
