@@ -47,6 +47,7 @@
 //!
 //! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
+mod beside;
 mod live;
 mod lock;
 mod paths;
@@ -58,6 +59,7 @@ mod root;
 mod sink;
 mod text;
 
+pub use beside::Beside;
 pub use live::Live;
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Paths, create, discard};

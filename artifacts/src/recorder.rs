@@ -1,9 +1,9 @@
 //! What one command says, on its way into its files, its digest and its inline text.
 
-use crate::{HeadTail, Live, Paths, Which, result, sink::Sink};
+use crate::{Beside, HeadTail, Live, Paths, Which, beside::WORTH_BYTES, result, sink::Sink};
 use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Record, Stream};
 use sha2::{Digest, Sha256};
-use std::{io, sync::Arc};
+use std::{io, mem, sync::Arc};
 
 /// Where recorded bytes go.
 #[derive(Debug)]
@@ -89,15 +89,29 @@ impl Recorder {
     /// Takes what was read from a stream. Allocates only while the inline text grows to its limit, and takes no lock
     /// unless a reader waits. After [`Recorder::seal`] it does nothing.
     pub fn append(&mut self, stream: Stream, bytes: &[u8]) {
-        let Some(&last) = bytes.last() else { return };
-        if self.sealed.is_some() {
-            return;
+        if self.sealed.is_none() {
+            self.digest.update(bytes);
+            self.write(stream, bytes);
         }
+    }
+
+    /// The same for the first `count` bytes, which another thread digests meanwhile if they are many. Afterwards nobody
+    /// else has the bytes.
+    pub fn append_beside(&mut self, stream: Stream, bytes: &Arc<Vec<u8>>, count: usize, beside: &mut Beside) {
+        if count < WORTH_BYTES || self.sealed.is_some() {
+            return self.append(stream, &bytes[..count]);
+        }
+        let digest = mem::take(&mut self.digest);
+        self.digest = beside.digest(digest, bytes, count, || self.write(stream, &bytes[..count]));
+    }
+
+    /// All but the digest.
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        let Some(&last) = bytes.last() else { return };
         self.record(stream, bytes);
         self.byte_count += bytes.len() as u64;
         self.newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
         self.last_byte = last;
-        self.digest.update(bytes);
         let shown = match stream {
             Stream::Stdout => self.capture.stdout,
             Stream::Stderr => self.capture.stderr,

@@ -16,7 +16,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     unistd::read,
 };
-use ostler_artifacts::{Paths, Recorder, discard};
+use ostler_artifacts::{Beside, Paths, Recorder, discard};
 use ostler_messages::{
     ActorName, Close, EndOfStream, Flowed, Output, Peek, Peeked, Pull, ReadFailed, Release, Seal, Sealed,
     Stream,
@@ -59,6 +59,8 @@ pub(super) struct DrainThread {
     pub(super) news: Sender<News>,
     pub(super) clock: Clock,
     pub(super) outputs: Arc<Outputs>,
+    /// The name of the thread that digests beside this one, if there shall be one.
+    pub(super) digest: Option<String>,
 }
 
 struct Drain {
@@ -79,10 +81,36 @@ struct Flow {
     closed: bool,
 }
 
+/// What a thread reads into, and who digests it.
+struct Buffer {
+    bytes: Arc<Vec<u8>>,
+    beside: Option<Beside>,
+}
+impl Buffer {
+    /// `digest`: the name of a thread for the digest, where there is a core for it.
+    fn new(digest: Option<String>) -> Buffer {
+        // Without it the digest is taken here.
+        let beside = digest.and_then(|name| Beside::new(name).ok());
+        Buffer { bytes: Arc::new(vec![0; READ_BYTES]), beside }
+    }
+
+    fn read(&mut self, pipe: &OwnedFd, room: usize) -> Result<usize, Errno> {
+        // Nobody else has them between two records, so nothing is copied.
+        read(pipe, &mut Arc::make_mut(&mut self.bytes)[..room])
+    }
+
+    fn record(&mut self, count: usize, stream: Stream, recorder: &mut Recorder) {
+        match &mut self.beside {
+            Some(beside) => recorder.append_beside(stream, &self.bytes, count, beside),
+            None => recorder.append(stream, &self.bytes[..count]),
+        }
+    }
+}
+
 impl DrainThread {
     pub(super) fn run(mut self) {
         let mut drains: BTreeMap<u64, Drain> = BTreeMap::new();
-        let mut buffer = vec![0; READ_BYTES];
+        let mut buffer = Buffer::new(self.digest.take());
         loop {
             while let Some(command) = self.mailbox.try_next() {
                 match command {
@@ -136,17 +164,17 @@ impl DrainThread {
     }
 
     /// One read of one stream.
-    fn flow(&self, n: u64, drain: &mut Drain, stream: Stream, buffer: &mut [u8]) {
+    fn flow(&self, n: u64, drain: &mut Drain, stream: Stream, buffer: &mut Buffer) {
         let flow = &mut drain.flows[stream.index()];
         let Some(pipe) = &flow.pipe else { return };
-        let room = if flow.closed { buffer.len() as u64 } else { flow.credit.min(buffer.len() as u64) };
+        let room = if flow.closed { READ_BYTES as u64 } else { flow.credit.min(READ_BYTES as u64) };
         if room == 0 {
             // Until the graph grants more.
             self.mailbox.unwatch(pipe);
             flow.watched = false;
             return;
         }
-        match read(pipe, &mut buffer[..usize::try_from(room).unwrap_or(READ_BYTES)]) {
+        match buffer.read(pipe, usize::try_from(room).unwrap_or(READ_BYTES)) {
             Ok(0) => self.end(n, stream, flow),
             Ok(_) if flow.closed => {}
             Ok(count) => {
@@ -155,7 +183,7 @@ impl DrainThread {
                     // Refused when this user has too many large pipes (pipe-user-pages-soft): then it stays as it is.
                     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(READ_BYTES as i32));
                 }
-                drain.recorder.append(stream, &buffer[..count]);
+                buffer.record(count, stream, &mut drain.recorder);
                 flow.credit -= count as u64;
                 flow.unreported += count as u64;
                 if flow.unreported >= REPORT_BYTES {
@@ -193,7 +221,7 @@ impl DrainThread {
         }
     }
 
-    fn close(&self, drains: &mut BTreeMap<u64, Drain>, close: &Close, buffer: &mut [u8]) {
+    fn close(&self, drains: &mut BTreeMap<u64, Drain>, close: &Close, buffer: &mut Buffer) {
         let Some(drain) = drains.get_mut(&close.n) else { return };
         self.take_owed(drain, close.stream, buffer);
         let flow = &mut drain.flows[close.stream.index()];
@@ -205,16 +233,15 @@ impl DrainThread {
 
     /// What the leader wrote before its exit is in the pipe now, if it was not read before: a pipe is first in, first
     /// out. So reading as much as it holds now is enough, however fast others go on writing.
-    fn take_owed(&self, drain: &mut Drain, stream: Stream, buffer: &mut [u8]) {
+    fn take_owed(&self, drain: &mut Drain, stream: Stream, buffer: &mut Buffer) {
         let flow = &mut drain.flows[stream.index()];
         let Some(pipe) = flow.pipe.as_ref().filter(|_| !flow.closed) else { return };
         let mut owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
         while owed > 0 {
-            let room = owed.min(buffer.len());
-            match read(pipe, &mut buffer[..room]) {
+            match buffer.read(pipe, owed.min(READ_BYTES)) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => {
-                    drain.recorder.append(stream, &buffer[..count]);
+                    buffer.record(count, stream, &mut drain.recorder);
                     flow.unreported += count as u64;
                     owed -= count;
                 }
@@ -234,7 +261,7 @@ impl DrainThread {
         let _ = self.news.send(News::new(ActorName::Ticker(peek.n), peeked));
     }
 
-    fn seal(&self, drains: &mut BTreeMap<u64, Drain>, seal: Seal, buffer: &mut [u8]) {
+    fn seal(&self, drains: &mut BTreeMap<u64, Drain>, seal: Seal, buffer: &mut Buffer) {
         let n = seal.n;
         let Some(drain) = drains.get_mut(&n) else { return };
         for stream in Stream::BOTH {

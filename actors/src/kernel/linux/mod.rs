@@ -234,7 +234,8 @@ fn threads(
     }
     add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
-        let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone() };
+        let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
+        let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone(), digest };
         add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
     Ok((port, inputs, report))
