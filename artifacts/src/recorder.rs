@@ -98,7 +98,7 @@ impl Recorder {
     /// The same for the first `count` bytes, which another thread digests meanwhile if they are many. Afterwards nobody
     /// else has the bytes.
     pub fn append_beside(&mut self, stream: Stream, bytes: &Arc<Vec<u8>>, count: usize, beside: &mut Beside) {
-        if count < WORTH_BYTES || self.sealed.is_some() {
+        if count <= WORTH_BYTES || self.sealed.is_some() {
             return self.append(stream, &bytes[..count]);
         }
         let digest = mem::take(&mut self.digest);

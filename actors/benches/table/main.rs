@@ -11,11 +11,16 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
+mod drain;
 mod graph;
+mod idle;
+mod inbox;
+mod measure;
 mod peers;
 mod plot;
-mod rows;
 mod sizes;
+mod spawn;
+mod stop;
 mod table;
 
 use table::Table;
@@ -26,21 +31,23 @@ fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     let rows: [(&str, Measure); 8] = [
-        ("spawn", rows::spawn),
-        ("drain", rows::drain),
-        ("idle", rows::idle),
-        ("cancel", rows::cancel),
-        ("session_end", rows::session_end),
-        ("inbox", rows::inbox),
-        ("trace", rows::trace),
-        ("tiers", rows::tiers),
+        ("spawn", spawn::spawn),
+        ("tiers", spawn::tiers),
+        ("trace", spawn::trace),
+        ("drain", drain::drain),
+        ("cancel", stop::cancel),
+        ("session_end", stop::session_end),
+        ("idle", idle::idle),
+        ("inbox", inbox::inbox),
     ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, measure) in rows {
         if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            eprintln!("measuring {name}");
             measure(&mut table, &sizes);
         }
     }
+    graph::tidy_up();
     let text = table.to_markdown();
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&directory).unwrap();

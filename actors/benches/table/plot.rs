@@ -13,8 +13,8 @@ pub(crate) fn svg(table: &Table) -> String {
         .rows
         .iter()
         .filter_map(|row| {
-            let (name, peer) = row.peer.as_ref()?;
-            Some((format!("{} / {name}", row.what), row.ours.median / peer.median))
+            let (name, _) = row.peer.as_ref()?;
+            Some((format!("{} / {name}", row.what), row.ratio()?))
         })
         .collect();
     let most = bars.iter().map(|bar| bar.1).fold(1.0, f64::max);

@@ -1,13 +1,21 @@
 //! How much is measured.
 
 pub(crate) struct Sizes {
+    /// Turns for each row, after one that does not count.
     pub(crate) rounds: usize,
     pub(crate) spawns: usize,
+    /// For one stream; the rows with several streams share a quarter of it.
     pub(crate) flood_mib: u64,
+    pub(crate) floods: usize,
     pub(crate) streams: [usize; 2],
+    pub(crate) lines: u64,
     pub(crate) handles: Vec<usize>,
+    /// Launched and cancelled on top of what is idle.
+    pub(crate) batch: usize,
     pub(crate) cancels: usize,
+    pub(crate) ended: Vec<usize>,
     pub(crate) entries: usize,
+    pub(crate) tick_ms: u64,
 }
 
 impl Sizes {
@@ -17,19 +25,29 @@ impl Sizes {
                 rounds: 1,
                 spawns: 5,
                 flood_mib: 4,
+                floods: 1,
                 streams: [2, 4],
+                lines: 100,
                 handles: vec![5],
+                batch: 2,
                 cancels: 3,
+                ended: vec![5],
                 entries: 100,
+                tick_ms: 20,
             },
             None => Sizes {
                 rounds: 5,
                 spawns: 200,
-                flood_mib: 1_024,
+                flood_mib: 4_096,
+                floods: 3,
                 streams: [8, 64],
-                handles: vec![10, 100, 1_000],
-                cancels: 50,
+                lines: 500_000,
+                handles: vec![10, 100, 1_000, 5_000],
+                batch: 100,
+                cancels: 100,
+                ended: vec![10, 100, 1_000],
                 entries: 10_000,
+                tick_ms: 250,
             },
         }
     }

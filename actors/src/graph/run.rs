@@ -71,6 +71,7 @@ pub(crate) fn start(
     let containment = facts.containment.clone();
     let run = move || {
         let _alive = alive;
+        linux::ask_for_short_turns();
         let tracing = trace_sink::sink(&config.trace, trace_file);
         let (backend, inputs) = kernel.split(requests);
         System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, back, backend, inputs));

@@ -32,6 +32,7 @@ mod timers;
 mod tree;
 
 pub(crate) use clock::Clock;
+pub(crate) use sys::ask_for_short_turns;
 
 use super::{Command, Kernel, Outputs};
 use crate::{

@@ -61,6 +61,7 @@ pub(super) struct SignalThread {
 
 impl SignalThread {
     pub(super) fn run(self) {
+        super::sys::ask_for_short_turns();
         let timers = Timers::default();
         let mut state = State {
             thread: self,
