@@ -554,12 +554,14 @@ messages! {
         /// Why.
         error: LaunchError,
     }
-    /// The leader is dead; it is not reaped yet.
+    /// The leader is dead.
     Exited {
         /// How.
         exit: Exit,
         /// Whether a signal of ours had been sent before.
         signalled: bool,
+        /// No other process of the tree lives: there is nothing to sweep. False also if that can't be seen yet.
+        alone: bool,
     }
     /// The time is up.
     TimerFired {

@@ -40,9 +40,10 @@ pub(crate) enum Event {
     Started,
     StartFailed,
     Stop(Cause),
-    /// The leader is dead; whether a signal of ours had gone out before.
+    /// The leader is dead: whether a signal of ours had gone out before, and whether nobody of its tree lives.
     Exited {
         signalled: bool,
+        alone: bool,
     },
     /// Nothing more of the stream is recorded.
     Closed(Stream),
@@ -124,6 +125,8 @@ pub(crate) struct Life {
     sent: Option<StopSignal>,
     /// Whether a signal of ours had gone out before the leader's exit.
     exited: Option<bool>,
+    /// Nobody else of the tree lived when the leader's exit was seen: there is nothing to look for.
+    alone: bool,
     open: [bool; 2],
     armed: u8,
     /// The session ended during the launch: no handle, no result.
@@ -148,6 +151,7 @@ impl Life {
             asked: false,
             sent: None,
             exited: None,
+            alone: false,
             open: [true; 2],
             armed: 0,
             undo: false,
@@ -204,8 +208,8 @@ impl Life {
             (Phase::Starting, Event::Started) => self.started(out),
             (Phase::Starting, Event::StartFailed) => self.fail(Failure::Refused, out),
             (_, Event::Stop(cause)) => self.stop(cause, out),
-            (Phase::Running | Phase::Terminating | Phase::Killing, Event::Exited { signalled }) => {
-                self.exited(signalled, out);
+            (Phase::Running | Phase::Terminating | Phase::Killing, Event::Exited { signalled, alone }) => {
+                self.exited(signalled, alone, out);
             }
             (_, Event::Closed(stream)) => self.closed(stream, out),
             (_, Event::DrainDown(stream)) => {
@@ -270,6 +274,8 @@ impl Life {
                 self.arm(TimerKind::Grace, out);
             }
             Phase::Terminating if now => self.kill_leader(out),
+            // Only strangers hold the pipes.
+            Phase::Draining if self.alone && (now || first) => self.sweep(out),
             Phase::Draining if now => self.kill_rest(out),
             Phase::Draining if first => {
                 self.sent = Some(StopSignal::Terminate);
@@ -300,10 +306,11 @@ impl Life {
         }
     }
 
-    fn exited(&mut self, signalled: bool, out: &mut Effects) {
+    fn exited(&mut self, signalled: bool, alone: bool, out: &mut Effects) {
         self.disarm(TimerKind::Deadline, out);
         self.disarm(TimerKind::Idle, out);
         self.exited = Some(signalled);
+        self.alone = alone;
         if self.open == [false; 2] || self.undo {
             return self.sweep(out);
         }
@@ -360,13 +367,16 @@ impl Life {
         self.sweep(out);
     }
 
-    /// The record of the streams ends here, then the tree is looked at.
+    /// The record of the streams ends here, then the tree is looked at, unless it is known to be empty.
     fn sweep(&mut self, out: &mut Effects) {
         self.disarm(TimerKind::DrainGrace, out);
         for stream in Stream::BOTH {
             if std::mem::take(&mut self.open[stream.index()]) {
                 out.push(Effect::CloseStream(stream));
             }
+        }
+        if self.alone {
+            return self.over(out);
         }
         self.phase = Phase::Sweeping;
         out.push(Effect::Sweep(match (self.sent, self.exited) {

@@ -240,8 +240,11 @@ impl Handler<Exited> for ProcessActor {
             self.record.usage = exited.exit.usage;
             self.record.ended_at = Some(exited.exit.ended_at);
             self.record.duration_ms = Some(exited.exit.duration_ms);
+            if exited.alone {
+                self.record.leftovers = Some(Vec::new());
+            }
         }
-        self.on(Event::Exited { signalled: exited.signalled }, ctx);
+        self.on(Event::Exited { signalled: exited.signalled, alone: exited.alone }, ctx);
     }
 }
 impl Handler<Drained> for ProcessActor {

@@ -191,7 +191,9 @@ impl State {
 fn every_event() -> Vec<Event> {
     let mut events =
         vec![Event::Started, Event::StartFailed, Event::TreeAlive, Event::TreeEmpty, Event::Sealed];
-    events.extend([false, true].map(|signalled| Event::Exited { signalled }));
+    for signalled in [false, true] {
+        events.extend([false, true].map(|alone| Event::Exited { signalled, alone }));
+    }
     events.extend(Stream::BOTH.map(Event::Closed));
     events.extend(Stream::BOTH.map(Event::DrainDown));
     events.extend(STOPS.map(Event::Stop));

@@ -79,8 +79,9 @@ impl Past {
         match event {
             Event::Started => self.started = true,
             // What comes after the record was closed no longer counts.
-            Event::Exited { signalled } if self.sealed_as.is_none() => {
+            Event::Exited { signalled, alone } if self.sealed_as.is_none() => {
                 self.exit.get_or_insert(signalled);
+                self.empty |= alone;
             }
             // What an actor that crashed was told is not known to the one that took over.
             Event::TreeEmpty => self.empty |= self.exit.is_some(),
@@ -191,8 +192,7 @@ impl Past {
         }
         for timer in [TimerKind::Grace, TimerKind::LeftoversGrace] {
             if effects.contains(&Effect::Disarm(timer)) {
-                let seen = matches!(event, Event::TreeEmpty);
-                ensure!(seen || self.killed, "{timer:?} is dropped though the tree lives");
+                ensure!(self.empty || self.killed, "{timer:?} is dropped though the tree lives");
             }
         }
         Ok(())

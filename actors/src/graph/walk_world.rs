@@ -5,9 +5,11 @@ use super::super::{Effect, Event, bit};
 use ostler_messages::{StopSignal, Stream, SweepFor, TimerKind};
 
 /// What the signal thread tells about the tree.
-const NEWS: [Event; 4] = [
-    Event::Exited { signalled: false },
-    Event::Exited { signalled: true },
+const NEWS: [Event; 6] = [
+    Event::Exited { signalled: false, alone: false },
+    Event::Exited { signalled: true, alone: false },
+    Event::Exited { signalled: false, alone: true },
+    Event::Exited { signalled: true, alone: true },
     Event::TreeAlive,
     Event::TreeEmpty,
 ];
@@ -65,6 +67,8 @@ pub(super) struct World {
     pub(super) signalled: bool,
     /// Descendants live. Before the leader's death nobody looks at them.
     pub(super) rest: bool,
+    /// The kernel knew that nobody else lives when it saw the exit.
+    pub(super) alone: bool,
     /// A sweep goes on watching.
     pub(super) watching: bool,
     pub(super) streams: [Steered; 2],
@@ -80,7 +84,10 @@ pub(super) struct World {
 pub(super) enum Step {
     /// Something that the life doesn't hear of at once.
     LeaderDies,
-    KernelSeesExit,
+    /// And, if it can, that nobody else lives.
+    KernelSeesExit {
+        alone: bool,
+    },
     RestDies,
     KernelLooksAgain,
     /// Something that it does.
@@ -95,6 +102,7 @@ impl World {
             leader: Leader::Unborn,
             signalled: false,
             rest: true,
+            alone: false,
             watching: false,
             streams: [Steered::No; 2],
             sealing: false,
@@ -112,7 +120,12 @@ impl World {
                 steps.extend([Step::Tells(Event::Started), Step::Tells(Event::StartFailed)]);
             }
             Leader::Alive => steps.push(Step::LeaderDies),
-            Leader::Dead => steps.push(Step::KernelSeesExit),
+            Leader::Dead => {
+                steps.push(Step::KernelSeesExit { alone: false });
+                if !self.rest {
+                    steps.push(Step::KernelSeesExit { alone: true });
+                }
+            }
             Leader::Seen | Leader::Never => {}
         }
         if self.rest && matches!(self.leader, Leader::Dead | Leader::Seen) {
@@ -141,7 +154,10 @@ impl World {
     pub(super) fn take(&mut self, step: Step) -> Option<Event> {
         match step {
             Step::LeaderDies => self.leader = Leader::Dead,
-            Step::KernelSeesExit => self.tell_exit(),
+            Step::KernelSeesExit { alone } => {
+                self.alone = alone;
+                self.tell_exit();
+            }
             Step::RestDies => self.rest = false,
             Step::KernelLooksAgain => self.tell_empty(),
             Step::Arrives => return self.news.pop(),
@@ -205,7 +221,7 @@ impl World {
 
     fn tell_exit(&mut self) {
         self.leader = Leader::Seen;
-        self.news.push(Event::Exited { signalled: self.signalled });
+        self.news.push(Event::Exited { signalled: self.signalled, alone: self.alone });
     }
 
     fn tell_empty(&mut self) {
@@ -229,6 +245,10 @@ impl World {
                 let watched = World { news: Queue::default(), ..swept };
                 let sealing = World { sealing: true, watching: false, ..watched };
                 worlds.extend([seen, exit_untold, swept, watched, sealing]);
+                if !rest {
+                    let alone = World { alone: true, ..seen };
+                    worlds.extend([alone, World { sealing: true, ..alone }]);
+                }
             }
         }
         worlds

@@ -15,7 +15,10 @@ use nix::{
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -64,7 +67,7 @@ impl Cgroups {
     pub(super) fn leaf(&self, n: u64) -> io::Result<Leaf> {
         let dir = self.dir.join(format!("h{n}"));
         fs::create_dir(&dir)?;
-        Ok(Leaf { dir })
+        Ok(Leaf { dir, removed: false })
     }
 }
 impl Drop for Cgroups {
@@ -78,6 +81,7 @@ impl Drop for Cgroups {
 /// The cgroup of one handle.
 pub(super) struct Leaf {
     dir: PathBuf,
+    removed: bool,
 }
 impl Leaf {
     /// For being born into it.
@@ -105,16 +109,25 @@ impl Leaf {
         while matches!(sys::wait(child.pidfd.as_fd(), true), Ok(None)) && Instant::now() < limit {
             std::thread::sleep(STEP);
         }
-        match self.populated() {
+        match populated(&self.dir) {
             Ok(false) => Ok(()),
             Ok(true) => Err("a leaf does not become empty".into()),
             Err(error) => Err(format!("cgroup.events can't be read: {error}")),
         }
     }
 
-    /// Whether anything lives in it, or below it. Zombies don't count.
-    pub(super) fn populated(&self) -> io::Result<bool> {
-        populated(&self.dir)
+    /// Whether nothing lives in it or below it, zombies not counted; from then on it is gone. The kernel removes no cgroup
+    /// in which something lives, so that removing it is the proof.
+    pub(super) fn is_empty(&mut self) -> io::Result<bool> {
+        if !self.removed && fs::remove_dir(&self.dir).is_err() {
+            if populated(&self.dir)? {
+                return Ok(false);
+            }
+            // There are cgroups in it that the command has made.
+            remove(&self.dir);
+        }
+        self.removed = true;
+        Ok(true)
     }
 
     /// SIGKILL to everything in it and below it, and to what is forked meanwhile.
@@ -129,10 +142,10 @@ impl Leaf {
         Ok(pids)
     }
 
-    /// Signals those that are not in this process group.
+    /// Signals those that are not in this process group. Its leader always is.
     pub(super) fn signal_outside(&self, group: u32, signals: &[Signal]) {
         for pid in self.members().unwrap_or_default() {
-            if tree::stat(pid).is_none_or(|stat| stat.group == group) {
+            if pid == group || tree::stat(pid).is_none_or(|stat| stat.group == group) {
                 continue;
             }
             // Opened first, asked afterwards: if it is still a member, it is the one that was meant.
@@ -199,6 +212,10 @@ fn populated(dir: &Path) -> io::Result<bool> {
 fn collect(dir: &Path, pids: &mut Vec<u32>) -> io::Result<()> {
     let procs = fs::read_to_string(dir.join("cgroup.procs"))?;
     pids.extend(procs.lines().filter_map(|line| line.parse::<u32>().ok()));
+    // A directory's links are its name, itself, and one for each directory in it.
+    if fs::metadata(dir)?.nlink() == 2 {
+        return Ok(());
+    }
     for entry in fs::read_dir(dir)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             // One that is removed meanwhile had nobody in it.

@@ -62,6 +62,8 @@ pub(super) struct Child {
     pub(super) exit: Option<Exit>,
     /// Whether a signal of ours went out before the exit.
     pub(super) signalled: bool,
+    /// Nobody else lived when the exit was seen.
+    pub(super) alone: bool,
     /// The graph wants nothing more of it.
     pub(super) released: bool,
     /// What the sweep is for, once there is one.
@@ -82,6 +84,7 @@ impl Child {
             activity,
             exit: None,
             signalled: false,
+            alone: false,
             released: false,
             sweep: None,
             look_after: LOOK_FIRST,
@@ -127,14 +130,28 @@ impl Child {
         };
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
+        self.alone = match &mut self.tree {
+            Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
+            Tree::Group if self.group.by == GroupBy::Pidfd => {
+                self.group.reap();
+                self.group.is_empty()
+            }
+            Tree::Group | Tree::Helper(_) => false,
+        };
+        if self.alone {
+            self.reap();
+        }
     }
 
     fn notice_helper(&mut self) {
         let Tree::Helper(helper) = &mut self.tree else { return };
         while !helper.gone {
             match helper.link.next() {
-                Ok(Some(Told::Exited { exit_code, signal, usage, signalled })) => {
-                    self.signalled = signalled;
+                Ok(Some(Told::Exited { exit_code, signal, usage, signalled, alone })) => {
+                    (self.signalled, self.alone) = (signalled, alone);
+                    if alone {
+                        helper.link.say(protocol::SWEEP);
+                    }
                     self.exit = Some(Exit {
                         exit_code,
                         signal: signal.map(signal_name),
@@ -205,7 +222,7 @@ impl Child {
             // Nothing needs the leader's number any more, so its zombie need not hold it.
             self.reap();
         }
-        let seen = match &self.tree {
+        let seen = match &mut self.tree {
             Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {
                 let mut tree = Vec::new();
@@ -213,9 +230,9 @@ impl Child {
                     .and_then(|()| members::living(tree.iter().map(|descendant| descendant.pid)))
                     .map(Some)
             }
-            Tree::Cgroup(leaf) => match leaf.populated() {
-                Ok(true) => leaf.members().and_then(members::living).map(Some),
-                Ok(false) => Ok(None),
+            Tree::Cgroup(leaf) => match leaf.is_empty() {
+                Ok(false) => leaf.members().and_then(members::living).map(Some),
+                Ok(true) => Ok(None),
                 Err(error) => Err(error),
             },
             Tree::Group | Tree::Helper(_) => self.look_at_group(),
@@ -283,15 +300,9 @@ impl Child {
     pub(super) fn is_over(&mut self) -> bool {
         self.notice();
         self.reap();
-        match &self.tree {
+        match &mut self.tree {
             Tree::Group => self.exit.is_some(),
-            Tree::Cgroup(leaf) => {
-                let over = self.exit.is_some() && !leaf.populated().unwrap_or(false);
-                if over {
-                    leaf.remove();
-                }
-                over
-            }
+            Tree::Cgroup(leaf) => self.exit.is_some() && leaf.is_empty().unwrap_or(true),
             // Its socket closes a moment before it can be reaped.
             Tree::Helper(helper) => helper.gone && !matches!(sys::wait(helper.pidfd.as_fd(), true), Ok(None)),
         }

@@ -109,7 +109,7 @@ impl Drop for Guard {
 pub(super) enum Told {
     Started { pid: u32 },
     Failed(clone::Failed),
-    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool },
+    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool, alone: bool },
     Empty,
 }
 
@@ -195,6 +195,7 @@ fn understand(report: &protocol::Report) -> Option<Told> {
                 signal: by_signal.then(|| number(3)),
                 usage: Usage { user_ms: count(4), system_ms: count(5), max_rss_bytes: count(6) },
                 signalled: report[1] != 0,
+                alone: report[7] != 0,
             }
         }
         protocol::EMPTY => Told::Empty,

@@ -179,7 +179,7 @@ impl State {
         if let Some(child) = self.children.0.get(&n)
             && let Some(exit) = child.exit.clone()
         {
-            self.tell(n, Exited { exit, signalled: child.signalled });
+            self.tell(n, Exited { exit, signalled: child.signalled, alone: child.alone });
         }
     }
 

@@ -226,7 +226,8 @@ impl Actor {
         if !std::mem::replace(&mut self.exit_told, true)
             && let Some(exit) = self.exit.clone()
         {
-            self.tell(Exited { exit, signalled: self.signalled });
+            let alone = self.members.iter().all(|member| !member.alive);
+            self.tell(Exited { exit, signalled: self.signalled, alone });
         }
     }
 

@@ -110,24 +110,29 @@ struct Tree {
 }
 
 impl Tree {
-    /// Takes away every zombie but the leader's; tells when the leader has exited.
+    /// Takes zombies away; tells when the leader has exited.
     fn look(&mut self) -> Option<Report> {
-        for child in sys::children() {
-            if child != self.leader {
-                sys::reap(child);
-            }
-        }
         if self.exited {
+            self.reap_others();
             if self.sweeping && !self.reaped {
                 sys::reap(self.leader);
                 self.reaped = true;
             }
             return None;
         }
-        let Death { signal, status, user_ms, system_ms, max_rss_bytes } = sys::death_of(self.leader)?;
+        let death = sys::death_of(self.leader);
+        self.reap_others();
+        let Death { signal, status, user_ms, system_ms, max_rss_bytes } = death?;
         self.exited = true;
+        // Only this process takes children off that list, and whoever lives descends from one that is on it.
+        let alone = i64::from(sys::children() == [self.leader]);
         let signalled = i64::from(self.signalled);
-        Some([EXITED, signalled, signal.into(), status.into(), user_ms, system_ms, max_rss_bytes, 0])
+        Some([EXITED, signalled, signal.into(), status.into(), user_ms, system_ms, max_rss_bytes, alone])
+    }
+
+    /// Takes away every zombie but the leader's.
+    fn reap_others(&self) {
+        sys::children().into_iter().filter(|child| *child != self.leader).for_each(sys::reap);
     }
 
     fn is_empty(&self) -> bool {

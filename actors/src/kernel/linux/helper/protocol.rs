@@ -19,7 +19,7 @@ pub(crate) type Report = [i64; 8];
 pub(crate) const STARTED: i64 = 1;
 /// `[FAILED, stage, errno, signal that killed it]`; the helper exits.
 pub(crate) const FAILED: i64 = 2;
-/// `[EXITED, signalled, died of a signal, code or signal, user ms, system ms, max rss bytes]`
+/// `[EXITED, signalled, died of a signal, code or signal, user ms, system ms, max rss bytes, nobody else lives]`
 pub(crate) const EXITED: i64 = 3;
 /// Nothing is left of the tree; the helper exits.
 pub(crate) const EMPTY: i64 = 4;
