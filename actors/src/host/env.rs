@@ -72,11 +72,14 @@ impl Default for CredentialRule {
 impl CredentialRule {
     /// Whether a variable of this name is a credential.
     pub fn covers(&self, name: &[u8]) -> bool {
-        let name = name.to_ascii_uppercase();
-        let upper = |text: &String| text.to_ascii_uppercase().into_bytes();
-        self.suffixes.iter().any(|end| name.ends_with(&upper(end)))
-            || self.prefixes.iter().any(|start| name.starts_with(&upper(start)))
-            || self.names.iter().any(|known| name == upper(known))
+        // For each variable of each launch, so nothing is allocated.
+        let is = |part: Option<&[u8]>, text: &str| {
+            part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+        };
+        let end = |length: usize| name.len().checked_sub(length).and_then(|start| name.get(start..));
+        self.suffixes.iter().any(|suffix| is(end(suffix.len()), suffix))
+            || self.prefixes.iter().any(|prefix| is(name.get(..prefix.len()), prefix))
+            || self.names.iter().any(|known| is(Some(name), known))
     }
 }
 

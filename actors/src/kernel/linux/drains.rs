@@ -52,6 +52,8 @@ pub(super) enum DrainCommand {
 pub(super) struct NewDrain {
     pub(super) n: u64,
     pub(super) pipes: [OwnedFd; 2],
+    /// Whether they are watched already.
+    pub(super) watched: [bool; 2],
     pub(super) recorder: Recorder,
     pub(super) paths: Paths,
     pub(super) activity: Arc<Activity>,
@@ -127,12 +129,18 @@ impl DrainThread {
         let mut drains: BTreeMap<u64, Drain> = BTreeMap::new();
         let mut full: VecDeque<u64> = VecDeque::new();
         let mut buffer = Buffer::new(self.digest.take());
-        while self.obey(&mut drains, &mut buffer) {
+        while self.obey_all(&mut drains, &mut buffer) {
             let until = (!full.is_empty()).then(Instant::now);
             for key in self.mailbox.sleep(until) {
+                if !drains.contains_key(&of_key(key).0)
+                    && let Some(command) = self.mailbox.expect()
+                    && !self.obey(command, &mut drains, &mut buffer)
+                {
+                    return;
+                }
                 full.extend(self.flow(&mut drains, key, READ_BYTES, &mut buffer));
                 // A command waits for one read, not for one of each stream.
-                if !self.obey(&mut drains, &mut buffer) {
+                if !self.obey_all(&mut drains, &mut buffer) {
                     return;
                 }
             }
@@ -144,17 +152,24 @@ impl DrainThread {
     }
 
     /// What the graph asks. False if it is to end.
-    fn obey(&self, drains: &mut BTreeMap<u64, Drain>, buffer: &mut Buffer) -> bool {
+    fn obey_all(&self, drains: &mut BTreeMap<u64, Drain>, buffer: &mut Buffer) -> bool {
         while let Some(command) = self.mailbox.try_next() {
-            match command {
-                DrainCommand::Attach(new) => self.attach(drains, *new),
-                DrainCommand::Pull(pull) => self.pull(drains, &pull),
-                DrainCommand::Close(close) => self.close(drains, &close, buffer),
-                DrainCommand::Peek(peek) => self.peek(drains, &peek),
-                DrainCommand::Seal(seal) => self.seal(drains, *seal, buffer),
-                DrainCommand::Release(release) => self.release(drains, &release),
-                DrainCommand::Quit => return false,
+            if !self.obey(command, drains, buffer) {
+                return false;
             }
+        }
+        true
+    }
+
+    fn obey(&self, command: DrainCommand, drains: &mut BTreeMap<u64, Drain>, buffer: &mut Buffer) -> bool {
+        match command {
+            DrainCommand::Attach(new) => self.attach(drains, *new),
+            DrainCommand::Pull(pull) => self.pull(drains, &pull),
+            DrainCommand::Close(close) => self.close(drains, &close, buffer),
+            DrainCommand::Peek(peek) => self.peek(drains, &peek),
+            DrainCommand::Seal(seal) => self.seal(drains, *seal, buffer),
+            DrainCommand::Release(release) => self.release(drains, &release),
+            DrainCommand::Quit => return false,
         }
         true
     }
@@ -174,7 +189,11 @@ impl DrainThread {
         });
         let mut drain = Drain { recorder: new.recorder, paths: new.paths, activity: new.activity, flows };
         for stream in Stream::BOTH {
-            self.watch(new.n, stream, &mut drain.flows[stream.index()]);
+            let flow = &mut drain.flows[stream.index()];
+            match new.watched[stream.index()] {
+                true => flow.turn = Turn::Watched,
+                false => self.watch(new.n, stream, flow),
+            }
         }
         drains.insert(new.n, drain);
     }
@@ -359,7 +378,7 @@ impl DrainThread {
 }
 
 /// Above the mailbox's own key, which is 0: n counts from 1.
-fn key(n: u64, stream: Stream) -> u64 {
+pub(super) fn key(n: u64, stream: Stream) -> u64 {
     n << 1 | stream.index() as u64
 }
 fn of_key(key: u64) -> (u64, Stream) {

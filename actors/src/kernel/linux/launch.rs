@@ -4,12 +4,12 @@
 use super::{
     clock::{Activity, Clock, stamp},
     clone::{self, Stack},
-    drains::{DrainCommand, NewDrain},
+    drains::{self, DrainCommand, NewDrain},
     failures,
     lookup::{self, Program},
     mailbox::Outbox,
     signals::{SignalCommand, Watch},
-    tier::{Prepared, SpawnError, Tier},
+    tier::{Prepared, SpawnError, Spawned, Tier},
 };
 use crate::{
     graph::News,
@@ -23,7 +23,9 @@ use nix::{
     unistd::pipe2,
 };
 use ostler_artifacts::{Live, Paths, Recorder, create, discard};
-use ostler_messages::{ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started};
+use ostler_messages::{
+    ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started, Stream,
+};
 use std::{
     collections::VecDeque,
     ffi::CString,
@@ -197,12 +199,28 @@ impl SpawnThread {
         };
         // First of all its news: those of the other threads come after it in the same queue.
         let _ = self.news.send(News::new(ActorName::Process(n), started));
+        // The threads need not hear of it before it says something: what they wait for is watched from here on.
+        let outbox = self.drain_of(n);
         let pipes = [out_read, err_read];
-        let drain = NewDrain { n, pipes, recorder, paths: paths.clone(), activity: activity.clone() };
-        self.drain_of(n).send(DrainCommand::Attach(Box::new(drain)));
-        let tree = spawned.tree;
-        let watch = Watch { n, pid: spawned.pid, pidfd: spawned.pidfd, began, activity, tree };
-        self.signals.send(SignalCommand::Watch(Box::new(watch)));
+        let watched = Stream::BOTH
+            .map(|stream| outbox.watch(pipes[stream.index()].as_fd(), drains::key(n, stream)).is_ok());
+        let paths = paths.clone();
+        let drain = NewDrain { n, pipes, watched, recorder, paths, activity: activity.clone() };
+        let attach = DrainCommand::Attach(Box::new(drain));
+        if watched == [true; 2] {
+            outbox.leave(attach)
+        } else {
+            outbox.send(attach)
+        }
+
+        let Spawned { pid, pidfd, tree } = spawned;
+        let mut watch = Watch { n, pid, pidfd, began, activity, tree, watched: true };
+        watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
+        if watch.watched {
+            self.signals.leave(SignalCommand::Watch(Box::new(watch)));
+        } else {
+            self.signals.send(SignalCommand::Watch(Box::new(watch)));
+        }
         Ok(())
     }
 }

@@ -3,6 +3,9 @@
 //! Unbounded in type, bounded by protocol: the graph has only so many commands outstanding for each live handle (asserted
 //! by the lifecycle's walk), and the number of live handles is limited. A bounded queue could block the graph's thread,
 //! and two bounded queues in a ring can deadlock.
+//!
+//! Waking a thread costs more than most of what it is asked for. So what is not urgent is *left*: it is taken up, in its
+//! place in the queue, when the thread wakes for something else.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::{
@@ -10,6 +13,8 @@ use nix::{
     sys::{
         epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
         eventfd::{EfdFlags, EventFd},
+        time::TimeSpec,
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
     },
 };
 use std::{
@@ -24,12 +29,28 @@ use std::{
 
 /// Events taken from epoll at once: enough to spread the cost of the call, few enough to look at the queue often.
 const EVENTS: usize = 64;
-/// The eventfd's own key; everything else is above it.
+/// The eventfd's own key; those of processes and streams are above it.
 const WAKE: u64 = 0;
+/// The alarm's.
+const ALARM: u64 = u64::MAX;
 
 struct Waker {
     event: EventFd,
     asleep: AtomicBool,
+    /// Whoever leaves something wakes the thread all the same.
+    eager: AtomicBool,
+    epoll: Epoll,
+}
+impl Waker {
+    fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key))
+    }
+    fn wake(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // The counter can't overflow: it is written once for each sleep.
+            let _ = self.event.write(1);
+        }
+    }
 }
 
 /// The sending end.
@@ -45,10 +66,42 @@ impl<T> Clone for Outbox<T> {
 impl<T> Outbox<T> {
     /// Never blocks. A thread that is gone hears nothing, and its end is told to the graph as news.
     pub(super) fn send(&self, message: T) {
-        if self.queue.send(message).is_ok() && self.waker.asleep.swap(false, Ordering::SeqCst) {
-            // The counter can't overflow: it is written once for each sleep.
-            let _ = self.waker.event.write(1);
+        if self.queue.send(message).is_ok() {
+            self.waker.wake();
         }
+    }
+
+    /// For when the thread wakes anyway.
+    pub(super) fn leave(&self, message: T) {
+        if self.queue.send(message).is_ok() && self.waker.eager.load(Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    /// Watches a descriptor for the thread, as [`Mailbox::watch`] does.
+    pub(super) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.waker.watch(fd, key)
+    }
+}
+
+/// Wakes a thread at a time, for what was left for it. Setting it costs a system call only if it would ring too late.
+pub(super) struct Alarm {
+    timer: Arc<TimerFd>,
+    rings_at: Option<Instant>,
+}
+impl Alarm {
+    /// For that time at the latest.
+    pub(super) fn set(&mut self, at: Instant) {
+        let now = Instant::now();
+        if self.rings_at.is_some_and(|rings| rings > now && rings <= at) {
+            return;
+        }
+        // A time of 0 would mean never.
+        let wait = at.saturating_duration_since(now).max(Duration::from_nanos(1));
+        let once = Expiration::OneShot(TimeSpec::from_duration(wait));
+        // Refused only for a time that is no time.
+        let _ = self.timer.set(once, TimerSetTimeFlags::empty());
+        self.rings_at = Some(at);
     }
 }
 
@@ -56,33 +109,56 @@ impl<T> Outbox<T> {
 pub(super) struct Mailbox<T> {
     queue: Receiver<T>,
     waker: Arc<Waker>,
-    epoll: Epoll,
+    alarm: Option<Arc<TimerFd>>,
     events: Vec<EpollEvent>,
 }
 
 pub(super) fn mailbox<T>() -> io::Result<(Outbox<T>, Mailbox<T>)> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&event, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+    let waker =
+        Arc::new(Waker { event, asleep: AtomicBool::new(false), eager: AtomicBool::new(false), epoll });
+    waker.watch(waker.event.as_fd(), WAKE)?;
     let (sender, queue) = unbounded();
-    let waker = Arc::new(Waker { event, asleep: AtomicBool::new(false) });
     let events = vec![EpollEvent::empty(); EVENTS];
-    Ok((Outbox { queue: sender, waker: waker.clone() }, Mailbox { queue, waker, epoll, events }))
+    Ok((Outbox { queue: sender, waker: waker.clone() }, Mailbox { queue, waker, alarm: None, events }))
 }
 
 impl<T> Mailbox<T> {
+    /// An alarm for this thread; there is one.
+    pub(super) fn alarm(&mut self) -> io::Result<Alarm> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = Arc::new(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?);
+        self.waker.watch(timer.as_fd(), ALARM)?;
+        self.alarm = Some(timer.clone());
+        Ok(Alarm { timer, rings_at: None })
+    }
+
+    /// Whether nothing may wait that is left from now on.
+    pub(super) fn set_eager(&self, eager: bool) {
+        self.waker.eager.store(eager, Ordering::SeqCst);
+    }
+
     /// Watches a descriptor for reading; `key` must not be 0.
     pub(super) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
-        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key))
+        self.waker.watch(fd, key)
     }
 
     pub(super) fn unwatch(&self, fd: impl AsFd) {
         // Not watched any more is what was wanted.
-        let _ = self.epoll.delete(fd);
+        let _ = self.waker.epoll.delete(fd);
     }
 
     pub(super) fn try_next(&self) -> Option<T> {
         self.queue.try_recv().ok()
+    }
+
+    /// A descriptor is ready that this thread has not heard of: whoever has it watched is about to leave the message. To
+    /// look again at once would only take the processor away from it.
+    pub(super) fn expect(&self) -> Option<T> {
+        /// It has nothing to do in between.
+        const MOMENT: Duration = Duration::from_millis(1);
+        self.queue.recv_timeout(MOMENT).ok()
     }
 
     /// Sleeps until a descriptor is ready, a message comes, or the time is there; gives the keys that are ready.
@@ -93,14 +169,20 @@ impl<T> Mailbox<T> {
             None => EpollTimeout::NONE,
             Some(until) => timeout(until.saturating_duration_since(Instant::now())),
         };
-        let count = self.epoll.wait(&mut self.events, timeout).unwrap_or(0);
+        let count = self.waker.epoll.wait(&mut self.events, timeout).unwrap_or(0);
         self.waker.asleep.store(false, Ordering::SeqCst);
         let keys = self.events[..count].iter().map(EpollEvent::data);
-        keys.filter(|key| {
-            if *key == WAKE {
+        keys.filter(|key| match *key {
+            WAKE => {
                 let _ = self.waker.event.read();
+                false
             }
-            *key != WAKE
+            ALARM => {
+                // It doesn't block, so one that was set anew meanwhile is no harm.
+                let _ = self.alarm.as_ref().map(|timer| timer.wait());
+                false
+            }
+            _ => true,
         })
         .collect()
     }

@@ -16,7 +16,7 @@ use ostler_messages::{
 };
 use std::{
     collections::BTreeMap,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,7 +37,8 @@ pub(super) enum SignalCommand {
     Signal(Signal),
     Sweep(Sweep),
     Release(Release),
-    Arm(Arm),
+    /// When it is to fire.
+    Arm(Arm, Instant),
     Disarm(Disarm),
     Quit,
 }
@@ -50,6 +51,17 @@ pub(super) struct Watch {
     pub(super) began: Instant,
     pub(super) activity: Arc<Activity>,
     pub(super) tree: Tree,
+    /// Whether what tells of it is watched already.
+    pub(super) watched: bool,
+}
+impl Watch {
+    /// What becomes readable when there is news.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.tree {
+            Tree::Group | Tree::Cgroup(_) => self.pidfd.as_fd(),
+            Tree::Helper(helper) => helper.link.as_fd(),
+        }
+    }
 }
 
 pub(super) struct SignalThread {
@@ -83,6 +95,14 @@ impl SignalThread {
             }
             let until = state.timers.next_at();
             for n in state.thread.mailbox.sleep(until) {
+                if !state.children.0.contains_key(&n)
+                    && let Some(command) = state.thread.mailbox.expect()
+                {
+                    if matches!(command, SignalCommand::Quit) {
+                        return;
+                    }
+                    state.obey(command);
+                }
                 state.noticed(n);
             }
         }
@@ -131,11 +151,10 @@ impl State {
             SignalCommand::Signal(signal) => self.signal(&signal),
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
-            SignalCommand::Arm(arm) => {
+            SignalCommand::Arm(arm, at) => {
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
                     self.idle.insert(n, arm.after_ms);
                 }
-                let at = Instant::now() + Duration::from_millis(arm.after_ms);
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
             SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
@@ -144,14 +163,15 @@ impl State {
     }
 
     fn watch(&mut self, watch: Watch) {
-        let n = watch.n;
+        let (n, watched) = (watch.n, watch.watched);
         let child = Child::new(watch, self.thread.group_by);
-        if self.thread.mailbox.watch(child.as_fd(), n).is_err() {
+        if !watched {
             // ENOMEM or the limit on watches: looking now and then is late, but never wrong.
             self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
         }
         self.children.0.insert(n, child);
         if let Some(signal) = self.early.remove(&n) {
+            self.thread.mailbox.set_eager(!self.early.is_empty());
             self.signal(&Signal { n, signal });
         }
     }
@@ -189,6 +209,7 @@ impl State {
         let Some(child) = self.children.0.get_mut(&n) else {
             // A second one is never weaker.
             self.early.insert(n, signal.signal);
+            self.thread.mailbox.set_eager(true);
             return;
         };
         if child.exit.is_some() {
@@ -306,7 +327,9 @@ impl State {
 
     fn release(&mut self, n: u64) {
         self.idle.remove(&n);
-        self.early.remove(&n);
+        if self.early.remove(&n).is_some() {
+            self.thread.mailbox.set_eager(!self.early.is_empty());
+        }
         self.timers.forget(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
