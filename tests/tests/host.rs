@@ -175,7 +175,9 @@ fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
     ];
     for (fault, status) in faults {
         let world = World::new();
-        let helper = Descendant::new("helper").holds_pipes();
+        // It takes longer than its leader to end, so that the tree is still looked at after the leader's exit.
+        let slowly = OnTerminate::Exits { after_ms: 300, says: String::new(), code: 0 };
+        let helper = Descendant::new("helper").holds_pipes().on_terminate(slowly);
         world.program("work", Program::new().stdout_at(1, "said\n").descendant(helper));
         world.program("other", Program::new().exits_at(60_000, 9).on_terminate(OnTerminate::Ignores));
         let bench = Bench::scripted(&world, |config| config.faults = vec![fault.clone()]);
