@@ -4,7 +4,7 @@
 //! `cgroup.events` tells whether anything lives in it. A process leaves its leaf only if root moves it.
 
 use super::{
-    clone::{self, Image, Plan, Stack},
+    clone::{self, Image, Plan, Scratch},
     sys, tree,
 };
 use nix::{
@@ -39,22 +39,22 @@ pub(super) struct Cgroups {
 
 impl Cgroups {
     /// Finds the place, makes the directory, and tries everything that will be needed. Says why not.
-    pub(super) fn probe(name: &str, stack: &mut Stack) -> Result<Cgroups, String> {
+    pub(super) fn probe(name: &str, scratch: &mut Scratch) -> Result<Cgroups, String> {
         let base = own_cgroup()?;
         sweep_stale(&base);
         let dir = base.join(format!("{PREFIX}{name}"));
         fs::create_dir(&dir).map_err(|error| format!("{} can't be made: {error}", dir.display()))?;
-        Cgroups::try_out(&dir, stack).inspect_err(|_| remove(&dir))
+        Cgroups::try_out(&dir, scratch).inspect_err(|_| remove(&dir))
     }
 
-    fn try_out(dir: &Path, stack: &mut Stack) -> Result<Cgroups, String> {
+    fn try_out(dir: &Path, scratch: &mut Scratch) -> Result<Cgroups, String> {
         let said = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let file = File::open(dir).map_err(|error| said("its directory can't be opened", &error))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| said("its directory can't be locked", &errno))?;
         let cgroups = Cgroups { dir: dir.to_owned(), _lock: lock };
         let leaf = cgroups.leaf(0).map_err(|error| said("a leaf can't be made", &error))?;
-        let tried = leaf.try_out(stack);
+        let tried = leaf.try_out(scratch);
         leaf.remove();
         tried.map(|()| cgroups)
     }
@@ -90,7 +90,7 @@ impl Leaf {
             .and_then(super::launch::above_stdio)
     }
 
-    fn try_out(&self, stack: &mut Stack) -> Result<(), String> {
+    fn try_out(&self, scratch: &mut Scratch) -> Result<(), String> {
         let file = self.open().map_err(|errno| format!("a leaf can't be opened: {errno}"))?;
         let plan = Plan {
             image: Image::None,
@@ -101,7 +101,7 @@ impl Leaf {
             cgroup: Some(file.as_fd()),
             dies_with_host: true,
         };
-        let child = clone::spawn(&plan, stack).map_err(|failed| {
+        let child = clone::spawn(&plan, scratch).map_err(|failed| {
             format!("no process can be made in a leaf: {} ({})", failed.stage, failed.errno)
         })?;
         self.kill().map_err(|error| format!("cgroup.kill can't be written: {error}"))?;

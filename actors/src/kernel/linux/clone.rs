@@ -7,14 +7,19 @@
 //! A process is born in its cgroup rather than moved there: moving takes a lock over all of the system's forks, which
 //! costs 7 ms unless somebody else has just taken it.
 //!
+//! The child shares the table of descriptors too (`CLONE_FILES`), until it takes a table of its own that holds only the
+//! low numbers, where its files are ([`Slots`]).
+//!
 //! Between clone and exec the child shares every byte with the host: it only makes system calls on what was prepared.
 #![allow(unsafe_code)]
 
+use super::slots::{SLOTS, Slots};
 use nix::{errno::Errno, libc};
 use ostler_messages::Stage;
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    fs::File,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
@@ -23,8 +28,12 @@ use std::{
 const STACK_BYTES: usize = 64 << 10;
 /// Highest signal number on Linux.
 const SIGNALS: c_int = 64;
+/// `CLOSE_RANGE_UNSHARE` (linux/close_range.h, kernel 5.9).
+const UNSHARE: libc::c_uint = 1 << 1;
 /// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h, kernel 5.11).
 const CLOSE_ON_EXEC: libc::c_uint = 1 << 2;
+/// A child borrows the host's memory and descriptors, its parent waits until it gives the memory back, and gets a pidfd.
+const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
 
 /// What is executed.
 #[derive(Clone, Copy)]
@@ -43,7 +52,7 @@ pub(super) struct Plan<'a> {
     pub(super) argv: &'a [CString],
     pub(super) env: &'a [CString],
     pub(super) cwd: Option<&'a CStr>,
-    /// stdin, stdout, stderr, and what a helper needs beside them. None of them may be below [`FIRST_FREE`].
+    /// stdin, stdout, stderr, and what a helper needs beside them.
     pub(super) files: &'a [BorrowedFd<'a>],
     /// The directory of its cgroup.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
@@ -52,7 +61,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// Most files that a child is given.
-const FILES: usize = 4;
+const FILES: usize = SLOTS - 1;
 /// The child arranges its files below this number, so nothing that it still needs may lie there.
 pub(super) const FIRST_FREE: RawFd = FILES as RawFd;
 
@@ -87,17 +96,30 @@ struct Child {
     cwd: *const c_char,
     files: [RawFd; FILES],
     count: usize,
+    /// What lies here and above is not the child's.
+    above: RawFd,
     dies_with_host: bool,
     host_pid: libc::pid_t,
     report: *const Report,
 }
 
-/// Memory for child stacks; one at a time, so one for the spawn thread's life.
-pub(super) struct Stack(*mut c_void);
+/// What a spawn thread needs for a clone; one at a time, so one for the thread's life.
+pub(super) struct Scratch {
+    stack: Stack,
+    slots: Slots,
+}
+impl Scratch {
+    pub(super) fn new(null: &File) -> Result<Scratch, Errno> {
+        Ok(Scratch { stack: Stack::new()?, slots: Slots::new(null.as_fd())? })
+    }
+}
+
+/// Memory for the stacks of children.
+struct Stack(*mut c_void);
 // SAFETY: the mapping belongs to the process, not to the thread that made it, and only the owner of a `Stack` uses it.
 unsafe impl Send for Stack {}
 impl Stack {
-    pub(super) fn new() -> Result<Stack, Errno> {
+    fn new() -> Result<Stack, Errno> {
         // SAFETY: asks for new memory at an address of the kernel's choice; nothing existing is touched.
         let base = unsafe {
             libc::mmap(
@@ -121,7 +143,14 @@ impl Drop for Stack {
 
 /// Starts the program. All signals of the calling thread must be blocked, and it must outlive the process: its death
 /// signal is bound to the thread.
-pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Failed> {
+pub(super) fn spawn(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
+    let spawned = start(plan, scratch);
+    scratch.slots.clear();
+    spawned
+}
+
+fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
+    let Scratch { stack, slots } = scratch;
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
@@ -129,12 +158,13 @@ pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Faile
     let report = Report { stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
     let mut files = [-1; FILES];
     let count = plan.files.len().min(FILES);
-    for (file, given) in files.iter_mut().zip(plan.files) {
-        *file = given.as_raw_fd();
+    let no_slot = |errno| Failed { stage: Stage::Stdio, errno, killed_by: None };
+    for (slot, (file, given)) in files.iter_mut().zip(plan.files).enumerate() {
+        *file = slots.put(slot, *given).map_err(no_slot)?;
     }
     let (path, image) = match plan.image {
         Image::Path(path) => (path.as_ptr(), -1),
-        Image::Open(file) => (c"".as_ptr(), file.as_raw_fd()),
+        Image::Open(file) => (c"".as_ptr(), slots.put(FILES, file).map_err(no_slot)?),
         Image::None => (ptr::null(), -1),
     };
     let child = Child {
@@ -145,6 +175,7 @@ pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Faile
         cwd: plan.cwd.map_or(ptr::null(), CStr::as_ptr),
         files,
         count,
+        above: slots.above(),
         dies_with_host: plan.dies_with_host,
         // SAFETY: getpid has no preconditions.
         host_pid: unsafe { libc::getpid() },
@@ -162,7 +193,7 @@ pub(super) fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<Spawned, Faile
                 run,
                 // Its end is aligned (mmap gives whole pages); a stack grows down from there.
                 stack.0.byte_add(STACK_BYTES),
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+                FLAGS | libc::SIGCHLD,
                 argument,
                 &raw mut pidfd,
             ),
@@ -207,9 +238,8 @@ struct CloneArgs {
 /// As for `libc::clone` with [`run`]: `argument` points to a `Child` that is valid until this returns, the stack is used by
 /// nobody else, and signals are blocked.
 unsafe fn clone_into(cgroup: RawFd, stack: &mut Stack, argument: *mut c_void, pidfd: *mut RawFd) -> c_int {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     let args = CloneArgs {
-        flags: u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP,
+        flags: u64::from(FLAGS.cast_unsigned()) | CLONE_INTO_CGROUP,
         pidfd: pidfd.addr() as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.0.addr() as u64,
@@ -357,11 +387,16 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         }
 
         stage(2);
+        // Before anything is done to a descriptor: until then the table is the host's.
+        let last = libc::c_uint::MAX;
+        if libc::syscall(libc::SYS_close_range, child.above, last, UNSHARE) == -1 {
+            check!(libc::unshare(libc::CLONE_FILES));
+        }
         for target in 0..child.count {
             check!(libc::dup2(child.files[target], target as c_int));
         }
         let first = child.count as c_int;
-        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_ON_EXEC) == -1 {
+        if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) == -1 {
             close_on_exec_by_hand(first);
         }
 

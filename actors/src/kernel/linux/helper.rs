@@ -1,7 +1,7 @@
 //! The graph's side of the helper: a small program that is carried inside this library and run from memory.
 
 use super::{
-    clone::{self, Image, Plan, Stack},
+    clone::{self, Image, Plan, Scratch},
     helper_protocol as protocol, sys,
 };
 use nix::{
@@ -63,7 +63,7 @@ impl Program {
     }
 
     /// Starts the guard of a graph's cgroups. It lives until it is killed, or the host dies.
-    pub(super) fn guard(&self, cgroup: &Path, null: &File, stack: &mut Stack) -> Result<Guard, String> {
+    pub(super) fn guard(&self, cgroup: &Path, null: &File, scratch: &mut Scratch) -> Result<Guard, String> {
         let arg = |bytes: &[u8]| CString::new(bytes).map_err(|error| error.to_string());
         let pid = std::process::id().to_string();
         let argv = [
@@ -83,7 +83,7 @@ impl Program {
             cgroup: None,
             dies_with_host: false,
         };
-        let spawned = clone::spawn(&plan, stack)
+        let spawned = clone::spawn(&plan, scratch)
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
         drop(theirs);
         let guard = Guard(spawned.pidfd);

@@ -3,7 +3,7 @@
 
 use super::{
     clock::{Activity, Clock, stamp},
-    clone::{self, Stack},
+    clone::{self, Scratch},
     drains::{self, DrainCommand, NewDrain},
     failures,
     lookup::{self, Program},
@@ -63,7 +63,7 @@ pub(super) struct SpawnThread {
     pub(super) credentials: CredentialRule,
     pub(super) clock: Clock,
     pub(super) null: Arc<File>,
-    pub(super) stack: Stack,
+    pub(super) scratch: Scratch,
 }
 
 /// A graph's tier, and what it is to be told of it.
@@ -86,7 +86,7 @@ impl SpawnThread {
     /// signal of the host's; says which; goes on like the others.
     pub(super) fn run_first(mut self, allowed: &[Containment], say: &Sender<Chosen>) {
         let name = format!("{}-{}", std::process::id(), stamp_ns());
-        match Tier::choose(allowed, &name, &self.null, &mut self.stack) {
+        match Tier::choose(allowed, &name, &self.null, &mut self.scratch) {
             Ok((tier, report)) => {
                 let tier = Arc::new(tier);
                 let _ = say.send(Ok((tier.clone(), report)));
@@ -180,7 +180,7 @@ impl SpawnThread {
             stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
         };
         let spawned = tier
-            .spawn(exec.n, &prepared, &mut self.stack)
+            .spawn(exec.n, &prepared, &mut self.scratch)
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 

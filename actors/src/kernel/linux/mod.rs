@@ -24,6 +24,7 @@ mod lookup;
 mod mailbox;
 mod members;
 mod signals;
+mod slots;
 mod sys;
 mod tier;
 mod timers;
@@ -220,7 +221,8 @@ fn threads(
             credentials: config.credentials.clone(),
             clock,
             null: null.clone(),
-            stack: clone::Stack::new().map_err(|errno| lacking("memory")(errno.into()))?,
+            scratch: clone::Scratch::new(&null)
+                .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
         })
     };
     let (spawns, commands): (Vec<_>, Vec<_>) =

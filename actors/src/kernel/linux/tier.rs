@@ -3,7 +3,7 @@
 use super::{
     cgroup::Cgroups,
     child::{Helper, Tree},
-    clone::{self, Failed, Image, Plan, Stack},
+    clone::{self, Failed, Image, Plan, Scratch},
     helper::{Guard, Link, Program, Told, link},
     helper_protocol as protocol, sys,
 };
@@ -56,7 +56,7 @@ impl Tier {
         allowed: &[Containment],
         name: &str,
         null: &File,
-        stack: &mut Stack,
+        scratch: &mut Scratch,
     ) -> Result<(Tier, ContainmentReport), Refused> {
         let mut refused = Vec::new();
         for tier in [Containment::Cgroup, Containment::Subreaper, Containment::Group] {
@@ -64,7 +64,7 @@ impl Tier {
                 refused.push(Refused { tier, reason: "the host does not allow it".into() });
                 continue;
             }
-            match Tier::try_out(tier, name, null, stack) {
+            match Tier::try_out(tier, name, null, scratch) {
                 Ok((tier, host_death)) => {
                     let containment = tier.containment();
                     return Ok((tier, ContainmentReport { tier: containment, host_death, refused }));
@@ -81,12 +81,12 @@ impl Tier {
         tier: Containment,
         name: &str,
         null: &File,
-        stack: &mut Stack,
+        scratch: &mut Scratch,
     ) -> Result<(Tier, Option<String>), String> {
         match tier {
             Containment::Cgroup => {
-                let cgroups = Cgroups::probe(name, stack)?;
-                let guard = Program::load().and_then(|program| program.guard(cgroups.dir(), null, stack));
+                let cgroups = Cgroups::probe(name, scratch)?;
+                let guard = Program::load().and_then(|program| program.guard(cgroups.dir(), null, scratch));
                 let (guard, why) = match guard {
                     Ok(guard) => (Some(guard), None),
                     Err(why) => (None, Some(why)),
@@ -95,7 +95,7 @@ impl Tier {
             }
             Containment::Subreaper => {
                 let program = Program::load()?;
-                try_helper(&program, null, stack)?;
+                try_helper(&program, null, scratch)?;
                 Ok((Tier::Subreaper(program), None))
             }
             Containment::Group => {
@@ -116,11 +116,11 @@ impl Tier {
         &self,
         n: u64,
         command: &Prepared<'_>,
-        stack: &mut Stack,
+        scratch: &mut Scratch,
     ) -> Result<Spawned, SpawnError> {
         match self {
             Tier::Group => {
-                let spawned = clone::spawn(&direct(command, None), stack).map_err(SpawnError::Process)?;
+                let spawned = clone::spawn(&direct(command, None), scratch).map_err(SpawnError::Process)?;
                 Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Group })
             }
             Tier::Cgroup { cgroups, .. } => {
@@ -128,7 +128,7 @@ impl Tier {
                 let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
                 let leaf = cgroups.leaf(n).map_err(|error| around(errno(error)))?;
                 let spawned = leaf.open().map_err(around).and_then(|dir| {
-                    clone::spawn(&direct(command, Some(dir.as_fd())), stack).map_err(SpawnError::Process)
+                    clone::spawn(&direct(command, Some(dir.as_fd())), scratch).map_err(SpawnError::Process)
                 });
                 match spawned {
                     Ok(spawned) => {
@@ -140,7 +140,7 @@ impl Tier {
                     }
                 }
             }
-            Tier::Subreaper(program) => spawn_helped(program, command, stack),
+            Tier::Subreaper(program) => spawn_helped(program, command, scratch),
         }
     }
 }
@@ -158,7 +158,11 @@ fn direct<'a>(command: &'a Prepared<'a>, cgroup: Option<BorrowedFd<'a>>) -> Plan
 }
 
 /// Starts the helper, which starts the leader and tells.
-fn spawn_helped(program: &Program, command: &Prepared<'_>, stack: &mut Stack) -> Result<Spawned, SpawnError> {
+fn spawn_helped(
+    program: &Program,
+    command: &Prepared<'_>,
+    scratch: &mut Scratch,
+) -> Result<Spawned, SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
     let (link, theirs) = link().map_err(around)?;
     let own = |text: &str| CString::new(text).unwrap_or_default();
@@ -180,7 +184,7 @@ fn spawn_helped(program: &Program, command: &Prepared<'_>, stack: &mut Stack) ->
         cgroup: None,
         dies_with_host: false,
     };
-    let helper = clone::spawn(&plan, stack).map_err(|failed| match failed {
+    let helper = clone::spawn(&plan, scratch).map_err(|failed| match failed {
         // What is too long for the helper is too long for the command.
         Failed { stage: Stage::Exec, errno, .. } if errno != Errno::E2BIG => around(errno),
         failed => SpawnError::Process(failed),
@@ -221,14 +225,14 @@ fn leader(link: &Link) -> Result<(u32, OwnedFd), SpawnError> {
 }
 
 /// Lets a helper fail at a program that does not exist: everything up to there has worked then.
-fn try_helper(program: &Program, null: &File, stack: &mut Stack) -> Result<(), String> {
+fn try_helper(program: &Program, null: &File, scratch: &mut Scratch) -> Result<(), String> {
     super::tree::children(std::process::id())
         .map_err(|error| format!("/proc does not tell who descends from whom: {error}"))?;
     let null = null.as_fd();
     let nothing = CString::default();
     let argv = [nothing.clone()];
     let command = Prepared { path: &nothing, argv: &argv, env: &[], cwd: None, stdio: [null, null, null] };
-    match spawn_helped(program, &command, stack) {
+    match spawn_helped(program, &command, scratch) {
         Err(SpawnError::Process(Failed { stage: Stage::Exec, errno: Errno::ENOENT, .. })) => Ok(()),
         Err(SpawnError::Process(failed)) => {
             Err(format!("the helper can't be run: {} ({})", failed.stage, failed.errno))
