@@ -31,7 +31,10 @@ pub struct Paths {
 impl Paths {
     /// The names alone; nothing is looked at or made.
     pub fn of(root: &Path, command: CommandId) -> Paths {
-        let dir = root.join(command.to_string());
+        Paths::within(root.join(command.to_string()))
+    }
+
+    pub(crate) fn within(dir: PathBuf) -> Paths {
         Paths {
             combined: dir.join(Which::Combined.file_name()),
             stdout: dir.join(Which::Stdout.file_name()),

@@ -3,7 +3,7 @@
 use crate::{Beside, HeadTail, Live, Paths, Which, beside::WORTH_BYTES, result, sink::Sink};
 use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Record, Stream};
 use sha2::{Digest, Sha256};
-use std::{io, mem, sync::Arc};
+use std::{io, mem, path::PathBuf, sync::Arc};
 
 /// Where recorded bytes go.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ enum Files {
 /// came; of write errors only the first is told.
 #[derive(Debug)]
 pub struct Recorder {
-    paths: Paths,
+    /// The rest of its paths is made when it is needed: thousands of recorders are idle.
+    dir: PathBuf,
     capture: Capture,
     output_limit: Option<u64>,
     live: Arc<Live>,
@@ -43,7 +44,7 @@ impl Recorder {
     /// Beyond `output_limit` combined bytes nothing more is recorded. At most
     /// [`MAX_INLINE_BYTES_LIMIT`] bytes of text are held for each stream, whatever `capture` says.
     pub fn new(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Live>) -> Recorder {
-        let sinks = Which::ALL.map(|which| Sink::new(paths.file(which).to_owned(), which.file_name()));
+        let sinks = Which::ALL.map(|which| Sink::new(which.file_name()));
         Recorder::with(Files::Disk(sinks), paths, capture, output_limit, live)
     }
 
@@ -63,7 +64,7 @@ impl Recorder {
         // No limit above 16 MiB gets here from a validated request; the bound keeps memory bounded all the same.
         let limit = capture.max_inline_bytes.min(MAX_INLINE_BYTES_LIMIT) as usize;
         Recorder {
-            paths,
+            dir: paths.dir,
             capture,
             output_limit,
             live,
@@ -76,6 +77,11 @@ impl Recorder {
             artifact_error: None,
             sealed: None,
         }
+    }
+
+    /// Where it records to.
+    pub fn paths(&self) -> Paths {
+        Paths::within(self.dir.clone())
     }
 
     /// Scripts a disk that is full: after so many combined bytes every write fails with `errno`. Only for
@@ -131,8 +137,10 @@ impl Recorder {
             let (combined, own) = (Which::Combined as usize, Which::from(stream) as usize);
             let lengths = match &mut self.files {
                 Files::Disk(sinks) => {
-                    trouble = sinks[combined].append(within);
-                    let second = sinks[own].append(within);
+                    let dir = &self.dir;
+                    let path = |which: Which| move || dir.join(which.file_name());
+                    trouble = sinks[combined].append(path(Which::Combined), within);
+                    let second = sinks[own].append(path(stream.into()), within);
                     trouble = trouble.or(second);
                     (sinks[combined].written(), sinks[own].written())
                 }
@@ -189,10 +197,11 @@ impl Recorder {
         }
         let mut output = self.peek(u64::MAX);
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
+        let paths = self.paths();
         if let Files::Disk(sinks) = &mut self.files {
-            let closed = Which::ALL.map(|which| sinks[which as usize].close());
+            let closed = Which::ALL.map(|which| sinks[which as usize].close(paths.file(which)));
             output.recorded_bytes = closed[Which::Combined as usize].0;
-            let removed = !self.paths.dir.is_dir();
+            let removed = !paths.dir.is_dir();
             if removed {
                 add_trouble(&mut output, "the artifact directory was removed".to_owned());
             } else {
@@ -201,7 +210,7 @@ impl Recorder {
                     .filter_map(|(_, trouble)| trouble)
                     .for_each(|t| add_trouble(&mut output, t));
                 record.set_output(output.clone());
-                if let Err(error) = result::write(&self.paths, &record) {
+                if let Err(error) = result::write(&paths, &record) {
                     add_trouble(&mut output, format!("writing result.json: {error}"));
                 }
             }

@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, Write},
     mem,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -22,18 +22,17 @@ enum State {
     Closed,
 }
 
-/// One of the three files of a command.
+/// One of the three files of a command. Where it is, whoever has it says each time: thousands of them are idle.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    path: PathBuf,
     name: &'static str,
     state: State,
     written: u64,
 }
 
 impl Sink {
-    pub(crate) fn new(path: PathBuf, name: &'static str) -> Sink {
-        Sink { path, name, state: State::Untouched, written: 0 }
+    pub(crate) fn new(name: &'static str) -> Sink {
+        Sink { name, state: State::Untouched, written: 0 }
     }
 
     /// Bytes in the file that this sink put there.
@@ -42,7 +41,7 @@ impl Sink {
     }
 
     /// Appends as much as goes. An error is told once; from then on nothing is done.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Option<String> {
+    pub(crate) fn append(&mut self, path: impl FnOnce() -> PathBuf, bytes: &[u8]) -> Option<String> {
         if bytes.is_empty() {
             return None;
         }
@@ -50,7 +49,7 @@ impl Sink {
             // Not a link that leads elsewhere, not a FIFO that would block: the command itself could have put one
             // there since the files were made.
             let flags = O_NOFOLLOW | O_NONBLOCK;
-            match OpenOptions::new().append(true).custom_flags(flags).open(&self.path) {
+            match OpenOptions::new().append(true).custom_flags(flags).open(path()) {
                 Ok(file) => self.state = State::Open(file),
                 Err(error) => {
                     self.state = State::Failed(None);
@@ -69,15 +68,14 @@ impl Sink {
     }
 
     /// Closes the file and says its length in bytes, and what others did to it, if that shows.
-    pub(crate) fn close(&mut self) -> (u64, Option<String>) {
+    pub(crate) fn close(&mut self, path: &Path) -> (u64, Option<String>) {
         let opened = match mem::replace(&mut self.state, State::Closed) {
             State::Open(file) | State::Failed(Some(file)) => file.metadata().ok(),
             State::Untouched | State::Failed(None) | State::Closed => None,
         };
         // Deleted (even if another file has its name by now), or moved away.
         let deleted = opened.as_ref().is_some_and(|file| file.nlink() == 0);
-        let missing =
-            || matches!(fs::symlink_metadata(&self.path), Err(e) if e.kind() == ErrorKind::NotFound);
+        let missing = || matches!(fs::symlink_metadata(path), Err(e) if e.kind() == ErrorKind::NotFound);
         if deleted || missing() {
             return (0, Some(format!("{} was removed", self.name)));
         }
@@ -150,9 +148,16 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [&link, &fifo] {
-            let mut sink = Sink::new(path.clone(), "combined.txt");
-            assert!(sink.append(b"x").is_some_and(|error| error.starts_with("opening combined.txt: ")));
-            assert_eq!((sink.append(b"x"), sink.written()), (None, 0), "told once, and never tried again");
+            let mut sink = Sink::new("combined.txt");
+            assert!(
+                sink.append(|| path.clone(), b"x")
+                    .is_some_and(|error| error.starts_with("opening combined.txt: "))
+            );
+            assert_eq!(
+                (sink.append(|| path.clone(), b"x"), sink.written()),
+                (None, 0),
+                "told once, and never tried again"
+            );
         }
         assert_eq!(fs::read(&target).unwrap(), b"");
     }
@@ -162,10 +167,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("combined.txt");
         fs::write(&path, "").unwrap();
-        let mut sink = Sink::new(path.clone(), "combined.txt");
-        assert_eq!(sink.append(b"0123456789"), None);
+        let mut sink = Sink::new("combined.txt");
+        assert_eq!(sink.append(|| path.clone(), b"0123456789"), None);
         fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
         let told = "combined.txt was changed by others: 3 bytes instead of 10";
-        assert_eq!(sink.close(), (3, Some(told.to_owned())));
+        assert_eq!(sink.close(&path), (3, Some(told.to_owned())));
     }
 }

@@ -38,14 +38,20 @@ pub(crate) fn idle(table: &mut Table, sizes: &Sizes) {
         row.target(Target::Below(3.001));
 
         let batch = sizes.batch;
-        let mut cancels = Vec::new();
         let [launches] = in_turns(
             sizes.rounds,
             [&mut || {
                 let mut handles = Vec::new();
                 let rate = batch as f64 / timed(|| handles = graph.burst(batch, &sleep())) * 1e3;
-                cancels.extend(handles.iter().map(|handle| timed(|| drop(handle.cancel().wait().unwrap()))));
+                handles.iter().for_each(|handle| drop(handle.cancel().wait().unwrap()));
                 rate
+            }],
+        );
+        let [cancels] = in_turns(
+            batch * sizes.rounds,
+            [&mut || {
+                let handle = graph.launch("sleep", &["100000"]);
+                timed(|| drop(handle.cancel().wait().unwrap()))
             }],
         );
         let cancels = p99(&cancels);

@@ -16,7 +16,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     unistd::read,
 };
-use ostler_artifacts::{Beside, Paths, Recorder, discard};
+use ostler_artifacts::{Beside, Recorder, discard};
 use ostler_messages::{
     ActorName, Close, EndOfStream, Flowed, Output, Peek, Peeked, Pull, ReadFailed, Release, Seal, Sealed,
     Stream,
@@ -55,7 +55,6 @@ pub(super) struct NewDrain {
     /// Whether they are watched already.
     pub(super) watched: [bool; 2],
     pub(super) recorder: Recorder,
-    pub(super) paths: Paths,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -70,7 +69,6 @@ pub(super) struct DrainThread {
 
 struct Drain {
     recorder: Recorder,
-    paths: Paths,
     activity: Arc<Activity>,
     flows: [Flow; 2],
 }
@@ -126,7 +124,7 @@ enum Turn {
 impl DrainThread {
     pub(super) fn run(mut self) {
         sys::ask_for_short_turns();
-        let mut drains: BTreeMap<u64, Drain> = BTreeMap::new();
+        let mut drains: BTreeMap<u64, Box<Drain>> = BTreeMap::new();
         let mut full: VecDeque<u64> = VecDeque::new();
         let mut buffer = Buffer::new(self.digest.take());
         while self.obey_all(&mut drains, &mut buffer) {
@@ -152,7 +150,7 @@ impl DrainThread {
     }
 
     /// What the graph asks. False if it is to end.
-    fn obey_all(&self, drains: &mut BTreeMap<u64, Drain>, buffer: &mut Buffer) -> bool {
+    fn obey_all(&self, drains: &mut BTreeMap<u64, Box<Drain>>, buffer: &mut Buffer) -> bool {
         while let Some(command) = self.mailbox.try_next() {
             if !self.obey(command, drains, buffer) {
                 return false;
@@ -161,7 +159,12 @@ impl DrainThread {
         true
     }
 
-    fn obey(&self, command: DrainCommand, drains: &mut BTreeMap<u64, Drain>, buffer: &mut Buffer) -> bool {
+    fn obey(
+        &self,
+        command: DrainCommand,
+        drains: &mut BTreeMap<u64, Box<Drain>>,
+        buffer: &mut Buffer,
+    ) -> bool {
         match command {
             DrainCommand::Attach(new) => self.attach(drains, *new),
             DrainCommand::Pull(pull) => self.pull(drains, &pull),
@@ -178,7 +181,7 @@ impl DrainThread {
         let _ = self.news.send(News::new(ActorName::Drain(n, stream), body));
     }
 
-    fn attach(&self, drains: &mut BTreeMap<u64, Drain>, new: NewDrain) {
+    fn attach(&self, drains: &mut BTreeMap<u64, Box<Drain>>, new: NewDrain) {
         let flows = new.pipes.map(|pipe| Flow {
             pipe: Some(pipe),
             turn: Turn::Never,
@@ -187,7 +190,7 @@ impl DrainThread {
             enlarged: false,
             closed: false,
         });
-        let mut drain = Drain { recorder: new.recorder, paths: new.paths, activity: new.activity, flows };
+        let mut drain = Drain { recorder: new.recorder, activity: new.activity, flows };
         for stream in Stream::BOTH {
             let flow = &mut drain.flows[stream.index()];
             match new.watched[stream.index()] {
@@ -195,7 +198,7 @@ impl DrainThread {
                 false => self.watch(new.n, stream, flow),
             }
         }
-        drains.insert(new.n, drain);
+        drains.insert(new.n, Box::new(drain));
     }
 
     fn watch(&self, n: u64, stream: Stream, flow: &mut Flow) {
@@ -219,7 +222,7 @@ impl DrainThread {
     /// One read of one stream. Gives its key back if it is to be read again in its turn.
     fn flow(
         &self,
-        drains: &mut BTreeMap<u64, Drain>,
+        drains: &mut BTreeMap<u64, Box<Drain>>,
         key: u64,
         most: usize,
         buffer: &mut Buffer,
@@ -300,7 +303,7 @@ impl DrainThread {
         }
     }
 
-    fn pull(&self, drains: &mut BTreeMap<u64, Drain>, pull: &Pull) {
+    fn pull(&self, drains: &mut BTreeMap<u64, Box<Drain>>, pull: &Pull) {
         if let Some(drain) = drains.get_mut(&pull.n) {
             let flow = &mut drain.flows[pull.stream.index()];
             flow.credit = flow.credit.saturating_add(pull.bytes);
@@ -308,7 +311,7 @@ impl DrainThread {
         }
     }
 
-    fn close(&self, drains: &mut BTreeMap<u64, Drain>, close: &Close, buffer: &mut Buffer) {
+    fn close(&self, drains: &mut BTreeMap<u64, Box<Drain>>, close: &Close, buffer: &mut Buffer) {
         let Some(drain) = drains.get_mut(&close.n) else { return };
         self.take_owed(drain, close.stream, buffer);
         let flow = &mut drain.flows[close.stream.index()];
@@ -336,7 +339,7 @@ impl DrainThread {
         }
     }
 
-    fn peek(&self, drains: &BTreeMap<u64, Drain>, peek: &Peek) {
+    fn peek(&self, drains: &BTreeMap<u64, Box<Drain>>, peek: &Peek) {
         let peeked = match drains.get(&peek.n) {
             Some(drain) => {
                 let silence_ms = self.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
@@ -348,7 +351,7 @@ impl DrainThread {
         let _ = self.news.send(News::new(ActorName::Ticker(peek.n), peeked));
     }
 
-    fn seal(&self, drains: &mut BTreeMap<u64, Drain>, seal: Seal, buffer: &mut Buffer) {
+    fn seal(&self, drains: &mut BTreeMap<u64, Box<Drain>>, seal: Seal, buffer: &mut Buffer) {
         let n = seal.n;
         let Some(drain) = drains.get_mut(&n) else { return };
         for stream in Stream::BOTH {
@@ -356,7 +359,7 @@ impl DrainThread {
             drain.flows[stream.index()].closed = true;
         }
         let output = if seal.discard {
-            let _ = discard(&drain.paths);
+            let _ = discard(&drain.recorder.paths());
             self.outputs.forget(n);
             Output::default()
         } else {
@@ -365,11 +368,11 @@ impl DrainThread {
         let _ = self.news.send(News::new(ActorName::Process(n), Sealed { output }));
     }
 
-    fn release(&self, drains: &mut BTreeMap<u64, Drain>, release: &Release) {
+    fn release(&self, drains: &mut BTreeMap<u64, Box<Drain>>, release: &Release) {
         let Some(mut drain) = drains.remove(&release.n) else { return };
         drain.flows.iter_mut().for_each(|flow| self.unwatch(flow));
         if release.undo {
-            let _ = discard(&drain.paths);
+            let _ = discard(&drain.recorder.paths());
             self.outputs.forget(release.n);
         } else {
             self.outputs.finish(release.n);

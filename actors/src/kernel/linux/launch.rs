@@ -204,8 +204,7 @@ impl SpawnThread {
         let pipes = [out_read, err_read];
         let watched = Stream::BOTH
             .map(|stream| outbox.watch(pipes[stream.index()].as_fd(), drains::key(n, stream)).is_ok());
-        let paths = paths.clone();
-        let drain = NewDrain { n, pipes, watched, recorder, paths, activity: activity.clone() };
+        let drain = NewDrain { n, pipes, watched, recorder, activity: activity.clone() };
         let attach = DrainCommand::Attach(Box::new(drain));
         if watched == [true; 2] {
             outbox.leave(attach)
