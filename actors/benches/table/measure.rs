@@ -10,17 +10,16 @@ pub(crate) fn timed(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// Everyone once in each round, so that a noisy machine disturbs all of them; the first round does not count.
-pub(crate) fn in_turns<const N: usize>(
-    rounds: usize,
-    mut all: [&mut dyn FnMut() -> f64; N],
-) -> [Vec<f64>; N] {
+/// Everyone once in each round, so that a noisy machine disturbs all of them; every other round backwards, so that nobody
+/// always finds the memory that the same other has left. The first round does not count.
+pub(crate) fn in_turns<const N: usize>(rounds: usize, all: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
     let mut values = [const { Vec::new() }; N];
     for round in 0..=rounds {
-        for (values, one) in values.iter_mut().zip(&mut all) {
-            let value = one();
+        for n in 0..N {
+            let n = if round % 2 == 0 { n } else { N - 1 - n };
+            let value = all[n]();
             if round > 0 {
-                values.push(value);
+                values[n].push(value);
             }
         }
     }

@@ -123,20 +123,14 @@ impl Child {
                 }
             }
             // Someone else in the host has reaped it, or SIGCHLD is ignored there: how it ended is lost.
-            Err(_) => {
-                self.group.reaped = true;
-                (-1, None, None)
-            }
+            Err(_) => (-1, None, None),
         };
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
         self.alone = match &mut self.tree {
             Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
-            Tree::Group if self.group.by == GroupBy::Pidfd => {
-                self.group.reap();
-                self.group.is_empty()
-            }
-            Tree::Group | Tree::Helper(_) => false,
+            Tree::Group => self.group.by == GroupBy::Pidfd && self.group.is_empty(),
+            Tree::Helper(_) => false,
         };
         if self.alone {
             self.reap();
@@ -218,10 +212,6 @@ impl Child {
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
     pub(super) fn look(&mut self) -> Look {
-        if self.group.by == GroupBy::Pidfd {
-            // Nothing needs the leader's number any more, so its zombie need not hold it.
-            self.reap();
-        }
         let seen = match &mut self.tree {
             Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {

@@ -42,9 +42,13 @@ impl Group {
         self.pidfd.as_fd()
     }
 
-    /// Whether the leader is dead, and how it ended; its zombie stays.
-    pub(super) fn death(&self) -> Result<Option<Status>, Errno> {
-        sys::wait(self.as_fd(), false)
+    /// Whether the leader is dead, and how it ended. Its zombie stays where something needs its number.
+    pub(super) fn death(&mut self) -> Result<Option<Status>, Errno> {
+        let reap = self.by == GroupBy::Pidfd;
+        let death = sys::wait(self.as_fd(), reap);
+        // An error: someone else in the host has taken it away.
+        self.reaped = (reap && matches!(death, Ok(Some(_)))) || death.is_err();
+        death
     }
 
     /// Takes the leader's zombie away. Only for a leader that is our own child, and dead.
