@@ -56,14 +56,12 @@ pub(crate) fn idle(table: &mut Table, sizes: &Sizes) {
         );
         let cancels = p99(&cancels);
         let row = table.row(name("launch rate on top of them"), "per s", &launches);
-        match &base {
-            Some((base, _)) => drop(row.against("with 100", base).target(Target::RatioAtLeast(0.667))),
-            None => {}
+        if let Some((base, _)) = &base {
+            row.against("with 100", base).target(Target::RatioAtLeast(0.667));
         }
         let row = table.row(name("p99 of a cancel"), "ms", &cancels);
-        match &base {
-            Some((_, base)) => drop(row.against("with 100", base).target(Target::RatioBelow(1.5))),
-            None => {}
+        if let Some((_, base)) = &base {
+            row.against("with 100", base).target(Target::RatioBelow(1.5));
         }
         if count == 100 {
             base = Some((launches, cancels));

@@ -130,6 +130,20 @@ impl Leaf {
         Ok(true)
     }
 
+    /// The same at the moment when a process in it has died. It leaves its cgroup only when it gives up the processor, which
+    /// may be microseconds after its death was told.
+    pub(super) fn is_empty_now(&mut self) -> bool {
+        /// If that is not enough, the sweep looks again after a millisecond.
+        const TRIES: u32 = 4;
+        (0..TRIES).any(|n| {
+            if n > 0 {
+                std::thread::yield_now();
+            }
+            self.removed = self.removed || fs::remove_dir(&self.dir).is_ok();
+            self.removed
+        })
+    }
+
     /// SIGKILL to everything in it and below it, and to what is forked meanwhile.
     pub(super) fn kill(&self) -> io::Result<()> {
         fs::write(self.dir.join("cgroup.kill"), "1")

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// First wait before a look whether a tree is empty; it doubles up to [`LOOK_MAX`], since most trees end at once.
-pub(super) const LOOK_FIRST: Duration = Duration::from_millis(1);
+pub(super) const LOOK_FIRST: Duration = Duration::from_micros(100);
 /// Longest wait between two looks at a tree that shall end: it delays a result by at most that.
 pub(super) const LOOK_MAX: Duration = Duration::from_millis(20);
 /// Longest wait between two looks at leftovers that are kept: nobody waits for their end.
@@ -128,7 +128,7 @@ impl Child {
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
         self.alone = match &mut self.tree {
-            Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
+            Tree::Cgroup(leaf) => leaf.is_empty_now(),
             Tree::Group => self.group.by == GroupBy::Pidfd && self.group.is_empty(),
             Tree::Helper(_) => false,
         };

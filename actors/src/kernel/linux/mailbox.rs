@@ -7,11 +7,12 @@
 //! Waking a thread costs more than most of what it is asked for. So what is not urgent is *left*: it is taken up, in its
 //! place in the queue, when the thread wakes for something else.
 
+use super::sys;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::{
     errno::Errno,
     sys::{
-        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
         eventfd::{EfdFlags, EventFd},
         time::TimeSpec,
         timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
@@ -168,12 +169,11 @@ impl<T> Mailbox<T> {
     /// Sleeps until a descriptor is ready, a message comes, or the time is there; gives the keys that are ready.
     pub(super) fn sleep(&mut self, until: Option<Instant>) -> Vec<u64> {
         self.waker.asleep.store(true, Ordering::SeqCst);
-        let timeout = match until {
-            _ if !self.queue.is_empty() => EpollTimeout::ZERO,
-            None => EpollTimeout::NONE,
-            Some(until) => timeout(until.saturating_duration_since(Instant::now())),
+        let wait = match until {
+            _ if !self.queue.is_empty() => Some(Duration::ZERO),
+            until => until.map(|until| until.saturating_duration_since(Instant::now())),
         };
-        let count = self.waker.epoll.wait(&mut self.events, timeout).unwrap_or(0);
+        let count = sys::wait_for_events(&self.waker.epoll, &mut self.events, wait);
         self.waker.asleep.store(false, Ordering::SeqCst);
         let keys = self.events[..count].iter().map(EpollEvent::data);
         keys.filter(|key| match *key {
@@ -190,10 +190,4 @@ impl<T> Mailbox<T> {
         })
         .collect()
     }
-}
-
-/// Rounded up, so that a thread does not wake just before its time and spin.
-fn timeout(wait: Duration) -> EpollTimeout {
-    let ms = wait.as_nanos().div_ceil(1_000_000);
-    EpollTimeout::try_from(i32::try_from(ms).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
 }

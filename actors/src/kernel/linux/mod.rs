@@ -82,8 +82,9 @@ const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// another core; on two cores, two went 1.2 times as fast as one, four 1.05 times as fast as two. Beyond a few, they would
 /// only wait for locks in the kernel.
 const SPAWN_THREADS_MAX: usize = 8;
-/// Descriptors for everything but handles: the host's own, and about a dozen of the graph's.
-const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors for everything but handles: the host's own, and the graph's: six for each spawn thread, two for each drain
+/// thread, about a dozen others.
+const RESERVED_DESCRIPTORS: u64 = 128;
 /// Descriptors of one handle: pidfd, two pipes, three files, for its helper two more, and two for a moment at its start.
 const DESCRIPTORS_PER_HANDLE: u64 = 10;
 /// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.

@@ -1,11 +1,20 @@
 //! System calls that no wrapper offers. The only unsafe code besides `clone.rs`.
 #![allow(unsafe_code)]
 
-use nix::{errno::Errno, libc, sys::signal::Signal};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        epoll::{Epoll, EpollEvent, EpollTimeout},
+        signal::Signal,
+        time::TimeSpec,
+    },
+};
 use std::{
     ffi::c_int,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (linux/pidfd.h, kernel 6.9): the group that the pidfd's process leads or led.
@@ -149,4 +158,36 @@ pub(crate) fn ask_for_short_turns() {
     attr.runtime = TURN_NS;
     // SAFETY: the kernel reads as many bytes as the struct says that it has. Being refused is fine.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+}
+
+/// Waits for events, for ever without a limit; says how many came. To the microsecond (`epoll_pwait2`, kernel 5.11), or
+/// rounded up to milliseconds, so that nobody wakes just before the time and spins.
+pub(super) fn wait_for_events(epoll: &Epoll, events: &mut [EpollEvent], limit: Option<Duration>) -> usize {
+    let Some(limit) = limit else { return epoll.wait(events, EpollTimeout::NONE).unwrap_or(0) };
+    if limit.is_zero() {
+        return epoll.wait(events, EpollTimeout::ZERO).unwrap_or(0);
+    }
+    let time = TimeSpec::from_duration(limit);
+    // SAFETY: `EpollEvent` is transparent over the kernel's struct, of which at most `events.len()` are written; the time
+    // is only read; there is no signal mask.
+    let count = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.0.as_raw_fd(),
+            events.as_mut_ptr(),
+            events.len(),
+            time.as_ref() as *const libc::timespec,
+            std::ptr::null::<libc::sigset_t>(),
+            0,
+        )
+    };
+    match Errno::result(count) {
+        Ok(count) => usize::try_from(count).unwrap_or(0),
+        Err(Errno::EINTR) => 0,
+        Err(_) => {
+            let ms = limit.as_nanos().div_ceil(1_000_000);
+            let ms = EpollTimeout::try_from(i32::try_from(ms).unwrap_or(i32::MAX));
+            epoll.wait(events, ms.unwrap_or(EpollTimeout::MAX)).unwrap_or(0)
+        }
+    }
 }
