@@ -119,19 +119,42 @@ fn serve(desk: &Desk) {
                 drop(work);
                 let digest = job.run();
                 work = desk.work();
-                *work = Work::Finished(digest);
-                desk.finished.notify_one();
+                // Unless its owner has gone meanwhile, which wants nothing more.
+                if matches!(*work, Work::Taken) {
+                    *work = Work::Finished(digest);
+                    desk.finished.notify_one();
+                    work = desk.wait(&desk.offered, work);
+                }
             }
             Work::Quit => return,
-            nothing => *work = nothing,
+            nothing => {
+                *work = nothing;
+                work = desk.wait(&desk.offered, work);
+            }
         }
-        work = desk.wait(&desk.offered, work);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_owner_that_panics_meanwhile_is_rid_of_it_all_the_same() {
+        let bytes = Arc::new(vec![0; 8 << 20]);
+        for n in 0..50 {
+            let mut beside = Beside::new("digest".into()).unwrap();
+            let crash = std::panic::AssertUnwindSafe(|| {
+                beside.digest(Sha256::new(), &bytes, bytes.len(), || {
+                    // Before it is taken up, and while it is digested.
+                    (0..n).for_each(|_| std::thread::yield_now());
+                    std::panic::resume_unwind(Box::new("a fault"));
+                });
+            });
+            assert!(std::panic::catch_unwind(crash).is_err());
+            drop(beside);
+        }
+    }
 
     #[test]
     fn the_digest_is_the_same_beside_as_alone() {

@@ -198,15 +198,28 @@ fn f45_without_clone3_and_pidfds_only_the_group_is_held() {
     ground.check(false);
 }
 
+fn only_the_commands_own_descriptors_reach_it(refuses: &str) {
+    let host = OtherHost::new(fixture!("a-host")).refusing(refuses).in_any_tier();
+    let script = "exec 7</etc/passwd 9>/dev/null; exec \"$@\"";
+    let host = host.through(&["/bin/bash", "-c", script, "bash"]);
+    let lines = host.run(&["run", "60000", "/bin/ls", "/proc/self/fd"]);
+    // The last one is the directory that `ls` itself reads.
+    assert_eq!(lines[0]["stdout"], "0\n1\n2\n3\n");
+}
+
 #[test]
 fn f45_without_close_range_descriptors_are_closed_all_the_same() {
     let ground = orphanage();
     weaker("close_range", Containment::Cgroup, &[]);
-    let host = OtherHost::new(fixture!("a-host")).refusing("close_range").in_any_tier();
-    let script = "exec 7</etc/passwd 9>/dev/null; exec \"$@\"";
-    let host = host.through(&["/bin/bash", "-c", script, "bash"]);
-    let lines = host.run(&["run", "60000", "/bin/ls", "/proc/self/fd"]);
-    assert_eq!(lines[0]["stdout"], "0\n1\n2\n3\n");
+    only_the_commands_own_descriptors_reach_it("close_range");
+    ground.check(false);
+}
+
+#[test]
+fn f45_nor_with_no_way_to_a_table_of_descriptors_of_its_own() {
+    let ground = orphanage();
+    weaker("close_range unshare", Containment::Cgroup, &[]);
+    only_the_commands_own_descriptors_reach_it("close_range unshare");
     ground.check(false);
 }
 

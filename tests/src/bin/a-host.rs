@@ -264,6 +264,7 @@ fn refuse(what: &str) -> Done<()> {
             (calls.map(|call| (call, always())).to_vec(), errno(Errno::ENOSYS))
         }
         "close_range" => (vec![(libc::SYS_close_range, always())], errno(Errno::ENOSYS)),
+        "unshare" => (vec![(libc::SYS_unshare, always())], errno(Errno::EPERM)),
         // Every write of exactly so many bytes.
         "write-12345" => {
             let bytes = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 12_345)?;

@@ -1,7 +1,8 @@
 //! Cgroups (v2) as containers of trees: one leaf for each handle, in one directory for each graph.
 //!
 //! No controller is needed: `cgroup.kill` (kernel 5.14) ends everything in a leaf at once, whatever it forks meanwhile, and
-//! `cgroup.events` tells whether anything lives in it. A process leaves its leaf only if root moves it.
+//! `cgroup.events` tells whether anything lives in it. A process leaves its leaf only if somebody moves it
+//! who may write to it and above: root, or the user to whom the host's cgroup was delegated.
 
 use super::{
     clone::{self, Image, Plan, Scratch},
@@ -120,28 +121,18 @@ impl Leaf {
     /// in which something lives, so that removing it is the proof.
     pub(super) fn is_empty(&mut self) -> io::Result<bool> {
         if !self.removed && fs::remove_dir(&self.dir).is_err() {
-            if populated(&self.dir)? {
-                return Ok(false);
+            match populated(&self.dir) {
+                Ok(true) => return Ok(false),
+                // Somebody else has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(false) => {}
             }
             // There are cgroups in it that the command has made.
             remove(&self.dir);
         }
         self.removed = true;
         Ok(true)
-    }
-
-    /// The same at the moment when a process in it has died. It leaves its cgroup only when it gives up the processor, which
-    /// may be microseconds after its death was told.
-    pub(super) fn is_empty_now(&mut self) -> bool {
-        /// If that is not enough, the sweep looks again after a millisecond.
-        const TRIES: u32 = 4;
-        (0..TRIES).any(|n| {
-            if n > 0 {
-                std::thread::yield_now();
-            }
-            self.removed = self.removed || fs::remove_dir(&self.dir).is_ok();
-            self.removed
-        })
     }
 
     /// SIGKILL to everything in it and below it, and to what is forked meanwhile.

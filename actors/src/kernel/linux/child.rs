@@ -128,7 +128,7 @@ impl Child {
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
         self.alone = match &mut self.tree {
-            Tree::Cgroup(leaf) => leaf.is_empty_now(),
+            Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
             Tree::Group => self.group.by == GroupBy::Pidfd && self.group.is_empty(),
             Tree::Helper(_) => false,
         };
@@ -154,7 +154,10 @@ impl Child {
                         duration_ms: millis(self.began.elapsed()),
                     });
                 }
-                Ok(Some(Told::Empty)) => helper.empty = true,
+                Ok(Some(Told::Empty)) => {
+                    // It has reaped the leader: nobody holds its number any more.
+                    (helper.empty, self.group.reaped) = (true, true);
+                }
                 Ok(Some(Told::Started { .. } | Told::Failed(_))) => {}
                 Err(Errno::EAGAIN) => return,
                 Ok(None) | Err(_) => helper.gone = true,
@@ -292,7 +295,7 @@ impl Child {
         self.reap();
         match &mut self.tree {
             Tree::Group => self.exit.is_some(),
-            Tree::Cgroup(leaf) => self.exit.is_some() && leaf.is_empty().unwrap_or(true),
+            Tree::Cgroup(leaf) => self.exit.is_some() && leaf.is_empty().unwrap_or(false),
             // Its socket closes a moment before it can be reaped.
             Tree::Helper(helper) => helper.gone && !matches!(sys::wait(helper.pidfd.as_fd(), true), Ok(None)),
         }

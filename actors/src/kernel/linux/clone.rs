@@ -8,7 +8,9 @@
 //! costs 7 ms unless somebody else has just taken it.
 //!
 //! The child shares the table of descriptors too (`CLONE_FILES`), until it takes a table of its own that holds only the
-//! low numbers, where its files are ([`Slots`]).
+//! low numbers, where its files are ([`Slots`]). Where a filter allows neither `close_range` nor `unshare`, the child is
+//! given a copy of the whole table from the start. (Kernels 5.9 to 6.10 without the fix of CVE-2024-45025 may give a command
+//! of a host with full blocks of 64 descriptors a higher number than the lowest free one.)
 //!
 //! Between clone and exec the child shares every byte with the host: it only makes system calls on what was prepared.
 #![allow(unsafe_code)]
@@ -32,8 +34,8 @@ const SIGNALS: c_int = 64;
 const UNSHARE: libc::c_uint = 1 << 1;
 /// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h, kernel 5.11).
 const CLOSE_ON_EXEC: libc::c_uint = 1 << 2;
-/// A child borrows the host's memory and descriptors, its parent waits until it gives the memory back, and gets a pidfd.
-const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::CLONE_PIDFD;
+/// A child borrows the host's memory, its parent waits until it gives it back, and gets a pidfd.
+const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
 
 /// What is executed.
 #[derive(Clone, Copy)]
@@ -98,6 +100,7 @@ struct Child {
     count: usize,
     /// What lies here and above is not the child's.
     above: RawFd,
+    shares_files: bool,
     dies_with_host: bool,
     host_pid: libc::pid_t,
     report: *const Report,
@@ -107,10 +110,12 @@ struct Child {
 pub(super) struct Scratch {
     stack: Stack,
     slots: Slots,
+    /// A child can take a table of descriptors of its own out of the host's.
+    shares_files: bool,
 }
 impl Scratch {
     pub(super) fn new(null: &File) -> Result<Scratch, Errno> {
-        Ok(Scratch { stack: Stack::new()?, slots: Slots::new(null.as_fd())? })
+        Ok(Scratch { stack: Stack::new()?, slots: Slots::new(null.as_fd())?, shares_files: true })
     }
 }
 
@@ -144,13 +149,18 @@ impl Drop for Stack {
 /// Starts the program. All signals of the calling thread must be blocked, and it must outlive the process: its death
 /// signal is bound to the thread.
 pub(super) fn spawn(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
-    let spawned = start(plan, scratch);
+    let mut spawned = start(plan, scratch);
+    if scratch.shares_files && matches!(spawned, Err(Failed { stage: Stage::Stdio, killed_by: None, .. })) {
+        // Found out at the first child: it could not take a table of its own. From now on it gets a copy.
+        scratch.shares_files = false;
+        spawned = start(plan, scratch);
+    }
     scratch.slots.clear();
     spawned
 }
 
 fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
-    let Scratch { stack, slots } = scratch;
+    let Scratch { stack, slots, shares_files } = scratch;
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
@@ -176,6 +186,7 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
         files,
         count,
         above: slots.above(),
+        shares_files: *shares_files,
         dies_with_host: plan.dies_with_host,
         // SAFETY: getpid has no preconditions.
         host_pid: unsafe { libc::getpid() },
@@ -183,6 +194,7 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
     };
     let mut pidfd: RawFd = -1;
     let argument: *mut c_void = (&raw const child).cast_mut().cast();
+    let flags = if *shares_files { FLAGS | libc::CLONE_FILES } else { FLAGS };
     // SAFETY: the stack is ours and 64 KiB. `run` only makes system calls on memory that `child` points to, and all of
     // that lives until the call returns, which CLONE_VFORK delays until the child has execed or exited. The thread-local
     // storage that the child shares is that of this thread, which is suspended; at most its errno is overwritten, and that
@@ -193,11 +205,11 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
                 run,
                 // Its end is aligned (mmap gives whole pages); a stack grows down from there.
                 stack.0.byte_add(STACK_BYTES),
-                FLAGS | libc::SIGCHLD,
+                flags | libc::SIGCHLD,
                 argument,
                 &raw mut pidfd,
             ),
-            Some(cgroup) => clone_into(cgroup.as_raw_fd(), stack, argument, &raw mut pidfd),
+            Some(cgroup) => clone_into(flags, cgroup.as_raw_fd(), stack, argument, &raw mut pidfd),
         }
     };
     let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
@@ -237,9 +249,15 @@ struct CloneArgs {
 /// # Safety
 /// As for `libc::clone` with [`run`]: `argument` points to a `Child` that is valid until this returns, the stack is used by
 /// nobody else, and signals are blocked.
-unsafe fn clone_into(cgroup: RawFd, stack: &mut Stack, argument: *mut c_void, pidfd: *mut RawFd) -> c_int {
+unsafe fn clone_into(
+    flags: c_int,
+    cgroup: RawFd,
+    stack: &mut Stack,
+    argument: *mut c_void,
+    pidfd: *mut RawFd,
+) -> c_int {
     let args = CloneArgs {
-        flags: u64::from(FLAGS.cast_unsigned()) | CLONE_INTO_CGROUP,
+        flags: u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP,
         pidfd: pidfd.addr() as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: stack.0.addr() as u64,
@@ -389,15 +407,20 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         stage(2);
         // Before anything is done to a descriptor: until then the table is the host's.
         let last = libc::c_uint::MAX;
-        if libc::syscall(libc::SYS_close_range, child.above, last, UNSHARE) == -1 {
-            check!(libc::unshare(libc::CLONE_FILES));
+        let mut highest = HIGHEST;
+        if child.shares_files {
+            if libc::syscall(libc::SYS_close_range, child.above, last, UNSHARE) == 0 {
+                highest = child.above;
+            } else {
+                check!(libc::unshare(libc::CLONE_FILES));
+            }
         }
         for target in 0..child.count {
             check!(libc::dup2(child.files[target], target as c_int));
         }
         let first = child.count as c_int;
         if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) == -1 {
-            close_on_exec_by_hand(first);
+            close_on_exec_by_hand(first, highest);
         }
 
         stage(3);
@@ -428,14 +451,15 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
     }
 }
 
+/// A host with more open descriptors than this on a kernel before 5.9, or behind a filter, may leak the rest.
+const HIGHEST: RawFd = 65_536;
+
 /// Before kernel 5.11, or where a filter refuses `close_range`.
 ///
 /// # Safety
 /// Only in the child: it marks every descriptor of the process.
-unsafe fn close_on_exec_by_hand(first: RawFd) {
-    /// A host with more open descriptors than this on a kernel that old may leak the rest.
-    const HIGHEST: RawFd = 65_536;
-    for fd in first..HIGHEST {
+unsafe fn close_on_exec_by_hand(first: RawFd, highest: RawFd) {
+    for fd in first..highest {
         // SAFETY: on a number that is not open, fcntl only says so.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }

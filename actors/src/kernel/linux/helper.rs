@@ -29,9 +29,8 @@ const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/helper"));
 /// Why it could not be.
 const REASON: &str = include_str!(concat!(env!("OUT_DIR"), "/helper-reason.txt"));
 
-/// How long a helper is waited for. It has nothing to do but to start a program; one that is silent for so long was
-/// stopped by somebody, or its program lies on a disk that does not answer.
-const FIRST_LIMIT: Duration = Duration::from_secs(10);
+/// How long the guard, and the helper of a trial, are waited for: one that is silent for so long was stopped by somebody.
+pub(super) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The program as a sealed file in memory.
 pub(super) struct Program(OwnedFd);
@@ -87,7 +86,7 @@ impl Program {
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
         drop(theirs);
         let guard = Guard(spawned.pidfd);
-        match link.first() {
+        match link.first(TRIAL_LIMIT) {
             Ok(Some(Told::Started { .. })) => Ok(guard),
             Ok(_) => Err("the guard can't watch this process".into()),
             Err(errno) => Err(format!("the guard does not answer: {errno}")),
@@ -129,9 +128,9 @@ impl Link {
         self.0.as_fd()
     }
 
-    /// Waits for the first word: the helper says it after exec, as a clone would return. ETIMEDOUT after [`FIRST_LIMIT`].
-    pub(super) fn first(&self) -> Result<Option<Told>, Errno> {
-        let limit = Instant::now() + FIRST_LIMIT;
+    /// Waits for the first word: the helper says it after exec, as a clone would return. ETIMEDOUT after `limit`.
+    pub(super) fn first(&self, limit: Duration) -> Result<Option<Told>, Errno> {
+        let limit = Instant::now() + limit;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);

@@ -62,6 +62,8 @@ pub(super) struct SpawnThread {
     pub(super) root: Arc<Path>,
     pub(super) credentials: CredentialRule,
     pub(super) clock: Clock,
+    /// How long a start may take: the graph does not wait for longer either.
+    pub(super) start_limit: Duration,
     pub(super) null: Arc<File>,
     pub(super) scratch: Scratch,
 }
@@ -178,6 +180,7 @@ impl SpawnThread {
             env: &env,
             cwd: cwd_text.as_deref(),
             stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+            limit: self.start_limit,
         };
         let spawned = tier
             .spawn(exec.n, &prepared, &mut self.scratch)

@@ -23,7 +23,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -90,23 +90,32 @@ impl<T> Outbox<T> {
 }
 
 /// Wakes a thread at a time, for what was left for it. Setting it costs a system call only if it would ring too late.
-pub(super) struct Alarm {
-    timer: Arc<TimerFd>,
-    rings_at: Option<Instant>,
+pub(super) struct Alarm(Arc<Clapper>);
+
+struct Clapper {
+    timer: TimerFd,
+    begin: Instant,
+    /// When it rings, in nanoseconds since `begin`; 0 if it is not set. The thread puts it back when it has heard the ring,
+    /// before it looks into its queue: so whoever finds a time here, even one that is past, is not too late with what he
+    /// has left.
+    rings_at: AtomicU64,
 }
+
 impl Alarm {
-    /// For that time at the latest.
+    /// For that time at the latest. For one thread only.
     pub(super) fn set(&mut self, at: Instant) {
-        let now = Instant::now();
-        if self.rings_at.is_some_and(|rings| rings > now && rings <= at) {
+        let Clapper { timer, begin, rings_at } = &*self.0;
+        let ns = u64::try_from(at.saturating_duration_since(*begin).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let set = rings_at.load(Ordering::SeqCst);
+        if set != 0 && set <= ns {
             return;
         }
+        rings_at.store(ns, Ordering::SeqCst);
         // A time of 0 would mean never.
-        let wait = at.saturating_duration_since(now).max(Duration::from_nanos(1));
-        let once = Expiration::OneShot(TimeSpec::from_duration(wait));
+        let wait = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         // Refused only for a time that is no time.
-        let _ = self.timer.set(once, TimerSetTimeFlags::empty());
-        self.rings_at = Some(at);
+        let once = Expiration::OneShot(TimeSpec::from_duration(wait));
+        let _ = timer.set(once, TimerSetTimeFlags::empty());
     }
 }
 
@@ -114,31 +123,28 @@ impl Alarm {
 pub(super) struct Mailbox<T> {
     queue: Receiver<T>,
     waker: Arc<Waker>,
-    alarm: Option<Arc<TimerFd>>,
+    alarm: Arc<Clapper>,
     events: Vec<EpollEvent>,
 }
 
-pub(super) fn mailbox<T>() -> io::Result<(Outbox<T>, Mailbox<T>)> {
+/// Both ends, and the thread's alarm.
+pub(super) fn mailbox<T>() -> io::Result<(Outbox<T>, Alarm, Mailbox<T>)> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let waker =
         Arc::new(Waker { event, asleep: AtomicBool::new(false), eager: AtomicBool::new(false), epoll });
     waker.watch(waker.event.as_fd(), WAKE)?;
+    waker.watch(timer.as_fd(), ALARM)?;
+    let alarm = Arc::new(Clapper { timer, begin: Instant::now(), rings_at: AtomicU64::new(0) });
     let (sender, queue) = unbounded();
     let events = vec![EpollEvent::empty(); EVENTS];
-    Ok((Outbox { queue: sender, waker: waker.clone() }, Mailbox { queue, waker, alarm: None, events }))
+    let outbox = Outbox { queue: sender, waker: waker.clone() };
+    Ok((outbox, Alarm(alarm.clone()), Mailbox { queue, waker, alarm, events }))
 }
 
 impl<T> Mailbox<T> {
-    /// An alarm for this thread; there is one.
-    pub(super) fn alarm(&mut self) -> io::Result<Alarm> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = Arc::new(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?);
-        self.waker.watch(timer.as_fd(), ALARM)?;
-        self.alarm = Some(timer.clone());
-        Ok(Alarm { timer, rings_at: None })
-    }
-
     /// Whether nothing may wait that is left from now on.
     pub(super) fn set_eager(&self, eager: bool) {
         self.waker.eager.store(eager, Ordering::SeqCst);
@@ -182,8 +188,10 @@ impl<T> Mailbox<T> {
                 false
             }
             ALARM => {
-                // It doesn't block, so one that was set anew meanwhile is no harm.
-                let _ = self.alarm.as_ref().map(|timer| timer.wait());
+                // It doesn't block: one that was set anew meanwhile has nothing to read, and will ring.
+                if self.alarm.timer.wait().is_ok() {
+                    self.alarm.rings_at.store(0, Ordering::SeqCst);
+                }
                 false
             }
             _ => true,

@@ -76,15 +76,16 @@ use std::{
 const NEWS: usize = 4_096;
 /// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
-/// How long the pidfd and the cgroup of a command that is over may be held: what comes in a burst is given back together.
+/// How long the descriptors and the memory of a command that is over may be held: what comes in a burst is given back together.
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// Threads that start commands: two for each core, up to so many. A clone holds its thread until exec, which is work for
 /// another core; on two cores, two went 1.2 times as fast as one, four 1.05 times as fast as two. Beyond a few, they would
 /// only wait for locks in the kernel.
 const SPAWN_THREADS_MAX: usize = 8;
-/// Descriptors for everything but handles: the host's own, and the graph's: six for each spawn thread, two for each drain
-/// thread, about a dozen others.
-const RESERVED_DESCRIPTORS: u64 = 128;
+/// Descriptors for the host itself, and a dozen of the graph's.
+const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors of one thread: its slots, or its epoll, its alarm and what wakes it.
+const DESCRIPTORS_PER_THREAD: u64 = 6;
 /// Descriptors of one handle: pidfd, two pipes, three files, for its helper two more, and two for a moment at its start.
 const DESCRIPTORS_PER_HANDLE: u64 = 10;
 /// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.
@@ -94,9 +95,8 @@ const HANDLES_MAX: u64 = 8_192;
 pub(crate) struct Port {
     spawns: Vec<Sender<SpawnCommand>>,
     signals: Outbox<SignalCommand>,
-    /// The signal thread's.
     alarm: Alarm,
-    drains: Vec<Outbox<DrainCommand>>,
+    drains: Vec<(Outbox<DrainCommand>, Alarm)>,
     /// In the order in which they end: first no more processes, then their deaths, then their files.
     threads: Vec<Thread>,
     /// Held as long as the graph lives: what it wrote is not removed by another host.
@@ -110,7 +110,7 @@ struct Thread {
 
 impl Port {
     pub(super) fn perform(&mut self, command: Command) {
-        let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())];
+        let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
         let spawn = |n: u64| &self.spawns[thread_of(n, self.spawns.len())];
         match command {
             Command::Exec(exec) => {
@@ -122,9 +122,12 @@ impl Port {
             }
             Command::Release(release) => {
                 // What is released is over, or was killed in vain: nobody waits for it.
-                drain(release.n).leave(DrainCommand::Release(release.clone()));
+                let (within, threads) = (Instant::now() + RELEASED_WITHIN, self.drains.len());
+                let (drain, alarm) = &mut self.drains[thread_of(release.n, threads)];
+                drain.leave(DrainCommand::Release(release.clone()));
+                alarm.set(within);
                 self.signals.leave(SignalCommand::Release(release));
-                self.alarm.set(Instant::now() + RELEASED_WITHIN);
+                self.alarm.set(within);
             }
             Command::Signal(signal) => self.signals.send(SignalCommand::Signal(signal)),
             Command::Sweep(sweep) => self.signals.send(SignalCommand::Sweep(sweep)),
@@ -156,7 +159,7 @@ impl Port {
         end(self.spawns.len());
         self.signals.send(SignalCommand::Quit);
         end(1);
-        self.drains.iter().for_each(|drain| drain.send(DrainCommand::Quit));
+        self.drains.iter().for_each(|(drain, _)| drain.send(DrainCommand::Quit));
         end(usize::MAX);
         drop(threads);
         self.root.take();
@@ -201,12 +204,12 @@ fn threads(
 ) -> Result<(Port, Receiver<News>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (news, inputs) = bounded(NEWS);
-    let (signals, mut signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
-    let alarm = signal_mailbox.alarm().map_err(lacking("descriptor"))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (signals, alarm, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
+    let cores = cores();
     let mailboxes: Vec<_> =
         (0..cores).map(|_| mailbox()).collect::<io::Result<_>>().map_err(lacking("descriptor"))?;
-    let (drains, drain_mailboxes): (Vec<_>, Vec<_>) = mailboxes.into_iter().unzip();
+    let (drains, drain_mailboxes): (Vec<_>, Vec<_>) =
+        mailboxes.into_iter().map(|(outbox, alarm, mailbox)| ((outbox, alarm), mailbox)).unzip();
     let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(launch::above_stdio)
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
@@ -216,18 +219,18 @@ fn threads(
             commands,
             news: news.clone(),
             signals: signals.clone(),
-            drains: drains.clone(),
+            drains: drains.iter().map(|(outbox, _)| outbox.clone()).collect(),
             outputs: outputs.clone(),
             root: root.path().into(),
             credentials: config.credentials.clone(),
             clock,
+            start_limit: Duration::from_millis(config.times.start_timeout_ms),
             null: null.clone(),
             scratch: clone::Scratch::new(&null)
                 .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
         })
     };
-    let (spawns, commands): (Vec<_>, Vec<_>) =
-        (0..(2 * cores).min(SPAWN_THREADS_MAX)).map(|_| unbounded()).unzip();
+    let (spawns, commands): (Vec<_>, Vec<_>) = (0..spawn_thread_count(cores)).map(|_| unbounded()).unzip();
     let mut spawn_threads =
         commands.into_iter().map(spawn_thread).collect::<Result<Vec<_>, _>>()?.into_iter();
     let group_by = GroupBy::probe();
@@ -284,8 +287,19 @@ fn clean_up(root: &std::path::Path, retention: &Retention) {
     });
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn spawn_thread_count(cores: usize) -> usize {
+    (2 * cores).min(SPAWN_THREADS_MAX)
+}
+
 /// Live handles that the descriptor limit has room for.
 pub(crate) fn handles_by_descriptors() -> u64 {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
-    (soft.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_HANDLE).clamp(1, HANDLES_MAX)
+    let cores = cores();
+    let threads = (cores + spawn_thread_count(cores) + 1) as u64;
+    let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
+    (soft.saturating_sub(reserved) / DESCRIPTORS_PER_HANDLE).clamp(1, HANDLES_MAX)
 }

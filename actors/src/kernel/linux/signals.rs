@@ -349,8 +349,22 @@ impl State {
             if child.is_silent() {
                 self.thread.mailbox.unwatch(child.as_fd());
             }
+            if child.look_after >= HELPER_PATIENCE {
+                child.give_up_helper();
+            }
             self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
             child.look_after = (child.look_after * 2).min(LOOK_KEPT_MAX);
+        }
+    }
+}
+
+impl Drop for State {
+    /// Processes that this thread was still to hear of are among those that don't outlive it.
+    fn drop(&mut self) {
+        while let Some(command) = self.thread.mailbox.try_next() {
+            if let SignalCommand::Watch(watch) = command {
+                self.children.0.insert(watch.n, Child::new(*watch, self.thread.group_by));
+            }
         }
     }
 }

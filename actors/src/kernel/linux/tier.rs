@@ -4,7 +4,7 @@ use super::{
     cgroup::Cgroups,
     child::{Helper, Tree},
     clone::{self, Failed, Image, Plan, Scratch},
-    helper::{Guard, Link, Program, Told, link},
+    helper::{Guard, Link, Program, TRIAL_LIMIT, Told, link},
     helper_protocol as protocol, sys,
 };
 use crate::host::{ContainmentReport, Refused};
@@ -14,6 +14,7 @@ use std::{
     ffi::{CStr, CString},
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 /// The strongest one that this machine has and the host allows.
@@ -34,6 +35,8 @@ pub(super) struct Prepared<'a> {
     pub(super) env: &'a [CString],
     pub(super) cwd: Option<&'a CStr>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// How long its helper is waited for.
+    pub(super) limit: Duration,
 }
 
 /// A leader that has reached its program.
@@ -190,7 +193,7 @@ fn spawn_helped(
         failed => SpawnError::Process(failed),
     })?;
     drop(theirs);
-    match leader(&link) {
+    match leader(&link, command.limit) {
         Ok((pid, pidfd)) => {
             let helper = Helper { link, pid: helper.pid, pidfd: helper.pidfd, empty: false, gone: false };
             Ok(Spawned { pid, pidfd, tree: Tree::Helper(helper) })
@@ -209,9 +212,9 @@ fn spawn_helped(
 }
 
 /// The leader that a helper has started. The helper holds it, dead or alive, so its number is good.
-fn leader(link: &Link) -> Result<(u32, OwnedFd), SpawnError> {
+fn leader(link: &Link, limit: Duration) -> Result<(u32, OwnedFd), SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
-    match link.first().map_err(around)? {
+    match link.first(limit).map_err(around)? {
         Some(Told::Started { pid }) => Ok((pid, sys::open_process(pid).map_err(around)?)),
         Some(Told::Failed(Failed { stage: Stage::Helper, errno, .. })) => Err(around(errno)),
         Some(Told::Failed(failed)) => Err(SpawnError::Process(failed)),
@@ -231,7 +234,14 @@ fn try_helper(program: &Program, null: &File, scratch: &mut Scratch) -> Result<(
     let null = null.as_fd();
     let nothing = CString::default();
     let argv = [nothing.clone()];
-    let command = Prepared { path: &nothing, argv: &argv, env: &[], cwd: None, stdio: [null, null, null] };
+    let command = Prepared {
+        path: &nothing,
+        argv: &argv,
+        env: &[],
+        cwd: None,
+        stdio: [null, null, null],
+        limit: TRIAL_LIMIT,
+    };
     match spawn_helped(program, &command, scratch) {
         Err(SpawnError::Process(Failed { stage: Stage::Exec, errno: Errno::ENOENT, .. })) => Ok(()),
         Err(SpawnError::Process(failed)) => {
