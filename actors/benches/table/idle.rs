@@ -54,6 +54,7 @@ pub(crate) fn idle(table: &mut Table, sizes: &Sizes) {
                 timed(|| drop(handle.cancel().wait().unwrap()))
             }],
         );
+        table.row(name("a cancel"), "ms", &cancels);
         let cancels = p99(&cancels);
         let row = table.row(name("launch rate on top of them"), "per s", &launches);
         if let Some((base, _)) = &base {

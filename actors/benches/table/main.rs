@@ -30,14 +30,15 @@ type Measure = fn(&mut Table, &sizes::Sizes);
 fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
+    // The idle handles first: what others have freed would be taken for their memory.
     let rows: [(&str, Measure); 8] = [
+        ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
         ("trace", spawn::trace),
         ("drain", drain::drain),
         ("cancel", stop::cancel),
         ("session_end", stop::session_end),
-        ("idle", idle::idle),
         ("inbox", inbox::inbox),
     ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();

@@ -15,7 +15,10 @@
 //! Between clone and exec the child shares every byte with the host: it only makes system calls on what was prepared.
 #![allow(unsafe_code)]
 
-use super::slots::{SLOTS, Slots};
+use super::{
+    clone3::clone_into,
+    slots::{SLOTS, Slots},
+};
 use nix::{errno::Errno, libc};
 use ostler_messages::Stage;
 use std::{
@@ -209,7 +212,9 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
                 argument,
                 &raw mut pidfd,
             ),
-            Some(cgroup) => clone_into(flags, cgroup.as_raw_fd(), stack, argument, &raw mut pidfd),
+            Some(cgroup) => {
+                clone_into(cgroup.as_raw_fd(), flags, (stack.0, STACK_BYTES), run, argument, &raw mut pidfd)
+            }
         }
     };
     let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
@@ -222,125 +227,6 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
     }
     // A pid that the kernel gave out is positive.
     Ok(Spawned { pid: pid.unsigned_abs(), pidfd })
-}
-
-/// `CLONE_INTO_CGROUP` (linux/sched.h, kernel 5.7): only clone3(2) has room for it, and the C library has no clone3.
-const CLONE_INTO_CGROUP: u64 = 1 << 33;
-
-/// `struct clone_args` up to its last member (clone(2)).
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-/// What `libc::clone` does, into a cgroup.
-///
-/// # Safety
-/// As for `libc::clone` with [`run`]: `argument` points to a `Child` that is valid until this returns, the stack is used by
-/// nobody else, and signals are blocked.
-unsafe fn clone_into(
-    flags: c_int,
-    cgroup: RawFd,
-    stack: &mut Stack,
-    argument: *mut c_void,
-    pidfd: *mut RawFd,
-) -> c_int {
-    let args = CloneArgs {
-        flags: u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP,
-        pidfd: pidfd.addr() as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        stack: stack.0.addr() as u64,
-        stack_size: STACK_BYTES as u64,
-        cgroup: cgroup as u64,
-        ..CloneArgs::default()
-    };
-    // The kernel writes the pidfd through a number.
-    stack.0.expose_provenance();
-    pidfd.expose_provenance();
-    // SAFETY: the caller's promise. In the parent this is one system call, whose clobbers are named. The child comes out
-    // of it on its own stack, 16-byte aligned, with the other registers as they were; it calls `run`, which never returns.
-    let result = unsafe { clone3(&raw const args, argument) };
-    match c_int::try_from(result) {
-        Ok(pid) if pid >= 0 => pid,
-        Ok(error) => {
-            Errno::from_raw(-error).set();
-            -1
-        }
-        Err(_) => -1,
-    }
-}
-
-/// # Safety
-/// See [`clone_into`].
-#[cfg(target_arch = "x86_64")]
-unsafe fn clone3(args: *const CloneArgs, argument: *mut c_void) -> isize {
-    let result;
-    // SAFETY: the caller's promise.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r13",
-            "call r12",
-            "ud2",
-            "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
-            in("rdi") args,
-            in("rsi") size_of::<CloneArgs>(),
-            in("r12") run as extern "C" fn(*mut c_void) -> c_int,
-            in("r13") argument,
-            lateout("rcx") _,
-            lateout("r11") _,
-        );
-    }
-    result
-}
-
-/// # Safety
-/// See [`clone_into`].
-#[cfg(target_arch = "aarch64")]
-unsafe fn clone3(args: *const CloneArgs, argument: *mut c_void) -> isize {
-    let result;
-    // SAFETY: the caller's promise.
-    unsafe {
-        std::arch::asm!(
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, xzr",
-            "mov x0, x21",
-            "blr x20",
-            "brk 1",
-            "2:",
-            inlateout("x0") args => result,
-            in("x1") size_of::<CloneArgs>(),
-            in("x8") libc::SYS_clone3,
-            in("x20") run as extern "C" fn(*mut c_void) -> c_int,
-            in("x21") argument,
-        );
-    }
-    result
-}
-
-/// Elsewhere there is no cgroup tier.
-///
-/// # Safety
-/// None is needed.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-unsafe fn clone3(_: *const CloneArgs, _: *mut c_void) -> isize {
-    -(libc::ENOSYS as isize)
 }
 
 /// Takes the zombie of a child that never reached its program; gives the signal that killed it.

@@ -12,6 +12,7 @@ mod cgroup;
 mod child;
 mod clock;
 mod clone;
+mod clone3;
 mod drains;
 mod failures;
 mod group;

@@ -1,4 +1,4 @@
-//! System calls that no wrapper offers. The only unsafe code besides `clone.rs`.
+//! System calls that no wrapper offers. The only unsafe code besides `clone.rs` and `clone3.rs`, and the helper's own.
 #![allow(unsafe_code)]
 
 use nix::{
