@@ -21,7 +21,14 @@ unsafe extern "C" {
     fn close(fd: c_int) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn pipe2(ends: *mut c_int, flags: c_int) -> c_int;
-    fn mmap(at: *mut c_void, bytes: usize, access: c_int, flags: c_int, fd: c_int, offset: c_long) -> *mut c_void;
+    fn mmap(
+        at: *mut c_void,
+        bytes: usize,
+        access: c_int,
+        flags: c_int,
+        fd: c_int,
+        offset: c_long,
+    ) -> *mut c_void;
     fn read(fd: c_int, to: *mut c_void, bytes: usize) -> isize;
     fn send(fd: c_int, from: *const c_void, bytes: usize, flags: c_int) -> isize;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
@@ -211,9 +218,8 @@ pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, 
     let pointers: Vec<*const c_char> = argv.iter().map(|arg| arg.as_ptr()).chain([ptr::null()]).collect();
     let fork_failed = || Failed { stage: STAGE_FORK, errno: errno(), killed_by: 0 };
     // SAFETY: asks for new memory at an address of the kernel's choice. It stays for the helper's life.
-    let shared = unsafe {
-        mmap(ptr::null_mut(), size_of::<Progress>(), PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0)
-    };
+    let shared =
+        unsafe { mmap(ptr::null_mut(), size_of::<Progress>(), PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) };
     if shared.addr() == usize::MAX {
         return Err(fork_failed());
     }
@@ -262,13 +268,7 @@ pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, 
 ///
 /// # Safety
 /// Only in a child that may be replaced; the pointers as `execve` wants them.
-unsafe fn become_leader(
-    progress: &Progress,
-    parent: c_int,
-    cwd: &CStr,
-    path: &CStr,
-    argv: &[*const c_char],
-) {
+unsafe fn become_leader(progress: &Progress, parent: c_int, cwd: &CStr, path: &CStr, argv: &[*const c_char]) {
     let stage = |stage: i64| progress.stage.store(stage, Ordering::Release);
     // SAFETY: the caller's promise; everything called takes integers or such pointers.
     unsafe {
