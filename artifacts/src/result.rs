@@ -49,6 +49,7 @@ pub fn reload_text(record: &mut Record) -> bool {
         Some(texts) => {
             record.stdout = texts.stdout;
             record.stderr = texts.stderr;
+            record.text_omitted = false;
             true
         }
         None => false,

@@ -1,10 +1,10 @@
-//! The actor: hands each message to the [`Mailroom`] and does what it says.
+//! The actor: hands each message to the [`Queues`] and does what it says.
 
-use crate::{Effect, Limits, Mailroom};
+use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};
 use ostler_messages::{
-    ActorName, Arm, CloseRoom, Crowded, Deliver, Disarm, Drain, OpenRoom, Pending, Progress, Push, PutBack,
-    Reply, RoomClosed, Settled, TimerFired, TimerKind, Unclaimed, Wait, context::Context,
+    Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, Drain, LaunchesPaused, Nack, OpenQueue, Pending,
+    Progress, Push, QueueClosed, Reply, TimerFired, TimerKind, Wait, context::Context,
 };
 
 #[cfg(test)]
@@ -19,22 +19,22 @@ pub struct Links {
     /// Takes the answers.
     pub host: Recipient<Reply>,
     /// The supervisor, at a session's end.
-    pub room_closed: Recipient<RoomClosed>,
+    pub queue_closed: Recipient<QueueClosed>,
     /// The supervisor, when too many results are unread, and when no longer.
-    pub crowded: Recipient<Crowded>,
+    pub launches_paused: Recipient<LaunchesPaused>,
 }
 
 /// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kind [`TimerKind::Call`].
 ///
-/// Every call is answered exactly once, with one `Reply`; every `CloseRoom` with one `RoomClosed`.
+/// Every call is answered exactly once, with one `Reply`; every `CloseQueue` with one `QueueClosed`.
 pub struct Inbox {
-    mailroom: Mailroom,
+    queues: Queues,
     links: Links,
 }
 impl Inbox {
-    /// An inbox without any room.
+    /// An inbox without any queue.
     pub fn new(links: Links, limits: Limits) -> Inbox {
-        Inbox { mailroom: Mailroom::new(limits), links }
+        Inbox { queues: Queues::new(limits), links }
     }
 
     fn perform(&self, effects: Vec<Effect>) {
@@ -48,8 +48,8 @@ impl Inbox {
                 Effect::Disarm { call } => {
                     self.links.kernel_disarm.do_send(Disarm { owner, kind: TimerKind::Call(call) });
                 }
-                Effect::Closed(closed) => self.links.room_closed.do_send(closed),
-                Effect::Crowded(crowded) => self.links.crowded.do_send(crowded),
+                Effect::Closed(closed) => self.links.queue_closed.do_send(closed),
+                Effect::Paused(paused) => self.links.launches_paused.do_send(paused),
             }
         }
     }
@@ -58,34 +58,33 @@ impl Actor for Inbox {
     type Context = Context<Inbox>;
 }
 
-/// Each message is one operation of the mailroom; entries are stamped with the time of the input being handled.
+/// Each message is one operation of the [`Queues`]; entries are stamped with the time of the input being handled.
 macro_rules! handle {
-    ($message:ty, |$mailroom:ident, $it:ident, $at:ident| $effects:expr) => {
+    ($message:ty, |$queues:ident, $it:ident, $at:ident| $effects:expr) => {
         impl Handler<$message> for Inbox {
             type Result = ();
             fn handle(&mut self, $it: $message, ctx: &mut Context<Inbox>) {
-                let ($mailroom, $at) = (&mut self.mailroom, ctx.stamp());
+                let ($queues, $at) = (&mut self.queues, ctx.stamp());
                 let effects = $effects;
                 self.perform(effects);
             }
         }
     };
 }
-handle!(CloseRoom, |mailroom, close, _at| mailroom.close(&close.session_id));
-handle!(Deliver, |mailroom, deliver, at| mailroom.deliver(deliver.record.0, at));
-handle!(Unclaimed, |mailroom, unclaimed, at| mailroom.deliver(unclaimed.record.0, at));
-handle!(Settled, |mailroom, settled, _at| mailroom.settle(&settled.session_id, settled.handle_id));
-handle!(Progress, |mailroom, progress, at| mailroom.progress(progress.record.0, at));
-handle!(Push, |mailroom, push, at| mailroom.push(push, at));
-handle!(Drain, |mailroom, drain, _at| mailroom.drain(drain));
-handle!(Wait, |mailroom, wait, _at| mailroom.wait(wait));
-handle!(Pending, |mailroom, pending, _at| mailroom.pending(&pending));
-handle!(PutBack, |mailroom, back, _at| mailroom.put_back(back));
+handle!(CloseQueue, |queues, close, _at| queues.close(&close.session_id));
+handle!(Deliver, |queues, deliver, at| queues.deliver(deliver.record.0, &deliver.to_calls, at));
+handle!(Progress, |queues, progress, at| queues.progress(progress.record.0, at));
+handle!(Push, |queues, push, at| queues.push(push, at));
+handle!(Drain, |queues, drain, _at| queues.drain(drain));
+handle!(Wait, |queues, wait, _at| queues.wait(wait));
+handle!(Pending, |queues, pending, _at| queues.pending(&pending));
+handle!(Ack, |queues, ack, _at| queues.ack(ack.call));
+handle!(Nack, |queues, nack, at| queues.nack(nack.call, at));
 
-impl Handler<OpenRoom> for Inbox {
+impl Handler<OpenQueue> for Inbox {
     type Result = ();
-    fn handle(&mut self, open: OpenRoom, _: &mut Context<Inbox>) {
-        self.mailroom.open(open.session_id);
+    fn handle(&mut self, open: OpenQueue, _: &mut Context<Inbox>) {
+        self.queues.open(open.session_id);
     }
 }
 impl Handler<TimerFired> for Inbox {
@@ -93,7 +92,7 @@ impl Handler<TimerFired> for Inbox {
     fn handle(&mut self, fired: TimerFired, _: &mut Context<Inbox>) {
         // The inbox arms no other kind.
         let TimerKind::Call(call) = fired.kind else { return };
-        let effects = self.mailroom.expire(call);
+        let effects = self.queues.expire(call);
         self.perform(effects);
     }
 }

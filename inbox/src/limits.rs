@@ -1,8 +1,7 @@
 //! The bounds of the inbox, and what follows from each.
 
-use ostler_messages::Record;
 use serde::{Deserialize, Serialize};
-use std::{io, sync::Arc};
+use std::io;
 
 /// Default of [`Limits::results_with_text`]. With the default inline limit of 50,000 bytes a stream a session holds at
 /// most about 26 MB of text, and a host that reads at all never meets it.
@@ -21,8 +20,8 @@ pub const PUSH_MAX_BYTES: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Unread results of one session that keep their inline text; those beyond it are stored without, see
-    /// [`needs_text`].
+    /// Unread results of one session that keep their inline text; those beyond it are stored without, and a reader's call
+    /// reads it from the `result.json` beside the output.
     pub results_with_text: usize,
     /// Unread entries that the host itself has pushed into one session. The next push is refused.
     pub pushed_entries: usize,
@@ -38,24 +37,6 @@ impl Default for Limits {
             unread_results: UNREAD_RESULTS,
         }
     }
-}
-
-/// Whether a taken result has to be given its text again, from the `result.json` beside its output.
-///
-/// True if bytes were read and both texts are empty, which is how results beyond [`Limits::results_with_text`] are
-/// stored. It is also true for a command whose capture was off; then the file holds no text either, and reading it
-/// again changes nothing. To be asked on the thread of the caller: the answer means reading a file.
-pub fn needs_text(record: &Record) -> bool {
-    record.byte_count > 0 && record.text_bytes() == 0
-}
-
-/// The same record without its texts.
-pub(crate) fn without_text(record: Arc<Record>) -> Arc<Record> {
-    let mut record = Arc::unwrap_or_clone(record);
-    // Not `clear`: it would keep the memory that this is about.
-    record.stdout = String::new();
-    record.stderr = String::new();
-    Arc::new(record)
 }
 
 /// Bytes of a pushed entry: kind, source, and content as JSON. Counting ends as soon as it is past [`PUSH_MAX_BYTES`],

@@ -75,11 +75,6 @@ messages! {
         /// For how long.
         sleep_ms: u64,
     }
-    /// The caller is gone before its answer came.
-    Hangup {
-        /// Whose.
-        call: CallId,
-    }
     /// Ends every session, then the graph. → [`Answer::Stopped`]
     Shutdown {
         /// Who asks.
@@ -138,18 +133,19 @@ messages! {
         filter: Filter,
     }
 }
-answers! {
-    /// Entries whose taker was gone when they reached it: they go back to where they stood.
-    PutBack {
-        /// Whose inbox.
-        session_id: SessionId,
-        /// With their old sequence numbers.
-        entries: Vec<Entry>,
+
+// ── host → whoever holds the call: supervisor or inbox ──────────────────────────────────────────────────────────────
+messages! {
+    /// The caller has its answer. What was leased to the call is the caller's and leaves the graph.
+    Ack {
+        /// Which call.
+        call: CallId,
     }
-    /// A result whose canceller was gone when it reached it: it goes to the inbox.
-    Unclaimed {
-        /// The result.
-        record: Shared,
+    /// The caller is gone: before its answer came, or before it had it. Nobody waits for the call any more, and what was
+    /// leased to it is free again.
+    Nack {
+        /// Which call.
+        call: CallId,
     }
 }
 
@@ -161,16 +157,9 @@ answers! {
         call: CallId,
         /// The answer, or why there is none.
         answer: Result<Answer, Refusal>,
-    }
-    /// The result of a handle, to all who cancelled it and wait. If none of them takes it, it comes back as
-    /// [`Unclaimed`].
-    Settle {
-        /// To whom.
-        calls: Vec<CallId>,
-        /// Whether the calls stopped it.
-        cancelled: bool,
-        /// The result.
-        record: Shared,
+        /// Who keeps what the answer holds until the call's [`Ack`] or [`Nack`]; none: the answer leases nothing, and the
+        /// call is closed.
+        leased_by: Option<ActorName>,
     }
     /// All is over: the graph ends when this is handled.
     Over {}
@@ -219,7 +208,7 @@ pub enum Answer {
 fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(entries.iter().map(|entry| {
         let about =
-            entry.record().map_or_else(|| entry.source.clone(), |record| record.handle_id.to_string());
+            entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());
         format!("{} {} {about}", entry.sequence, entry.kind)
     }))
 }
@@ -356,44 +345,40 @@ answers! {
 
 // ── supervisor, ticker → inbox; inbox → supervisor ──────────────────────────────────────────────────────────────────
 answers! {
-    /// Make room for a session's entries.
-    OpenRoom {
+    /// Make the queue of a session that was opened.
+    OpenQueue {
         /// Whose.
         session_id: SessionId,
     }
-    /// The session has ended: its room is given up once it is empty. → [`RoomClosed`]
-    CloseRoom {
+    /// The session has ended: its queue stays until its entries are taken. → [`QueueClosed`]
+    CloseQueue {
         /// Whose.
         session_id: SessionId,
     }
-    /// A result: exactly one for each handle.
+    /// A result: exactly one for each handle. Withdraws the handle's progress.
     Deliver {
         /// The result.
         record: Shared,
-    }
-    /// The handle's result went elsewhere: its progress is withdrawn.
-    Settled {
-        /// Whose inbox.
-        session_id: SessionId,
-        /// Which handle.
-        handle_id: HandleId,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        /// Open calls to which it is leased, all together; each is answered. Empty: it is an entry for whoever reads.
+        to_calls: Vec<CallId>,
     }
     /// How a command gets on; replaces an unread one of the same handle.
     Progress {
         /// With `status: running`.
         record: Shared,
     }
-    /// The room is closed for launches; the entries stay until taken.
-    RoomClosed {
+    /// The queue takes nothing more; the entries stay until taken.
+    QueueClosed {
         /// Whose.
         session_id: SessionId,
-        /// Results that nobody has taken yet.
+        /// Results that nobody has taken yet, leased ones included.
         unread: u64,
     }
     /// Whether so many results are unread that nothing more may be launched.
-    Crowded {
+    LaunchesPaused {
         /// True: stop launching. False: go on.
-        crowded: bool,
+        paused: bool,
     }
 }
 

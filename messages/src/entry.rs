@@ -2,7 +2,7 @@
 
 use crate::{HandleId, Record, SessionId, Stamp};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Kind of a result.
 pub const TOOL_RESULT: &str = "tool_result";
@@ -20,7 +20,7 @@ pub enum Content {
     /// A result or progress.
     Record(Arc<Record>),
     /// The host's own.
-    Other(serde_json::Value),
+    Other(Arc<serde_json::Value>),
 }
 
 /// One delivery.
@@ -31,13 +31,16 @@ pub struct Entry {
     /// Whose.
     pub session_id: SessionId,
     /// `tool_result`, `tool_progress`, or the host's own word.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// The record, or the host's own.
     pub content: Content,
     /// `ostler.exit`, `ostler.progress`, or the host's own word.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// When it was put in.
     pub at: Stamp,
+    /// Whether a reader could have seen it before.
+    #[serde(default)]
+    pub redelivered: bool,
 }
 impl Entry {
     /// The record of a result or progress entry.
@@ -91,7 +94,7 @@ impl Filter {
     }
     /// Whether it is meant.
     pub fn fits(&self, entry: &Entry) -> bool {
-        self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
+        self.kind.as_ref().is_none_or(|kind| entry.kind == *kind)
             && self.handle_id.is_none_or(|id| entry.record().is_some_and(|record| record.handle_id == id))
     }
 }

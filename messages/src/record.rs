@@ -160,6 +160,11 @@ pub struct Record {
     pub leftovers: Option<Vec<Leftover>>,
     /// What the leader used.
     pub usage: Option<Usage>,
+    /// Both texts were left out to save memory; they stand in `result.json` beside the output. Never true in a record
+    /// that a host is given.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub text_omitted: bool,
 }
 
 /// What flowed, and what of it is shown: the part of a record that comes from the files.
@@ -221,6 +226,7 @@ impl Record {
             artifact_error: None,
             leftovers: None,
             usage: None,
+            text_omitted: false,
         }
     }
     /// Takes over what flowed.
@@ -236,6 +242,13 @@ impl Record {
         self.output_sha256 = output.output_sha256;
         self.artifact_error = output.artifact_error;
     }
+    /// Leaves both texts out, and says so.
+    #[doc(hidden)]
+    pub fn omit_text(&mut self) {
+        // Not `clear`: it would keep the memory that this is about.
+        (self.stdout, self.stderr) = (String::new(), String::new());
+        self.text_omitted = true;
+    }
     /// Bytes of inline text.
     pub fn text_bytes(&self) -> usize {
         self.stdout.len() + self.stderr.len()
@@ -248,6 +261,11 @@ pub struct Shared(pub Arc<Record>);
 impl From<Record> for Shared {
     fn from(record: Record) -> Shared {
         Shared(Arc::new(record))
+    }
+}
+impl From<Arc<Record>> for Shared {
+    fn from(record: Arc<Record>) -> Shared {
+        Shared(record)
     }
 }
 impl std::ops::Deref for Shared {

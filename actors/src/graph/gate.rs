@@ -4,13 +4,12 @@
 //! order, and replay.
 
 use super::directory::{Families, Pillars};
-use crate::host::{Delivered, HostRequest, Intake, Port};
+use crate::host::{Answered, HostRequest, ReplyTo};
 use actix::{Actor, Handler};
-use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Answer, CallId, EndOfStream, Exited, Flowed, KernelFailed, Over, Peeked, ReadFailed, Reply,
-    Sealed, Settle, StartFailed, Started, Survived, TimerFired, TreeAlive, TreeEmpty, context::Context,
-    trace::entering,
+    Ack, ActorName, Answer, CallId, EndOfStream, Exited, Flowed, KernelFailed, Nack, Over, Peeked,
+    ReadFailed, Reply, Sealed, StartFailed, Started, Survived, TimerFired, TreeAlive, TreeEmpty,
+    context::Context, trace::entering,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -18,29 +17,57 @@ use std::{
     rc::Rc,
 };
 
-/// Calls that wait for their answer. Bounded by the host's limit on open calls.
-pub(crate) type Ports = Rc<RefCell<BTreeMap<CallId, Port>>>;
+/// One call of a host that is not closed yet.
+struct OpenCall {
+    /// None once it is answered.
+    reply_to: Option<ReplyTo>,
+    /// Who knows of it: the actor that works on its answer, or the one that keeps what was leased to it.
+    holder: ActorName,
+}
+
+/// The calls of the host that are open: they wait for their answer, or their answer is leased to them. Bounded by the
+/// host's limit on open calls.
+#[derive(Clone, Default)]
+pub(crate) struct OpenCalls(Rc<RefCell<BTreeMap<CallId, OpenCall>>>);
+impl OpenCalls {
+    pub(crate) fn open(&self, call: CallId, reply_to: ReplyTo, holder: ActorName) {
+        self.0.borrow_mut().insert(call, OpenCall { reply_to: Some(reply_to), holder });
+    }
+    /// Closes the call and returns who held it; none if it is closed already: then its end means nothing.
+    pub(crate) fn close(&self, call: CallId) -> Option<ActorName> {
+        self.0.borrow_mut().remove(&call).map(|open| open.holder)
+    }
+    pub(crate) fn waits(&self, call: CallId) -> bool {
+        self.0.borrow().get(&call).is_some_and(|open| open.reply_to.is_some())
+    }
+    /// Callers that still wait hear that the graph has ended.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+    /// Where the answer goes. If it leases something, the call stays open, with the one who keeps that.
+    fn answer(&self, call: CallId, leased_by: Option<ActorName>) -> Option<ReplyTo> {
+        let mut calls = self.0.borrow_mut();
+        let Some(holder) = leased_by else { return calls.remove(&call)?.reply_to };
+        let open = calls.get_mut(&call)?;
+        open.holder = holder;
+        open.reply_to.take()
+    }
+}
 
 /// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all is over may end
 /// its process at once, and the rest of the trace with it.
-pub(crate) type LastAnswers = Rc<RefCell<Vec<(Port, Delivered)>>>;
+pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
 
-/// Stands for the host in the graph: hands answers to the callers' threads. What a caller does not take comes back as
-/// `PutBack` or `Unclaimed`.
+/// Stands for the host in the graph: hands answers to the callers' threads. What is leased with an answer stays in the
+/// graph until the call says that its caller has it.
 pub(crate) struct HostActor {
-    ports: Ports,
-    back: Sender<Intake>,
+    calls: OpenCalls,
     last: LastAnswers,
     over: Rc<Cell<bool>>,
 }
 impl HostActor {
-    pub(crate) fn new(
-        ports: Ports,
-        back: Sender<Intake>,
-        last: LastAnswers,
-        over: Rc<Cell<bool>>,
-    ) -> HostActor {
-        HostActor { ports, back, last, over }
+    pub(crate) fn new(calls: OpenCalls, last: LastAnswers, over: Rc<Cell<bool>>) -> HostActor {
+        HostActor { calls, last, over }
     }
 }
 impl Actor for HostActor {
@@ -49,28 +76,15 @@ impl Actor for HostActor {
 impl Handler<Reply> for HostActor {
     type Result = ();
     fn handle(&mut self, reply: Reply, _: &mut Context<HostActor>) {
-        if let Some(port) = self.ports.borrow_mut().remove(&reply.call) {
-            let last = matches!(reply.answer, Ok(Answer::Stopped(_)));
-            let delivered = Delivered::plain(reply.answer, &self.back);
-            if last {
-                self.last.borrow_mut().push((port, delivered));
-            } else {
-                // A caller that is gone: the delivery comes back and is dropped, which returns what must not be lost.
-                let _ = port.send(delivered);
-            }
-        }
-    }
-}
-impl Handler<Settle> for HostActor {
-    type Result = ();
-    fn handle(&mut self, settle: Settle, _: &mut Context<HostActor>) {
-        let ports: Vec<Port> = {
-            let mut open = self.ports.borrow_mut();
-            settle.calls.iter().filter_map(|call| open.remove(call)).collect()
-        };
-        let deliveries = Delivered::settle(ports.len(), settle.cancelled, &settle.record, &self.back);
-        for (port, delivered) in ports.into_iter().zip(deliveries) {
-            let _ = port.send(delivered);
+        let Reply { call, answer, leased_by } = reply;
+        let Some(reply_to) = self.calls.answer(call, leased_by) else { return };
+        let last = matches!(answer, Ok(Answer::Stopped(_)));
+        let answered = Answered { answer, leased: leased_by.is_some() };
+        if last {
+            self.last.borrow_mut().push((reply_to, answered));
+        } else {
+            // A caller that is gone has sent its Nack, which frees what was leased.
+            let _ = reply_to.send(answered);
         }
     }
 }
@@ -158,6 +172,16 @@ pub(crate) fn deliver_news(news: News, pillars: &Pillars, families: &Families) {
     });
 }
 
+/// Who works on the answer to a request of the host's.
+pub(crate) fn holder(request: &HostRequest) -> ActorName {
+    match request {
+        HostRequest::Push(_) | HostRequest::Drain(_) | HostRequest::Wait(_) | HostRequest::Pending(_) => {
+            ActorName::Inbox
+        }
+        _ => ActorName::Supervisor,
+    }
+}
+
 /// Delivers a request of the host's.
 pub(crate) fn deliver_request(request: HostRequest, pillars: &Pillars) {
     let Pillars { supervisor, inbox, .. } = pillars;
@@ -168,14 +192,29 @@ pub(crate) fn deliver_request(request: HostRequest, pillars: &Pillars) {
         HostRequest::EndSession(m) => supervisor.do_send(m),
         HostRequest::List(m) => supervisor.do_send(m),
         HostRequest::Sleep(m) => supervisor.do_send(m),
-        HostRequest::Hangup(m) => supervisor.do_send(m),
         HostRequest::Shutdown(m) => supervisor.do_send(m),
         HostRequest::HostGone(m) => supervisor.do_send(m),
         HostRequest::Push(m) => inbox.do_send(m),
         HostRequest::Drain(m) => inbox.do_send(m),
         HostRequest::Wait(m) => inbox.do_send(m),
         HostRequest::Pending(m) => inbox.do_send(m),
-        HostRequest::PutBack(m) => inbox.do_send(m),
-        HostRequest::Unclaimed(m) => inbox.do_send(m),
+    });
+}
+
+/// Tells the holder of a call that its caller has the answer.
+pub(crate) fn deliver_ack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+    entering(ActorName::Host, || match calls.close(call) {
+        Some(ActorName::Inbox) => pillars.inbox.do_send(Ack { call }),
+        Some(_) => pillars.supervisor.do_send(Ack { call }),
+        None => {}
+    });
+}
+
+/// Tells the holder of a call that its caller is gone. Of a call that was answered and held nothing, nobody hears.
+pub(crate) fn deliver_nack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+    entering(ActorName::Host, || match calls.close(call) {
+        Some(ActorName::Inbox) => pillars.inbox.do_send(Nack { call }),
+        Some(_) => pillars.supervisor.do_send(Nack { call }),
+        None => {}
     });
 }

@@ -21,17 +21,15 @@ const REPLAY_TEXT_BYTES: usize = 1_024;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     Reply(CallId, Result<Answer, Refusal>),
-    Settle {
-        calls: Vec<CallId>,
-        cancelled: bool,
+    /// The answer to a call that opened an anonymous session. It is leased: if the caller is gone before it has the
+    /// session's name, nobody knows it, and the session is ended.
+    ReplyOpened(CallId, SessionId),
+    OpenQueue(SessionId),
+    CloseQueue(SessionId),
+    /// The result, to those who cancelled and wait; to the session's queue if there is none.
+    Deliver {
         record: Shared,
-    },
-    OpenRoom(SessionId),
-    CloseRoom(SessionId),
-    Deliver(Shared),
-    Settled {
-        session_id: SessionId,
-        handle_id: HandleId,
+        to: Vec<CallId>,
     },
     Spawn {
         n: u64,
@@ -103,35 +101,41 @@ struct Session {
 pub(crate) struct Roster {
     limits: Limits,
     host_pid: u32,
+    /// Texts are on disk too, so that they may be left out of what is kept for replay.
+    texts_on_disk: bool,
     sessions: BTreeMap<SessionId, Session>,
     handles: BTreeMap<u64, Handle>,
     /// Finished handles, oldest first.
     finished: VecDeque<u64>,
     /// Calls with a timer: cancels that wait for a limited time, with their handle, and sleeps.
     timed: BTreeMap<CallId, Option<u64>>,
-    /// Cancels that wait, with their handle.
-    cancels: BTreeMap<CallId, u64>,
+    /// Launches that wait for their start and cancels that wait for a result, with their handle.
+    waiting: BTreeMap<CallId, u64>,
+    /// Callers that do not have the name of their anonymous session yet.
+    opening: BTreeMap<CallId, SessionId>,
     live: u64,
     anonymous: u64,
-    crowded: bool,
+    launches_paused: bool,
     shutdown_calls: Vec<CallId>,
     shutting_down: bool,
     host_gone: bool,
 }
 
 impl Roster {
-    pub(crate) fn new(limits: Limits, host_pid: u32) -> Roster {
+    pub(crate) fn new(limits: Limits, host_pid: u32, texts_on_disk: bool) -> Roster {
         Roster {
             limits,
             host_pid,
+            texts_on_disk,
             sessions: BTreeMap::new(),
             handles: BTreeMap::new(),
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
-            cancels: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            opening: BTreeMap::new(),
             live: 0,
             anonymous: 0,
-            crowded: false,
+            launches_paused: false,
             shutdown_calls: Vec::new(),
             shutting_down: false,
             host_gone: false,
@@ -143,6 +147,7 @@ impl Roster {
         if self.sessions.len() as u64 >= self.limits.sessions {
             return refuse(CallError::LimitReached { limit: Limit::Sessions, most: self.limits.sessions });
         }
+        let anonymous = asked.is_none();
         let session_id = match asked {
             Some(id) => {
                 let bytes = id.as_str().len();
@@ -166,7 +171,13 @@ impl Roster {
             return refuse(CallError::SessionClosed { session_id: session_id.to_string() });
         }
         self.sessions.insert(session_id.clone(), Session::default());
-        vec![Effect::OpenRoom(session_id.clone()), Effect::Reply(call, Ok(Answer::Opened(session_id)))]
+        let opened = if anonymous {
+            self.opening.insert(call, session_id.clone());
+            Effect::ReplyOpened(call, session_id.clone())
+        } else {
+            Effect::Reply(call, Ok(Answer::Opened(session_id.clone())))
+        };
+        vec![Effect::OpenQueue(session_id), opened]
     }
 
     /// `next_n` is asked for a number only when a process is really to be made.
@@ -197,11 +208,12 @@ impl Roster {
         if session.ending {
             return Err(LaunchError::SessionClosed { session_id: id.to_string() });
         }
-        let twin = request.launch_key.as_ref().and_then(|key| session.keys.get(key));
-        if let Some(handle) = twin.and_then(|n| self.handles.get_mut(n)) {
+        let twin = request.launch_key.as_ref().and_then(|key| session.keys.get(key)).copied();
+        if let Some((n, handle)) = twin.and_then(|n| self.handles.get_mut(&n).map(|handle| (n, handle))) {
             return Ok(match &mut handle.stand {
                 Stand::Launching { calls } => {
                     calls.push(call);
+                    self.waiting.insert(call, n);
                     Vec::new()
                 }
                 Stand::Live(record) | Stand::Kept(record) | Stand::Finished(record) => {
@@ -213,7 +225,7 @@ impl Roster {
             true => Err(LaunchError::LimitReached { limit, most }),
             false => Ok(()),
         };
-        if self.crowded {
+        if self.launches_paused {
             let (limit, most) = (Limit::UnreadResults, self.limits.unread_results);
             return Err(LaunchError::LimitReached { limit, most });
         }
@@ -236,16 +248,18 @@ impl Roster {
                 recovered: false,
             },
         );
+        self.waiting.insert(call, n);
         Ok(vec![Effect::Spawn { n, request: request.clone() }])
     }
 
     pub(crate) fn launched(&mut self, n: u64, record: Shared) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
         match std::mem::replace(&mut handle.stand, Stand::Live(record.clone())) {
-            Stand::Launching { calls } => calls
-                .into_iter()
-                .map(|call| Effect::Reply(call, Ok(Answer::Launched(record.clone()))))
-                .collect(),
+            Stand::Launching { calls } => {
+                self.waiting.retain(|call, _| !calls.contains(call));
+                let answer = |call| Effect::Reply(call, Ok(Answer::Launched(record.clone())));
+                calls.into_iter().map(answer).collect()
+            }
             other => {
                 handle.stand = other;
                 Vec::new()
@@ -258,6 +272,7 @@ impl Roster {
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
         self.forget_key(&handle);
         let Stand::Launching { calls } = handle.stand else { return Vec::new() };
+        self.waiting.retain(|call, _| !calls.contains(call));
         let refusal = |call| Effect::Reply(call, Err(Refusal::Launch(error.clone())));
         let mut effects: Effects = calls.into_iter().map(refusal).collect();
         if let Some(session) = self.sessions.get_mut(&handle.session_id) {
@@ -275,7 +290,7 @@ impl Roster {
         if !matches!(handle.stand, Stand::Live(_)) {
             return effects;
         }
-        let stored = for_replay(&record);
+        let stored = if self.texts_on_disk { for_replay(&record) } else { record.clone() };
         handle.stand = if kept { Stand::Kept(stored) } else { Stand::Finished(stored) };
         let waiting = std::mem::take(&mut handle.waiting);
         let notify = handle.notify;
@@ -285,18 +300,16 @@ impl Roster {
             count(&mut session.tally, &record);
         }
         for call in &waiting {
-            self.cancels.remove(call);
+            self.waiting.remove(call);
             if self.timed.remove(call).is_some() {
                 effects.push(Effect::DisarmCall(*call));
             }
         }
         let killed = record.status == Status::Killed;
-        if killed && !waiting.is_empty() && !notify {
-            let (session_id, handle_id) = (record.session_id.clone(), record.handle_id);
-            effects.push(Effect::Settled { session_id, handle_id });
-            effects.push(Effect::Settle { calls: waiting, cancelled: true, record });
+        if killed && !notify {
+            effects.push(Effect::Deliver { record, to: waiting });
         } else {
-            effects.push(Effect::Deliver(record.clone()));
+            effects.push(Effect::Deliver { record: record.clone(), to: Vec::new() });
             let answer = Answer::Cancelled { cancelled: killed, record };
             effects.extend(waiting.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone()))));
         }
@@ -342,7 +355,7 @@ impl Roster {
                     return effects;
                 }
                 handle.waiting.push(call);
-                self.cancels.insert(call, handle_id.n);
+                self.waiting.insert(call, handle_id.n);
                 if let Some(after_ms) = wait_ms {
                     self.timed.insert(call, Some(handle_id.n));
                     effects.push(Effect::ArmCall { call, after_ms });
@@ -373,15 +386,30 @@ impl Roster {
         vec![Effect::Reply(call, Ok(answer))]
     }
 
-    /// Nobody waits for this call any more.
-    pub(crate) fn hangup(&mut self, call: CallId) -> Effects {
+    /// The caller has its answer.
+    pub(crate) fn ack(&mut self, call: CallId) -> Effects {
+        self.opening.remove(&call);
+        Effects::new()
+    }
+
+    /// The caller is gone. A launch or a cancel goes on without it; an anonymous session whose name it did not get is
+    /// ended.
+    pub(crate) fn nack(&mut self, call: CallId) -> Effects {
         self.waits_no_more(call);
-        self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect()
+        let mut effects: Effects =
+            self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect();
+        if let Some(session_id) = self.opening.remove(&call) {
+            self.begin_end(&session_id, &mut effects);
+        }
+        effects
     }
 
     fn waits_no_more(&mut self, call: CallId) {
-        if let Some(handle) = self.cancels.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
+        if let Some(handle) = self.waiting.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
             handle.waiting.retain(|waiting| *waiting != call);
+            if let Stand::Launching { calls } = &mut handle.stand {
+                calls.retain(|waiting| *waiting != call);
+            }
         }
     }
 
@@ -437,8 +465,8 @@ impl Roster {
         effects
     }
 
-    /// The inbox has closed the room of a session whose handles are all over.
-    pub(crate) fn room_closed(&mut self, session_id: &SessionId, unread: u64) -> Effects {
+    /// The inbox has closed the queue of a session whose handles are all over.
+    pub(crate) fn queue_closed(&mut self, session_id: &SessionId, unread: u64) -> Effects {
         let mut effects = Effects::new();
         let Some(session) = self.sessions.get_mut(session_id).filter(|session| session.ending) else {
             return effects;
@@ -452,8 +480,8 @@ impl Roster {
         effects
     }
 
-    pub(crate) fn crowded(&mut self, crowded: bool) {
-        self.crowded = crowded;
+    pub(crate) fn launches_paused(&mut self, paused: bool) {
+        self.launches_paused = paused;
     }
 
     /// The actor of a process crashed.
@@ -494,7 +522,7 @@ impl Roster {
         session.ending = true;
         effects.extend(stops);
         if session.live == 0 {
-            effects.push(Effect::CloseRoom(id.clone()));
+            effects.push(Effect::CloseQueue(id.clone()));
         }
     }
 
@@ -515,7 +543,7 @@ impl Roster {
         if let Some(session) = self.sessions.get_mut(session_id) {
             session.live -= 1;
             if session.ending && session.live == 0 {
-                effects.push(Effect::CloseRoom(session_id.clone()));
+                effects.push(Effect::CloseQueue(session_id.clone()));
             }
         }
         if self.host_gone {
@@ -561,7 +589,7 @@ fn for_replay(record: &Shared) -> Shared {
         return record.clone();
     }
     let mut brief = (**record).clone();
-    (brief.stdout, brief.stderr) = (String::new(), String::new());
+    brief.omit_text();
     brief.into()
 }
 

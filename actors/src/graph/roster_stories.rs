@@ -13,13 +13,14 @@ use ostler_messages::{
 const CALL: CallId = CallId(1);
 
 fn roster() -> Roster {
-    Roster::new(limits(), HOST_PID)
+    Roster::new(limits(), HOST_PID, true)
 }
 
 fn open(roster: &mut Roster, id: &str) -> Result<Answer, Refusal> {
     let asked = (!id.is_empty()).then(|| SessionId::new(id));
     match roster.open(CALL, asked).pop() {
         Some(Effect::Reply(CALL, answer)) => answer,
+        Some(Effect::ReplyOpened(CALL, id)) => Ok(Answer::Opened(id)),
         other => panic!("opened: {other:?}"),
     }
 }
@@ -45,7 +46,7 @@ fn a_session_id_is_never_used_twice_not_even_after_its_end() {
     let reused = CallError::SessionReused { session_id: "a".into() };
     assert_eq!(refusal(open(&mut roster, "a")), reused);
     roster.end(CALL, &SessionId::new("a"));
-    roster.room_closed(&SessionId::new("a"), 0);
+    roster.queue_closed(&SessionId::new("a"), 0);
     assert_eq!(refusal(open(&mut roster, "a")), reused);
 }
 
@@ -72,10 +73,10 @@ fn a_session_id_has_a_length() {
 
 #[test]
 fn ended_sessions_count_towards_the_limit_since_their_ids_are_remembered() {
-    let mut roster = Roster::new(Limits { sessions: 1, ..limits() }, HOST_PID);
+    let mut roster = Roster::new(Limits { sessions: 1, ..limits() }, HOST_PID, true);
     open(&mut roster, "a").unwrap();
     roster.end(CALL, &SessionId::new("a"));
-    roster.room_closed(&SessionId::new("a"), 0);
+    roster.queue_closed(&SessionId::new("a"), 0);
     let error = CallError::LimitReached { limit: Limit::Sessions, most: 1 };
     assert_eq!(refusal(open(&mut roster, "b")), error);
 }
@@ -96,9 +97,9 @@ fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tall
     roster.end(CallId(3), &SessionId::new("a"));
     let effects = roster.launch_failed(1, closed());
     assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
-    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, Effect::CloseRoom(SessionId::new("a"))]);
+    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, Effect::CloseQueue(SessionId::new("a"))]);
     let [Effect::Reply(CallId(3), Ok(Answer::Ended(tally)))] =
-        &roster.room_closed(&SessionId::new("a"), 2)[..]
+        &roster.queue_closed(&SessionId::new("a"), 2)[..]
     else {
         panic!("not ended")
     };
@@ -140,7 +141,7 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
         let mut result = (*record(1, 0, Status::Completed)).clone();
         (result.stdout, result.artifact_error) = ("x".repeat(5_000), artifact_error);
         let effects = roster.finished(1, result.clone().into(), false);
-        assert_eq!(effects[0], Effect::Deliver(result.into()));
+        assert_eq!(effects[0], Effect::Deliver { record: result.into(), to: Vec::new() });
         let again = roster.cancel(CALL, HandleId { host_pid: HOST_PID, n: 1 }, None, false);
         let [Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))] = &again[..] else {
             panic!("{again:?}")
@@ -161,4 +162,31 @@ fn news_that_come_after_the_end_of_a_handle_mean_nothing() {
     assert_eq!(roster.finished(1, record(1, 0, Status::Killed), false), []);
     assert_eq!(roster.released(1), []);
     assert_eq!(roster.down(1), []);
+}
+
+#[test]
+fn an_anonymous_session_whose_caller_never_had_its_name_is_ended() {
+    let mut roster = roster();
+    let opened = roster.open(CALL, None);
+    assert!(matches!(&opened[1], Effect::ReplyOpened(CALL, id) if id.as_str() == "session-7-1"));
+    let close = |n: u64| [Effect::CloseQueue(SessionId::new(format!("session-7-{n}")))];
+    assert_eq!(roster.nack(CALL), close(1));
+    assert_eq!(roster.nack(CALL), [], "once");
+
+    roster.open(CallId(2), None);
+    roster.ack(CallId(2));
+    assert_eq!(roster.nack(CallId(2)), [], "it has its name");
+    roster.open(CallId(3), Some(SessionId::new("named")));
+    assert_eq!(roster.nack(CallId(3)), [], "the host can find it again");
+}
+
+#[test]
+fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    roster.launch(CALL, request(0, None), || 1);
+    assert_eq!(roster.nack(CALL), []);
+    assert_eq!(roster.launched(1, record(1, 0, Status::Running)), []);
+    let listed = roster.list(CallId(2), &SessionId::new("a"));
+    assert!(matches!(&listed[..], [Effect::Reply(_, Ok(Answer::Listed(handles)))] if handles.len() == 1));
 }

@@ -8,7 +8,7 @@ mod stories;
 
 use super::{Effect, Effects, Roster};
 use crate::host::Limits;
-use model::{Ask, Call, HOST_PID, Model, Room, SESSIONS, Stand, Timer, closed, ensure, record, request};
+use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, Stand, Timer, closed, ensure, record, request};
 use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
 use std::{
     collections::{HashSet, hash_map::DefaultHasher},
@@ -24,7 +24,7 @@ enum Step {
     Finished(u64, Status, bool),
     Released(u64),
     Crashes(u64),
-    RoomClosed(usize),
+    QueueClosed(usize),
     TimerFires(usize),
 }
 
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     fn begin(&self) -> Model {
-        let mut roster = Roster::new(self.limits.clone(), HOST_PID);
+        let mut roster = Roster::new(self.limits.clone(), HOST_PID, true);
         for id in SESSIONS {
             roster.open(CallId(0), Some(SessionId::new(id)));
         }
@@ -89,9 +89,9 @@ impl Plan {
             calls: vec![Call::Unasked; self.asks.len()],
             timers: vec![Timer::No; self.asks.len()],
             processes: Vec::new(),
-            rooms: [Room::Open; 2],
+            queues: [Queue::Open; 2],
             ending: [false; 2],
-            crowded: false,
+            paused: false,
             host_gone: false,
             over: false,
             finished: Vec::new(),
@@ -123,13 +123,13 @@ impl Plan {
                 steps.push(Step::Crashes(n));
             }
         }
-        let closing = (0..SESSIONS.len()).filter(|session| state.rooms[*session] == Room::Closing);
-        steps.extend(closing.map(Step::RoomClosed));
+        let closing = (0..SESSIONS.len()).filter(|session| state.queues[*session] == Queue::Closing);
+        steps.extend(closing.map(Step::QueueClosed));
         let timed = (0..self.asks.len()).filter(|call| state.timers[*call] != Timer::No);
         steps.extend(timed.map(Step::TimerFires));
         let open = |call: &usize| match self.asks[*call] {
             _ if state.host_gone || state.calls[*call] != Call::Unasked => false,
-            Ask::Hangup { of } => state.calls[of] == Call::Waits,
+            Ask::Nack { of } => state.calls[of] == Call::Waits,
             _ => true,
         };
         steps.extend((0..self.asks.len()).filter(open).map(Step::Asks));
@@ -151,8 +151,8 @@ impl Plan {
         if let Step::Finished(n, status, _) = step {
             let waits = before.roster.handles[&n].waiting.len();
             let notify = before.roster.handles[&n].notify;
-            let settled = status == Status::Killed && waits > 0 && !notify;
-            ensure!((state.process(n).settled == 1) == settled, "the result went to the wrong one");
+            let leased = status == Status::Killed && waits > 0 && !notify;
+            ensure!((state.process(n).leased == 1) == leased, "the result went to the wrong one");
         }
         Ok(())
     }
@@ -199,9 +199,9 @@ impl Plan {
                 }
                 state.roster.down(n)
             }
-            Step::RoomClosed(session) => {
-                state.rooms[session] = Room::Closed;
-                state.roster.room_closed(&SessionId::new(SESSIONS[session]), 0)
+            Step::QueueClosed(session) => {
+                state.queues[session] = Queue::Closed;
+                state.roster.queue_closed(&SessionId::new(SESSIONS[session]), 0)
             }
             Step::TimerFires(call) => {
                 state.timers[call] = Timer::No;
@@ -231,29 +231,29 @@ impl Plan {
                 state.ending = [true; 2];
                 state.roster.shutdown(id)
             }
-            Ask::Hangup { of } => {
-                state.calls[call] = Call::HungUp;
-                state.calls[of] = Call::HungUp;
-                state.roster.hangup(CallId(of as u64))
+            Ask::Nack { of } => {
+                state.calls[call] = Call::Gone;
+                state.calls[of] = Call::Gone;
+                state.roster.nack(CallId(of as u64))
             }
             // Callers hold the graph as well: the host is gone when the last of them has hung up.
             Ask::HostGone => {
-                state.calls[call] = Call::HungUp;
+                state.calls[call] = Call::Gone;
                 let waits: Vec<_> =
                     (0..self.asks.len()).filter(|of| state.calls[*of] == Call::Waits).collect();
                 let mut effects = Effects::new();
                 for of in waits {
-                    state.calls[of] = Call::HungUp;
-                    effects.extend(state.roster.hangup(CallId(of as u64)));
+                    state.calls[of] = Call::Gone;
+                    effects.extend(state.roster.nack(CallId(of as u64)));
                 }
                 state.host_gone = true;
                 effects.extend(state.roster.host_gone());
                 effects
             }
-            Ask::Crowded(crowded) => {
-                state.calls[call] = Call::HungUp;
-                state.crowded = crowded;
-                state.roster.crowded(crowded);
+            Ask::Paused(paused) => {
+                state.calls[call] = Call::Gone;
+                state.paused = paused;
+                state.roster.launches_paused(paused);
                 Effects::new()
             }
         }
@@ -281,7 +281,7 @@ impl Plan {
                     let n = 1 + before.processes.iter().position(|p| std::ptr::eq(p, twin)).unwrap() as u64;
                     let launched = Ok(Answer::Launched(record(n, session, Status::Running)));
                     if twin.launched { vec![Effect::Reply(id, launched)] } else { Vec::new() }
-                } else if before.crowded {
+                } else if before.paused {
                     full(Limit::UnreadResults, self.limits.unread_results)
                 } else if before.live(|p| p.session == session) >= self.limits.session_handles {
                     full(Limit::SessionHandles, self.limits.session_handles)
@@ -322,7 +322,7 @@ impl Plan {
             }
             Ask::End(session) => ensure!(stops(Some(session)), "not all are stopped at the end"),
             Ask::HostGone => ensure!(stops(None), "not all are stopped when the host is gone"),
-            Ask::Sleep | Ask::Shutdown | Ask::Hangup { .. } | Ask::Crowded(_) => {}
+            Ask::Sleep | Ask::Shutdown | Ask::Nack { .. } | Ask::Paused(_) => {}
         }
         Ok(())
     }
@@ -330,7 +330,7 @@ impl Plan {
 
 /// By its text. Records are told by their status: which one it is follows from that and the handle.
 fn text_hash(state: &Model) -> u64 {
-    let Model { roster, calls, timers, processes, rooms, ending, crowded, host_gone, over, finished } = state;
+    let Model { roster, calls, timers, processes, queues, ending, paused, host_gone, over, finished } = state;
     let handles = roster.handles.iter().map(|(n, handle)| {
         let (stand, calls, status) = match &handle.stand {
             super::Stand::Launching { calls } => (0, &calls[..], None),
@@ -341,8 +341,9 @@ fn text_hash(state: &Model) -> u64 {
         (n, stand, calls, status, &handle.waiting, handle.notify, handle.recovered)
     });
     let handles: Vec<_> = handles.collect();
-    let around = (calls, timers, processes, rooms, ending, crowded, host_gone, over, finished);
-    let own = (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, roster.crowded);
+    let around = (calls, timers, processes, queues, ending, paused, host_gone, over, finished);
+    let own =
+        (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, roster.launches_paused);
     let ends = (&roster.shutdown_calls, roster.shutting_down, roster.host_gone);
     let mut hasher = DefaultHasher::new();
     format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
@@ -370,7 +371,7 @@ fn cancel(n: u64, wait_ms: Option<u64>, notify: bool) -> Ask {
 #[test]
 fn a_result_goes_to_those_who_cancelled_or_to_the_inbox() {
     let cancels = [cancel(1, None, false), cancel(1, Some(9), false), cancel(1, Some(0), false)];
-    let asks = [LAUNCH, cancels[0], cancels[1], cancels[2], cancel(1, None, true), Ask::Hangup { of: 1 }];
+    let asks = [LAUNCH, cancels[0], cancels[1], cancels[2], cancel(1, None, true), Ask::Nack { of: 1 }];
     assert!(Plan { keeps: true, ..Plan::of(&asks) }.walk() > 300);
 }
 
@@ -402,7 +403,7 @@ fn a_host_that_is_gone_is_waited_for_by_nobody() {
 #[test]
 fn a_limit_is_told_by_its_name() {
     let launches = [LAUNCH, LAUNCH, LAUNCH_ELSEWHERE, LAUNCH_ELSEWHERE];
-    let asks = [&launches[..], &[Ask::Crowded(true), Ask::Crowded(false)]].concat();
+    let asks = [&launches[..], &[Ask::Paused(true), Ask::Paused(false)]].concat();
     let (session_handles, handles) = (limits().session_handles, limits().handles);
     for limits in [
         Limits { session_handles: 1, handles, ..limits() },

@@ -1,4 +1,4 @@
-//! What stands around a [`Roster`]: callers, processes, the inbox's rooms, timers. It keeps its own account of who is
+//! What stands around a [`Roster`]: callers, processes, the inbox's queues, timers. It keeps its own account of who is
 //! owed what, and holds every effect against it.
 
 use super::super::{Effect, Roster};
@@ -28,9 +28,9 @@ pub(super) enum Ask {
     End(usize),
     Sleep,
     Shutdown,
-    Hangup { of: usize },
+    Nack { of: usize },
     HostGone,
-    Crowded(bool),
+    Paused(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,11 @@ pub(super) enum Call {
     Waits,
     Answered,
     /// Nobody waits for it any more.
-    HungUp,
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Queue {
     Open,
     Closing,
     Closed,
@@ -69,7 +69,7 @@ pub(super) struct Process {
     pub(super) launched: bool,
     pub(super) result: Option<Status>,
     pub(super) delivered: u8,
-    pub(super) settled: u8,
+    pub(super) leased: u8,
     retired: bool,
 }
 
@@ -87,9 +87,9 @@ pub(super) struct Model {
     pub(super) calls: Vec<Call>,
     pub(super) timers: Vec<Timer>,
     pub(super) processes: Vec<Process>,
-    pub(super) rooms: [Room; 2],
+    pub(super) queues: [Queue; 2],
     pub(super) ending: [bool; 2],
-    pub(super) crowded: bool,
+    pub(super) paused: bool,
     pub(super) host_gone: bool,
     pub(super) over: bool,
     /// In the order of their ends.
@@ -124,15 +124,17 @@ impl Model {
                 self.answered(*call)?;
                 self.fits(&asks[usize::try_from(call.0).unwrap()], answer)?;
             }
-            Effect::Settle { calls, cancelled, record } => {
-                ensure!(!calls.is_empty(), "a result is given to nobody");
-                let waits = |call: &CallId| self.calls[usize::try_from(call.0).unwrap()] == Call::Waits;
-                ensure!(calls.iter().all(waits), "a result is given to one who hung up");
-                ensure!(*cancelled && record.status == Status::Killed, "only a killed one is settled");
-                calls.iter().try_for_each(|call| self.answered(*call))?;
-                self.process(record.handle_id.n).settled += 1;
+            Effect::ReplyOpened(..) => return Err("no anonymous session is opened here".into()),
+            Effect::Deliver { record, to } if to.is_empty() => {
+                self.process(record.handle_id.n).delivered += 1;
             }
-            Effect::Deliver(record) => self.process(record.handle_id.n).delivered += 1,
+            Effect::Deliver { record, to } => {
+                let waits = |call: &CallId| self.calls[usize::try_from(call.0).unwrap()] == Call::Waits;
+                ensure!(to.iter().all(waits), "a result is leased to a call that is not open");
+                ensure!(record.status == Status::Killed, "only a killed one is leased to its cancellers");
+                to.iter().try_for_each(|call| self.answered(*call))?;
+                self.process(record.handle_id.n).leased += 1;
+            }
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
                 let process = self.process(*n);
@@ -150,12 +152,15 @@ impl Model {
                 ensure!(!process.retired, "process {n} is retired twice");
                 process.retired = true;
             }
-            Effect::CloseRoom(id) => {
+            Effect::CloseQueue(id) => {
                 let session = at(id);
-                ensure!(self.ending[session] && self.rooms[session] == Room::Open, "{id} is closed untimely");
+                ensure!(
+                    self.ending[session] && self.queues[session] == Queue::Open,
+                    "{id} is closed untimely"
+                );
                 let over = self.processes.iter().all(|p| p.session != session || p.retired);
                 ensure!(over, "{id} is closed while a handle lives");
-                self.rooms[session] = Room::Closing;
+                self.queues[session] = Queue::Closing;
             }
             Effect::ArmCall { call, .. } => self.timers[usize::try_from(call.0).unwrap()] = Timer::Armed,
             Effect::DisarmCall(call) => {
@@ -164,12 +169,12 @@ impl Model {
                 *timer = Timer::Late;
             }
             Effect::Over => {
-                let rooms = self.rooms.iter().all(|room| *room == Room::Closed);
+                let queues = self.queues.iter().all(|room| *room == Queue::Closed);
                 ensure!(self.processes.iter().all(|p| p.retired), "over while a process lives");
-                ensure!(self.host_gone || rooms, "over while a room is open");
+                ensure!(self.host_gone || queues, "over while a queue is open");
                 self.over = true;
             }
-            Effect::Abandon { .. } | Effect::OpenRoom(_) | Effect::Settled { .. } => {}
+            Effect::Abandon { .. } | Effect::OpenQueue(_) => {}
         }
         Ok(())
     }
@@ -192,7 +197,7 @@ impl Model {
             launched: false,
             result: None,
             delivered: 0,
-            settled: 0,
+            leased: 0,
             retired: false,
         });
         Ok(())
@@ -211,11 +216,11 @@ impl Model {
             (Ask::End(session), Ok(Answer::Ended(tally))) => {
                 let ours = self.processes.iter().filter(|p| p.session == *session);
                 let launched = ours.clone().filter(|p| p.launched).count() as u64;
-                ensure!(self.rooms[*session] == Room::Closed, "ended before its room was closed");
+                ensure!(self.queues[*session] == Queue::Closed, "ended before its queue was closed");
                 ensure!(ours.clone().all(|p| p.retired), "ended before its handles");
                 tally.completed + tally.killed + tally.timed_out + tally.lost == launched
             }
-            (Ask::End(session), Err(Refusal::Call(_))) => self.rooms[*session] == Room::Closed,
+            (Ask::End(session), Err(Refusal::Call(_))) => self.queues[*session] == Queue::Closed,
             (Ask::Shutdown, Ok(Answer::Stopped(_))) => self.processes.iter().all(|p| p.retired),
             (Ask::Sleep, Ok(Answer::Slept)) => true,
             _ => false,
@@ -252,7 +257,7 @@ impl Model {
             );
         }
         for (n, process) in (1_u64..).zip(&self.processes) {
-            let results = process.delivered + process.settled;
+            let results = process.delivered + process.leased;
             ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
             ensure!(process.retired == (process.stand == Stand::Over), "process {n}: wrongly retired");
             let waits = roster.handles.get(&n).map_or(0, |handle| handle.waiting.len());

@@ -2,20 +2,22 @@
 
 use super::{
     directory::{Families, Pillars},
-    gate::{HostActor, LastAnswers, Ports, deliver_news, deliver_request},
+    gate::{
+        HostActor, LastAnswers, OpenCalls, deliver_ack, deliver_nack, deliver_news, deliver_request, holder,
+    },
     kernel::KernelActor,
     supervisor::Supervisor,
     trace_sink::{self, Tracing},
 };
 use crate::{
-    host::{Config, ContainmentReport, HostRequest, Intake, StartError},
+    host::{Config, ContainmentReport, FromHost, Intake, StartError},
     kernel::{Backend, Input, Inputs, Outputs, World, linux, scripted},
 };
 use actix_rt::System;
 use crossbeam_channel::{Receiver, Sender};
 use ostler_inbox::{Inbox, Links};
 use ostler_messages::{
-    ActorName,
+    ActorName, CallId,
     context::{Reserved, start as start_actor},
     trace::{Header, Tracer, in_flight},
 };
@@ -38,6 +40,8 @@ pub(crate) struct Facts {
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) containment: ContainmentReport,
+    /// A `result.json` with the texts lies beside every output.
+    pub(crate) texts_on_disk: bool,
     pub(crate) next_n: NextN,
 }
 
@@ -53,8 +57,7 @@ pub(crate) struct Started {
 pub(crate) fn start(
     config: Config,
     world: Option<&World>,
-    back: Sender<Intake>,
-    requests: Receiver<Intake>,
+    from_host: FromHost,
     alive: Sender<()>,
 ) -> Result<Started, StartError> {
     let trace_file = trace_sink::open(&config.trace)?;
@@ -73,8 +76,9 @@ pub(crate) fn start(
         let _alive = alive;
         linux::ask_for_short_turns();
         let tracing = trace_sink::sink(&config.trace, trace_file);
+        let FromHost { requests, acks } = from_host;
         let (backend, inputs) = kernel.split(requests);
-        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, back, backend, inputs));
+        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, backend, inputs));
     };
     let thread = Builder::new()
         .name("ostler-graph".into())
@@ -87,16 +91,16 @@ async fn run(
     config: Config,
     facts: Facts,
     tracing: Tracing,
-    back: Sender<Intake>,
+    acks: Receiver<CallId>,
     backend: Backend,
     mut inputs: Inputs,
 ) {
     let Tracing { sink, flushed } = tracing;
     let tracer = Tracer::new(&facts.header, sink);
     config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
-    let (ports, over) = (Ports::default(), Rc::new(Cell::new(false)));
+    let (calls, over) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
-    let host = HostActor::new(ports.clone(), back, last.clone(), over.clone());
+    let host = HostActor::new(calls.clone(), last.clone(), over.clone());
     let (pillars, families) = raise(config, facts, &tracer, host, backend);
     while !over.get() && !tracer.failed() {
         let input = match inputs.ready() {
@@ -110,38 +114,44 @@ async fn run(
         tracer.set_now_us(inputs.now_us());
         match input {
             Input::News(news) => deliver_news(news, &pillars, &families),
-            Input::Host(Intake::Call { call, request, port, permit }) => {
-                drop(permit);
-                ports.borrow_mut().insert(call, port);
+            Input::Host(Intake::Call { call, request, reply_to }) => {
+                take_acks(&acks, &calls, &pillars).await;
+                calls.open(call, reply_to, holder(&request));
                 deliver_request(request, &pillars);
             }
-            Input::Host(Intake::Notice(request)) => {
-                if let HostRequest::Hangup(hangup) = &request {
-                    // Already answered: then the hangup means nothing.
-                    if ports.borrow_mut().remove(&hangup.call).is_none() {
-                        continue;
-                    }
-                }
-                deliver_request(request, &pillars);
+            Input::Host(Intake::Nack { call, permit, taken }) => {
+                take_acks(&acks, &calls, &pillars).await;
+                deliver_nack(call, &calls, &pillars);
+                quiet().await;
+                drop((permit, taken));
             }
+            Input::Host(Intake::HostGone(gone)) => deliver_request(gone.into(), &pillars),
             Input::Host(Intake::Blocked(call)) => inputs.blocked(call),
             // Only a scripted world takes these, and has taken them.
             Input::Host(Intake::Advance { .. } | Intake::Watch(_)) => {}
         }
         quiet().await;
-        inputs.settled(|call| ports.borrow().contains_key(&call));
+        inputs.settled(|call| calls.waits(call));
     }
-    // Callers that still wait hear that the graph is over.
-    ports.borrow_mut().clear();
+    calls.clear();
     families.borrow_mut().clear();
     inputs.close();
     tracer.end();
     if let Some(flushed) = flushed {
         flushed.wait();
     }
-    for (port, delivered) in last.take() {
+    for (reply_to, answered) in last.take() {
         // A caller that is gone has nothing to lose by it.
-        let _ = port.send(delivered);
+        let _ = reply_to.send(answered);
+    }
+}
+
+/// Whatever a caller does next finds its earlier answers acknowledged. Only calls and their ends ask for that: all else
+/// comes at moments of its own, and a scripted world would differ from run to run.
+async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, pillars: &Pillars) {
+    while let Ok(call) = acks.try_recv() {
+        deliver_ack(call, calls, pillars);
+        quiet().await;
     }
 }
 
@@ -161,25 +171,21 @@ fn raise(
         kernel_arm: kernel.clone().recipient(),
         kernel_disarm: kernel.clone().recipient(),
         host: host.clone().recipient(),
-        room_closed: supervisor.addr().clone().recipient(),
-        crowded: supervisor.addr().clone().recipient(),
+        queue_closed: supervisor.addr().clone().recipient(),
+        launches_paused: supervisor.addr().clone().recipient(),
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let limits = ostler_inbox::Limits {
-        results_with_text: size(config.limits.results_with_text),
+        results_with_text: match facts.texts_on_disk {
+            true => size(config.limits.results_with_text),
+            false => usize::MAX,
+        },
         pushed_entries: size(config.limits.pushed_entries),
         unread_results: size(config.limits.unread_results),
     };
     let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
     let pillars = Pillars { host, kernel, supervisor: supervisor.addr().clone(), inbox };
-    let actor = Supervisor::new(
-        config,
-        facts.header.host_pid,
-        facts.artifact_root,
-        facts.next_n,
-        pillars.clone(),
-        families.clone(),
-    );
+    let actor = Supervisor::new(config, facts, pillars.clone(), families.clone());
     supervisor.start(actor, None);
     (pillars, families)
 }

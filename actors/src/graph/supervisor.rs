@@ -6,13 +6,16 @@ use super::{
     process::{Origin, ProcessActor},
     roster::{Effect, Roster},
 };
-use crate::{graph::NextN, host::Config};
+use crate::{
+    graph::{Facts, NextN},
+    host::Config,
+};
 use actix::{Actor, AsyncContext, Handler};
 use ostler_messages::{
-    ActorName, Arm, Asked, Begin, Cancel, CloseRoom, CommandId, Crowded, Deliver, Disarm, Down, EndSession,
-    Finished, Hangup, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched, List, OpenRoom,
-    OpenSession, Over, Record, Release, Released, Reply, RoomClosed, Settle, Settled, Shutdown, Sleep, Stop,
-    TimerFired, TimerKind,
+    Ack, ActorName, Answer, Arm, Asked, Begin, Cancel, CloseQueue, CommandId, Deliver, Disarm, Down,
+    EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
+    LaunchesPaused, List, Nack, OpenQueue, OpenSession, Over, QueueClosed, Record, Release, Released, Reply,
+    Shutdown, Sleep, Stop, TimerFired, TimerKind,
     context::{Context, start},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -32,20 +35,14 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(
-        config: Config,
-        host_pid: u32,
-        artifact_root: Arc<Path>,
-        next_n: NextN,
-        pillars: Pillars,
-        families: Families,
-    ) -> Supervisor {
+    pub(crate) fn new(config: Config, facts: Facts, pillars: Pillars, families: Families) -> Supervisor {
+        let host_pid = facts.header.host_pid;
         Supervisor {
-            roster: Roster::new(config.limits.clone(), host_pid),
+            roster: Roster::new(config.limits.clone(), host_pid, facts.texts_on_disk),
             config,
             host_pid,
-            artifact_root,
-            next_n,
+            artifact_root: facts.artifact_root,
+            next_n: facts.next_n,
             pillars,
             families,
             begun: BTreeMap::new(),
@@ -58,14 +55,14 @@ impl Supervisor {
         let owner = ActorName::Supervisor;
         for effect in effects {
             match effect {
-                Effect::Reply(call, answer) => host.do_send(Reply { call, answer }),
-                Effect::Settle { calls, cancelled, record } => {
-                    host.do_send(Settle { calls, cancelled, record })
+                Effect::Reply(call, answer) => host.do_send(Reply { call, answer, leased_by: None }),
+                Effect::ReplyOpened(call, session_id) => {
+                    let answer = Ok(Answer::Opened(session_id));
+                    host.do_send(Reply { call, answer, leased_by: Some(owner) });
                 }
-                Effect::OpenRoom(session_id) => inbox.do_send(OpenRoom { session_id }),
-                Effect::CloseRoom(session_id) => inbox.do_send(CloseRoom { session_id }),
-                Effect::Deliver(record) => inbox.do_send(Deliver { record }),
-                Effect::Settled { session_id, handle_id } => inbox.do_send(Settled { session_id, handle_id }),
+                Effect::OpenQueue(session_id) => inbox.do_send(OpenQueue { session_id }),
+                Effect::CloseQueue(session_id) => inbox.do_send(CloseQueue { session_id }),
+                Effect::Deliver { record, to } => inbox.do_send(Deliver { record, to_calls: to }),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
                     if let Some(family) = self.families.borrow().get(&n) {
@@ -143,13 +140,14 @@ on! {
     EndSession => |roster, m| roster.end(m.call, &m.session_id);
     List => |roster, m| roster.list(m.call, &m.session_id);
     Sleep => |roster, m| roster.sleep(m.call, m.sleep_ms);
-    Hangup => |roster, m| roster.hangup(m.call);
+    Ack => |roster, m| roster.ack(m.call);
+    Nack => |roster, m| roster.nack(m.call);
     Shutdown => |roster, m| roster.shutdown(m.call);
     HostGone => |roster, _m| roster.host_gone();
     LaunchFailed => |roster, m| roster.launch_failed(m.n, m.error);
     Finished => |roster, m| roster.finished(m.n, m.record, m.kept);
     Released => |roster, m| roster.released(m.n);
-    RoomClosed => |roster, m| roster.room_closed(&m.session_id, m.unread);
+    QueueClosed => |roster, m| roster.queue_closed(&m.session_id, m.unread);
 }
 impl Handler<Launch> for Supervisor {
     type Result = ();
@@ -167,10 +165,10 @@ impl Handler<Launched> for Supervisor {
         self.perform(effects, ctx);
     }
 }
-impl Handler<Crowded> for Supervisor {
+impl Handler<LaunchesPaused> for Supervisor {
     type Result = ();
-    fn handle(&mut self, crowded: Crowded, _: &mut Context<Supervisor>) {
-        self.roster.crowded(crowded.crowded);
+    fn handle(&mut self, launches: LaunchesPaused, _: &mut Context<Supervisor>) {
+        self.roster.launches_paused(launches.paused);
     }
 }
 impl Handler<TimerFired> for Supervisor {

@@ -1,56 +1,72 @@
 //! One call of a host: a request that is on its way, in both forms, blocking and async.
 
 use super::{Error, Shared as Door};
-use async_lock::{Semaphore, SemaphoreGuardArc, futures::AcquireArc};
 use blocking::Task;
-use crossbeam_channel::Sender;
+use crossbeam_channel::Receiver;
 use futures_lite::{FutureExt, future};
 use ostler_artifacts::{Live, Which, reload_text};
 use ostler_messages::{
-    Answer, CallError, CallId, Cancel, Content, Drain, EndSession, Hangup, HostGone, Launch, Limit, List,
-    OpenSession, Pending, Push, PutBack, Record, Refusal, Shared, Shutdown, Sleep, Unclaimed, Wait,
+    Answer, CallError, CallId, Cancel, Content, Drain, EndSession, HostGone, Launch, Limit, List,
+    OpenSession, Pending, Push, Record, Refusal, Shutdown, Sleep, Wait,
 };
 use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
-/// Everything that a host can send into the graph.
-#[derive(Debug)]
-pub(crate) enum HostRequest {
-    OpenSession(OpenSession),
-    Launch(Launch),
-    Cancel(Cancel),
-    EndSession(EndSession),
-    List(List),
-    Sleep(Sleep),
-    Hangup(Hangup),
-    Shutdown(Shutdown),
-    HostGone(HostGone),
-    Push(Push),
-    Drain(Drain),
-    Wait(Wait),
-    Pending(Pending),
-    PutBack(PutBack),
-    Unclaimed(Unclaimed),
+macro_rules! requests {
+    ($($name:ident),*) => {
+        /// Everything that a host can ask of the graph.
+        #[derive(Debug)]
+        pub(crate) enum HostRequest { $($name($name)),* }
+        $(impl From<$name> for HostRequest {
+            fn from(request: $name) -> HostRequest { HostRequest::$name(request) }
+        })*
+    };
 }
+requests!(
+    OpenSession,
+    Launch,
+    Cancel,
+    EndSession,
+    List,
+    Sleep,
+    Shutdown,
+    HostGone,
+    Push,
+    Drain,
+    Wait,
+    Pending
+);
 
-/// What enters the gate from the host's side.
+/// What enters the graph from the host's side.
 pub(crate) enum Intake {
-    /// A call; the permit is given back when the graph takes it up.
-    Call { call: CallId, request: HostRequest, port: Port, permit: SemaphoreGuardArc },
-    /// Without an answer. At most two for each open call, and one at the end.
-    Notice(HostRequest),
+    /// A call. Bounded by the permits.
+    Call { call: CallId, request: HostRequest, reply_to: ReplyTo },
+    /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
+    /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
+    Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
+    /// The last handle of the host was dropped.
+    HostGone(HostGone),
     /// The host does nothing before this call is answered: virtual time may move.
     Blocked(CallId),
     /// The host does nothing before there is output, or virtual time has passed.
     Watch(OutputWatch),
     /// Moves virtual time.
     Advance { by_ms: u64, done: oneshot::Sender<()> },
+}
+
+/// The graph's side of both ways in.
+pub(crate) struct FromHost {
+    pub(crate) requests: Receiver<Intake>,
+    /// Calls whose caller has the answer. They free memory and nobody who waits, so they do not wake the graph: it looks
+    /// here before it takes the next request. Never more than the limit on open calls, since each of these calls was open
+    /// when the graph last took a request.
+    pub(crate) acks: Receiver<CallId>,
 }
 
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
@@ -64,75 +80,31 @@ pub(crate) struct OutputWatch {
 }
 
 /// Where an answer goes.
-pub(crate) type Port = oneshot::Sender<Delivered>;
+pub(crate) type ReplyTo = oneshot::Sender<Answered>;
 
-/// An answer on its way to a caller's thread. Wherever it is dropped unread, on whichever side and at whatever moment,
-/// what must not be lost goes back into the graph.
+/// An answer on its way to a caller's thread. It is a copy: what must not be lost stays in the graph.
 #[derive(Debug)]
-pub(crate) struct Delivered {
-    /// None once taken.
-    answer: Option<Result<Answer, Refusal>>,
-    claim: Option<Arc<Claim>>,
-    back: Sender<Intake>,
+pub(crate) struct Answered {
+    pub(crate) answer: Result<Answer, Refusal>,
+    /// The graph keeps what the answer holds until the call's Ack or Nack.
+    pub(crate) leased: bool,
 }
 
-/// A result that several callers wait for: if none takes it, it has to go to the inbox, exactly once.
+/// The right to have one call open. Dropping it gives it back.
 #[derive(Debug)]
-struct Claim {
-    outstanding: AtomicUsize,
-    taken: AtomicBool,
-}
-impl Claim {
-    /// Whether this was the last chance that somebody takes the result.
-    fn give_up(&self) -> bool {
-        self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 && !self.taken.load(Ordering::Acquire)
-    }
-}
-
-impl Delivered {
-    pub(crate) fn plain(answer: Result<Answer, Refusal>, back: &Sender<Intake>) -> Delivered {
-        Delivered { answer: Some(answer), claim: None, back: back.clone() }
-    }
-    /// The same result for each of `callers`.
-    pub(crate) fn settle(
-        callers: usize,
-        cancelled: bool,
-        record: &Shared,
-        back: &Sender<Intake>,
-    ) -> impl Iterator<Item = Delivered> {
-        let claim = Arc::new(Claim { outstanding: AtomicUsize::new(callers), taken: AtomicBool::new(false) });
-        let answer = Answer::Cancelled { cancelled, record: record.clone() };
-        let one = move || Delivered {
-            answer: Some(Ok(answer.clone())),
-            claim: Some(claim.clone()),
-            back: back.clone(),
-        };
-        std::iter::repeat_with(one).take(callers)
-    }
-    /// Now it is the caller's.
-    fn take(mut self) -> Option<Result<Answer, Refusal>> {
-        if let Some(claim) = &self.claim {
-            claim.taken.store(true, Ordering::Release);
-            claim.outstanding.fetch_sub(1, Ordering::AcqRel);
+pub(crate) struct Permit(Arc<AtomicU64>);
+impl Permit {
+    fn take(open: &Arc<AtomicU64>, max: u64) -> Result<Permit, Error> {
+        let permit = Permit(open.clone());
+        match open.fetch_add(1, Ordering::Relaxed) >= max {
+            true => Err(Error::Call(CallError::LimitReached { limit: Limit::OpenCalls, most: max })),
+            false => Ok(permit),
         }
-        self.answer.take()
     }
 }
-impl Drop for Delivered {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let notice = match self.answer.take() {
-            Some(Ok(Answer::Drained { session_id, entries })) if !entries.is_empty() => {
-                HostRequest::PutBack(PutBack { session_id, entries })
-            }
-            Some(Ok(Answer::Cancelled { record, .. }))
-                if self.claim.as_ref().is_some_and(|c| c.give_up()) =>
-            {
-                HostRequest::Unclaimed(Unclaimed { record })
-            }
-            _ => return,
-        };
-        // A graph that is over has no inbox any more.
-        let _ = self.back.send(Intake::Notice(notice));
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -144,24 +116,34 @@ type Convert<T> = Box<dyn FnOnce(Answer) -> Option<T> + Send>;
 /// * `.await` works in any runtime and never blocks its thread;
 /// * [`begin`](Call::begin) only sends the request; the answer can be fetched later by one of the other two.
 ///
-/// An answer that is dropped unread is not lost: entries taken from an inbox go back to their place, and a result goes
-/// to the inbox.
+/// # Dropping it
+///
+/// A call can be dropped at any moment, in a `select!`, by a timeout, with its task: nothing is lost by it. Before it was
+/// begun, nothing happens. After that the request stands, and what its answer would have brought stays where it was:
+/// entries in their places in the inbox, a result for another canceller or for the inbox. From the moment `wait` or
+/// `poll` returns a value, the value is the caller's.
+///
+/// In a scripted [`World`](crate::World) the drop of a call that was begun returns when the graph has taken it up, so that
+/// a trace is the same on every run.
 #[must_use = "a call does nothing before it is waited for, awaited, or begun"]
 pub struct Call<T> {
     door: Arc<Door>,
     call: CallId,
     stage: Stage,
     convert: Option<Convert<T>>,
-    counted: bool,
+    /// From the sending to the end.
+    permit: Option<Permit>,
     announced: bool,
 }
 
 enum Stage {
     Unsent(HostRequest),
-    Queueing(Pin<Box<AcquireArc>>, HostRequest),
-    Sent(oneshot::AsyncReceiver<Delivered>),
-    Reloading(Task<Result<Answer, Refusal>>),
-    Over,
+    Sent(oneshot::AsyncReceiver<Answered>),
+    /// Texts that were left out are read from disk; whether the answer is leased.
+    Reloading(Task<Result<Answer, Refusal>>, bool),
+    /// It could not be sent; the next poll says why.
+    Failed(Error),
+    Finished,
 }
 
 impl<T> Call<T> {
@@ -176,7 +158,7 @@ impl<T> Call<T> {
             call,
             stage: Stage::Unsent(request(call)),
             convert: Some(Box::new(convert)),
-            counted: false,
+            permit: None,
             announced: false,
         }
     }
@@ -186,59 +168,43 @@ impl<T> Call<T> {
         future::block_on(self)
     }
 
-    /// Sends the request now, if there is room in the queue, and waits for nothing.
+    /// Sends the request now and waits for nothing. If it can't be sent, because too many calls are open or the graph has
+    /// ended, the error comes with the answer.
     pub fn begin(mut self) -> Call<T> {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        while matches!(self.stage, Stage::Unsent(_) | Stage::Queueing(..)) {
-            if self.send(&mut context).is_pending() {
-                break;
-            }
-        }
+        self.send();
         self
     }
 
-    /// One step towards `Sent`, or to the error that ends it.
-    fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let fail = |error: Error| Poll::Ready(Err(error));
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Unsent(request) => {
-                let most = self.door.open_calls_limit;
-                if self.door.open_calls.fetch_add(1, Ordering::Relaxed) as u64 >= most {
-                    self.door.open_calls.fetch_sub(1, Ordering::Relaxed);
-                    return fail(Error::Call(CallError::LimitReached { limit: Limit::OpenCalls, most }));
-                }
-                self.counted = true;
-                self.stage = Stage::Queueing(Box::pin(self.door.queue.acquire_arc()), request);
-                Poll::Ready(Ok(()))
-            }
-            Stage::Queueing(mut acquire, request) => {
-                let Poll::Ready(permit) = acquire.poll(cx) else {
-                    self.stage = Stage::Queueing(acquire, request);
-                    return Poll::Pending;
-                };
-                let (port, receiver) = oneshot::async_channel();
-                let intake = Intake::Call { call: self.call, request, port, permit };
-                if self.door.requests.send(intake).is_err() {
-                    return fail(Error::Closed);
-                }
-                self.stage = Stage::Sent(receiver);
-                Poll::Ready(Ok(()))
-            }
-            other => {
-                self.stage = other;
-                Poll::Ready(Ok(()))
-            }
+    fn send(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Finished) {
+            Stage::Unsent(request) => self.stage = self.sent(request).unwrap_or_else(Stage::Failed),
+            other => self.stage = other,
         }
     }
+    fn sent(&mut self, request: HostRequest) -> Result<Stage, Error> {
+        let permit = Permit::take(&self.door.open_calls, self.door.open_calls_limit)?;
+        let (reply_to, receiver) = oneshot::async_channel();
+        let intake = Intake::Call { call: self.call, request, reply_to };
+        self.door.requests.send(intake).map_err(|_| Error::Closed)?;
+        self.permit = Some(permit);
+        Ok(Stage::Sent(receiver))
+    }
 
-    fn finish(&mut self, answer: Result<Answer, Refusal>) -> Result<T, Error> {
-        self.stage = Stage::Over;
+    /// The host's value. When it is made, and not before, the graph may let go of what it kept for it.
+    fn finish(&mut self, answer: Result<Answer, Refusal>, leased: bool) -> Result<T, Error> {
+        self.stage = Stage::Finished;
         let convert = self.convert.take().ok_or(Error::Closed)?;
-        match answer {
+        let value = match answer {
             Ok(answer) => convert(answer).ok_or(Error::Closed),
             Err(Refusal::Launch(error)) => Err(Error::Launch(error)),
             Err(Refusal::Call(error)) => Err(Error::Call(error)),
+        };
+        if leased {
+            // A graph that has ended keeps nothing any more.
+            let _ = self.door.acks.send(self.call);
         }
+        self.permit = None;
+        value
     }
 }
 
@@ -251,34 +217,40 @@ impl<T> Future for Call<T> {
         let this = self.get_mut();
         loop {
             match &mut this.stage {
-                Stage::Unsent(_) | Stage::Queueing(..) => match this.send(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                },
+                Stage::Unsent(_) => this.send(),
+                Stage::Failed(error) => {
+                    let error = error.clone();
+                    this.stage = Stage::Finished;
+                    return Poll::Ready(Err(error));
+                }
                 Stage::Sent(receiver) => {
                     if this.door.virtual_time && !this.announced {
                         this.announced = true;
                         let _ = this.door.requests.send(Intake::Blocked(this.call));
                     }
-                    let delivered = match Pin::new(receiver).poll(cx) {
+                    let Answered { answer, leased } = match Pin::new(receiver).poll(cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(delivered) => delivered.ok().and_then(Delivered::take),
-                    };
-                    let Some(answer) = delivered else {
-                        this.stage = Stage::Over;
-                        return Poll::Ready(Err(Error::Closed));
+                        Poll::Ready(Ok(answered)) => answered,
+                        // The graph has ended, and the call with it.
+                        Poll::Ready(Err(_)) => {
+                            this.stage = Stage::Finished;
+                            this.permit = None;
+                            return Poll::Ready(Err(Error::Closed));
+                        }
                     };
                     if !lacks_text(&answer) {
-                        return Poll::Ready(this.finish(answer));
+                        return Poll::Ready(this.finish(answer, leased));
                     }
-                    this.stage = Stage::Reloading(blocking::unblock(move || with_text(answer)));
+                    this.stage = Stage::Reloading(blocking::unblock(move || with_text(answer)), leased);
                 }
-                Stage::Reloading(task) => match task.poll(cx) {
+                Stage::Reloading(task, leased) => match task.poll(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(answer) => return Poll::Ready(this.finish(answer)),
+                    Poll::Ready(answer) => {
+                        let leased = *leased;
+                        return Poll::Ready(this.finish(answer, leased));
+                    }
                 },
-                Stage::Over => return Poll::Ready(Err(Error::Closed)),
+                Stage::Finished => return Poll::Ready(Err(Error::Closed)),
             }
         }
     }
@@ -286,34 +258,35 @@ impl<T> Future for Call<T> {
 
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Sent(_)) {
-            let _ = self.door.requests.send(Intake::Notice(HostRequest::Hangup(Hangup { call: self.call })));
-        }
-        if self.counted {
-            self.door.open_calls.fetch_sub(1, Ordering::Relaxed);
+        // Held from the sending to the end: without it the graph knows nothing of this call, or has closed it.
+        let Some(permit) = self.permit.take() else { return };
+        let (taken, waits) = match self.door.virtual_time {
+            true => Some(oneshot::channel()).unzip(),
+            false => (None, None),
+        };
+        let sent = self.door.requests.send(Intake::Nack { call: self.call, permit, taken });
+        if let (Ok(()), Some(waits)) = (sent, waits) {
+            // Closed when the graph has taken it up, or has ended.
+            let _ = waits.recv();
         }
     }
 }
 
 fn lacks_text(answer: &Result<Answer, Refusal>) -> bool {
     match answer {
-        Ok(Answer::Cancelled { record, .. }) => lacks(record),
+        Ok(Answer::Cancelled { record, .. } | Answer::Launched(record)) => record.text_omitted,
         Ok(Answer::Drained { entries, .. }) => {
-            entries.iter().any(|entry| entry.is_result() && entry.record().is_some_and(lacks))
+            entries.iter().any(|entry| entry.record().is_some_and(|record| record.text_omitted))
         }
         _ => false,
     }
 }
 
-fn lacks(record: &Record) -> bool {
-    record.output_sha256.is_some() && ostler_inbox::needs_text(record)
-}
-
 fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
     match &mut answer {
-        Ok(Answer::Cancelled { record, .. }) => fill(&mut record.0),
+        Ok(Answer::Cancelled { record, .. } | Answer::Launched(record)) => fill(&mut record.0),
         Ok(Answer::Drained { entries, .. }) => {
-            for entry in entries.iter_mut().filter(|entry| entry.is_result()) {
+            for entry in entries {
                 if let Content::Record(record) = &mut entry.content {
                     fill(record);
                 }
@@ -325,13 +298,13 @@ fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
 }
 
 fn fill(record: &mut Arc<Record>) {
-    if lacks(record) && !reload_text(Arc::make_mut(record)) {
-        let missing = "the inline text is gone with the artifacts".to_owned();
-        Arc::make_mut(record).artifact_error.get_or_insert(missing);
+    if !record.text_omitted {
+        return;
     }
-}
-
-/// Bounds the requests on their way to the graph.
-pub(crate) fn queue(limit: u64) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX)))
+    let record = Arc::make_mut(record);
+    if !reload_text(record) {
+        record.text_omitted = false;
+        let missing = "the inline text is gone with the artifacts".to_owned();
+        record.artifact_error.get_or_insert(missing);
+    }
 }

@@ -75,9 +75,8 @@ pub const SESSIONS: u64 = 65_536;
 pub const UNREAD_RESULTS: u64 = 16_384;
 /// Finished handles whose result a late cancel can still ask for.
 pub const REPLAY_RESULTS: u64 = 256;
-/// Requests on their way to the graph, which takes about 1 µs for each: beyond it callers wait.
-pub const QUEUED_REQUESTS: u64 = 1_024;
-/// Calls that wait for an answer (about 300 bytes each).
+/// Calls that are open (about 300 bytes each): on their way to the graph, which takes about 1 µs for each, or waiting for
+/// their answer.
 pub const OPEN_CALLS: u64 = 16_384;
 
 /// How many of each thing there may be. Reaching a limit is a typed error, never a wait without end.
@@ -98,9 +97,7 @@ pub struct Limits {
     pub pushed_entries: u64,
     /// Finished handles whose result a late cancel can still ask for. Default [`REPLAY_RESULTS`].
     pub replay_results: u64,
-    /// Requests on their way to the graph. Default [`QUEUED_REQUESTS`].
-    pub queued_requests: u64,
-    /// Calls that wait for an answer. Default [`OPEN_CALLS`].
+    /// Calls that were sent and are not finished. One more fails at once. Default [`OPEN_CALLS`].
     pub open_calls: u64,
 }
 impl Default for Limits {
@@ -113,7 +110,6 @@ impl Default for Limits {
             results_with_text: ostler_inbox::RESULTS_WITH_TEXT as u64,
             pushed_entries: ostler_inbox::PUSHED_ENTRIES as u64,
             replay_results: REPLAY_RESULTS,
-            queued_requests: QUEUED_REQUESTS,
             open_calls: OPEN_CALLS,
         }
     }

@@ -9,7 +9,7 @@ mod read;
 mod session;
 
 pub use call::Call;
-pub(crate) use call::{Delivered, HostRequest, Intake, OutputWatch, Port, queue};
+pub(crate) use call::{Answered, FromHost, HostRequest, Intake, OutputWatch, ReplyTo};
 pub use command::Command;
 pub use config::*;
 pub(crate) use env::environment;

@@ -1,11 +1,10 @@
 //! The graph as a host holds it.
 
-use super::{Call, Config, ContainmentReport, HostRequest, Intake, OutputWatch, Refused, Session, queue};
+use super::{Call, Config, ContainmentReport, FromHost, HostRequest, Intake, OutputWatch, Refused, Session};
 use crate::{
     graph,
     kernel::{Outputs, World},
 };
-use async_lock::Semaphore;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ostler_artifacts::RootError;
 use ostler_messages::{
@@ -13,10 +12,7 @@ use ostler_messages::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
-    },
+    sync::{Arc, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -74,9 +70,10 @@ pub enum StartError {
 /// The shared side of every handle, session and call: the way into the graph.
 pub(crate) struct Shared {
     pub(crate) requests: Sender<Intake>,
-    pub(crate) queue: Arc<Semaphore>,
+    /// See [`FromHost::acks`].
+    pub(crate) acks: Sender<CallId>,
     pub(crate) next_call: AtomicU64,
-    pub(crate) open_calls: AtomicUsize,
+    pub(crate) open_calls: Arc<AtomicU64>,
     pub(crate) open_calls_limit: u64,
     /// Time moves only while the host waits.
     pub(crate) virtual_time: bool,
@@ -89,7 +86,7 @@ pub(crate) struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let _ = self.requests.send(Intake::Notice(HostRequest::HostGone(HostGone {})));
+        let _ = self.requests.send(Intake::HostGone(HostGone {}));
         // Disconnects when the graph's thread ends.
         let timed_out =
             matches!(self.over.recv_timeout(DROP_LIMIT), Err(crossbeam_channel::RecvTimeoutError::Timeout));
@@ -128,19 +125,21 @@ impl Ostler {
     }
 
     fn start_with(config: Config, world: Option<&World>) -> Result<Ostler, StartError> {
-        let (requests, intake) = unbounded();
+        let (requests, taken) = unbounded();
+        let (acks, acked) = unbounded();
         let (alive, over) = bounded(0);
-        let limits = config.limits.clone();
-        let started = graph::start(config, world, requests.clone(), intake, alive)?;
+        let open_calls_limit = config.limits.open_calls;
+        let from_host = FromHost { requests: taken, acks: acked };
+        let started = graph::start(config, world, from_host, alive)?;
         if let Some(world) = world {
             world.connect(requests.clone());
         }
         Ok(Ostler(Arc::new(Shared {
             requests,
-            queue: queue(limits.queued_requests),
+            acks,
             next_call: AtomicU64::new(0),
-            open_calls: AtomicUsize::new(0),
-            open_calls_limit: limits.open_calls,
+            open_calls: Arc::default(),
+            open_calls_limit,
             virtual_time: world.is_some(),
             outputs: started.outputs,
             artifact_root: started.artifact_root,

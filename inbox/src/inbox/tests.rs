@@ -1,7 +1,7 @@
 //! The actor in a real system, with an actor that writes down what it hears.
 
 use super::*;
-use crate::mailroom::tests::{AT, record};
+use crate::queues::tests::{AT, record};
 use actix::{Addr, System};
 use ostler_messages::{
     Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT,
@@ -15,8 +15,8 @@ enum Heard {
     Arm(Arm),
     Disarm(Disarm),
     Reply(Reply),
-    RoomClosed(RoomClosed),
-    Crowded(Crowded),
+    QueueClosed(QueueClosed),
+    LaunchesPaused(LaunchesPaused),
 }
 struct Listener(Rc<RefCell<Vec<Heard>>>);
 impl Actor for Listener {
@@ -32,7 +32,7 @@ macro_rules! hears {
         }
     )*};
 }
-hears!(Arm, Disarm, Reply, RoomClosed, Crowded);
+hears!(Arm, Disarm, Reply, QueueClosed, LaunchesPaused);
 
 struct Bench {
     inbox: Addr<Inbox>,
@@ -54,8 +54,8 @@ impl Bench {
             kernel_arm: listener.clone().recipient(),
             kernel_disarm: listener.clone().recipient(),
             host: listener.clone().recipient(),
-            room_closed: listener.clone().recipient(),
-            crowded: listener.recipient(),
+            queue_closed: listener.clone().recipient(),
+            launches_paused: listener.recipient(),
         };
         let inbox = start(Inbox::new(links, limits), ActorName::Inbox, &tracer, None);
         Bench { inbox, heard, tracer }
@@ -92,7 +92,7 @@ fn shared(n: u64, status: Status) -> Arc<Record> {
     record(&session_id(), n, status)
 }
 fn reply(call: u64, answer: Answer) -> Heard {
-    Heard::Reply(Reply { call: CallId(call), answer: Ok(answer) })
+    Heard::Reply(Reply { call: CallId(call), answer: Ok(answer), leased_by: None })
 }
 fn armed(call: u64, after_ms: u64) -> Heard {
     Heard::Arm(Arm { owner: ActorName::Inbox, kind: TimerKind::Call(CallId(call)), after_ms })
@@ -116,32 +116,35 @@ fn drained(heard: &Heard) -> Vec<Entry> {
 #[test]
 fn a_waiter_is_served_and_its_timer_dropped() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(OpenQueue { session_id: session_id() });
         bench.inbox.do_send(wait(1));
         bench.inbox.do_send(drain(2, Some(50)));
         assert_eq!(bench.heard().await, [armed(1, 70), armed(2, 50)]);
 
         bench.tracer.set_now_us(7_000);
-        bench.inbox.do_send(Deliver { record: result(1) });
+        bench.inbox.do_send(Deliver { record: result(1), to_calls: Vec::new() });
         let heard = bench.heard().await;
         assert_eq!(heard[..3], [disarmed(1), reply(1, Answer::Waited(1)), disarmed(2)]);
         let entries = drained(&heard[3]);
-        assert_eq!((entries[0].kind.as_str(), entries[0].at), (TOOL_RESULT, Stamp(AT.0 + 7)));
+        assert_eq!((entries[0].kind.as_ref(), entries[0].at), (TOOL_RESULT, Stamp(AT.0 + 7)));
 
         bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(2)) });
         bench.inbox.do_send(TimerFired { kind: TimerKind::Grace });
         assert_eq!(bench.heard().await, [], "timers that fire late");
 
-        bench.inbox.do_send(PutBack { session_id: session_id(), entries: entries.clone() });
+        bench.inbox.do_send(Nack { call: CallId(2) });
         bench.inbox.do_send(drain(3, None));
         assert_eq!(drained(&bench.heard().await[0]), entries);
+        bench.inbox.do_send(Ack { call: CallId(3) });
+        bench.inbox.do_send(drain(4, None));
+        assert_eq!(drained(&bench.heard().await[0]), []);
     });
 }
 
 #[test]
 fn a_timer_that_fires_answers_with_nothing() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(OpenQueue { session_id: session_id() });
         bench.inbox.do_send(wait(1));
         bench.inbox.do_send(Progress { record: Shared(shared(1, Status::Running)) });
         bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(1)) });
@@ -150,12 +153,12 @@ fn a_timer_that_fires_answers_with_nothing() {
 }
 
 #[test]
-fn a_session_ends_with_its_unread_results_and_an_unclaimed_one_still_arrives() {
+fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_arrives() {
     let limits = Limits { unread_results: 2, ..Limits::default() };
     on_a_system(limits, async |bench| {
         let (kind, source) = ("note".to_owned(), "me".to_owned());
         let pending = |call| Pending { call: CallId(call), session_id: session_id(), filter: Filter::any() };
-        bench.inbox.do_send(OpenRoom { session_id: session_id() });
+        bench.inbox.do_send(OpenQueue { session_id: session_id() });
         bench.inbox.do_send(Push {
             call: CallId(1),
             session_id: session_id(),
@@ -163,22 +166,27 @@ fn a_session_ends_with_its_unread_results_and_an_unclaimed_one_still_arrives() {
             source,
             content: 1.into(),
         });
-        bench.inbox.do_send(Deliver { record: result(1) });
+        bench.inbox.do_send(Deliver { record: result(1), to_calls: Vec::new() });
         bench.inbox.do_send(Progress { record: Shared(shared(2, Status::Running)) });
         bench.inbox.do_send(pending(2));
-        bench.inbox.do_send(Settled { session_id: session_id(), handle_id: result(2).handle_id });
+        bench.inbox.do_send(Deliver { record: result(2), to_calls: vec![CallId(9)] });
         bench.inbox.do_send(pending(3));
         let counts =
             [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
-        assert_eq!(bench.heard().await, counts);
+        let mut heard = bench.heard().await;
+        let cancelled = Answer::Cancelled { cancelled: true, record: result(2) };
+        let leased = Reply { call: CallId(9), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
+        assert_eq!(heard.remove(2), Heard::Reply(leased));
+        assert_eq!(heard.remove(2), Heard::LaunchesPaused(LaunchesPaused { paused: true }));
+        assert_eq!(heard, counts);
 
-        bench.inbox.do_send(CloseRoom { session_id: session_id() });
-        bench.inbox.do_send(Unclaimed { record: result(2) });
+        bench.inbox.do_send(CloseQueue { session_id: session_id() });
+        bench.inbox.do_send(Nack { call: CallId(9) });
         bench.inbox.do_send(drain(4, Some(50)));
         let heard = bench.heard().await;
-        assert_eq!(heard[0], Heard::RoomClosed(RoomClosed { session_id: session_id(), unread: 1 }));
-        assert_eq!(heard[1], Heard::Crowded(Crowded { crowded: true }));
-        assert_eq!(drained(&heard[2]).len(), 3);
-        assert_eq!(heard[3], Heard::Crowded(Crowded { crowded: false }));
+        assert_eq!(heard[0], Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2 }));
+        assert_eq!(drained(&heard[1]).len(), 3);
+        bench.inbox.do_send(Ack { call: CallId(4) });
+        assert_eq!(bench.heard().await, [Heard::LaunchesPaused(LaunchesPaused { paused: false })]);
     });
 }

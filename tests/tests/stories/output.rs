@@ -96,6 +96,6 @@ fn the_hosts_own_entries_stand_in_line_with_the_results() {
     let refused = inbox.push("tool_result", "me", 1.into()).wait().unwrap_err();
     assert!(refused.to_string().contains("ostler's own"));
     let kinds: Vec<_> = stage.drain().into_iter().map(|entry| (entry.sequence, entry.kind)).collect();
-    assert_eq!(kinds, [(1, "user_message".to_owned()), (2, "tool_result".to_owned())]);
+    assert_eq!(kinds, [(1, "user_message".into()), (2, "tool_result".into())]);
     assert_snapshot!(stage.told());
 }

@@ -187,7 +187,8 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, Kernel), StartError> {
     };
     let (port, news, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
-    let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
+    let facts =
+        Facts { header, artifact_root, outputs, containment, texts_on_disk: true, next_n: Box::new(next_n) };
     Ok((facts, Kernel::Linux(port, news, clock)))
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn start(world: &World) -> (Facts, Kernel) {
         artifact_root: Path::new(ROOT).into(),
         outputs: outputs.clone(),
         containment,
+        texts_on_disk: false,
         next_n,
     };
     (facts, Kernel::Scripted(world.clone(), outputs))

@@ -1,4 +1,4 @@
-//! What the mailroom has to do, in the plainest way: a list for each session, all of it looked at each time.
+//! What the queues have to do, in the plainest way: a list for each session, all of it looked at each time.
 
 use ostler_messages::Filter;
 use std::{collections::BTreeMap, mem};
@@ -12,10 +12,11 @@ pub(super) enum What {
 #[derive(Debug, PartialEq)]
 pub(super) enum Out {
     Taken(Vec<u64>),
+    Cancelled(u64),
     Counted(usize),
     Pushed(u64),
     Refused,
-    Crowded(bool),
+    Paused(bool),
     Closed(u64),
 }
 pub(super) type Told = Vec<(u64, Out)>;
@@ -27,9 +28,11 @@ pub(super) struct List {
     pub(super) closed: bool,
     pub(super) waiters: Vec<(u64, Filter, Option<usize>)>,
     pub(super) newest: BTreeMap<u64, u64>,
-    /// Handles that run, and those whose result went elsewhere and may still come back.
+    /// Handles that run.
     pub(super) live: Vec<u64>,
-    pub(super) elsewhere: Vec<u64>,
+    /// What calls hold: rows, or a cancelled result that has no row yet.
+    pub(super) leases: BTreeMap<u64, Vec<(u64, What)>>,
+    pub(super) shared: BTreeMap<u64, Vec<u64>>,
 }
 impl List {
     pub(super) fn fits(filter: &Filter, what: What) -> bool {
@@ -44,17 +47,55 @@ impl List {
     pub(super) fn count(&self, filter: &Filter) -> usize {
         self.rows.iter().filter(|row| List::fits(filter, row.1)).count()
     }
-    /// Results among the rows.
-    pub(super) fn results(&self) -> usize {
-        self.rows.iter().filter(|row| matches!(row.1, What::Result(_))).count()
+    /// Free and leased.
+    fn every(&self) -> impl Iterator<Item = &(u64, What)> {
+        self.rows.iter().chain(self.leases.values().flatten())
     }
-    pub(super) fn take(&mut self, filter: &Filter, most: usize) -> Vec<u64> {
+    pub(super) fn results(&self) -> usize {
+        self.every().filter(|row| matches!(row.1, What::Result(_))).count() + self.shared.len()
+    }
+    pub(super) fn notes(&self) -> usize {
+        self.every().filter(|row| row.1 == What::Note).count()
+    }
+    pub(super) fn is_finished(&self) -> bool {
+        self.closed && self.every().count() == 0 && self.shared.is_empty()
+    }
+    pub(super) fn take(&mut self, call: u64, filter: &Filter, most: usize) -> Vec<u64> {
         let (mut taken, mut stay) = (Vec::new(), Vec::new());
         for row in mem::take(&mut self.rows) {
-            if taken.len() < most && List::fits(filter, row.1) { taken.push(row.0) } else { stay.push(row) }
+            if taken.len() < most && List::fits(filter, row.1) { taken.push(row) } else { stay.push(row) }
         }
         self.rows = stay;
-        taken
+        let sequences = taken.iter().map(|row| row.0).collect();
+        if !taken.is_empty() {
+            self.leases.insert(call, taken);
+        }
+        sequences
+    }
+    /// Ends what a call holds, or its waiting.
+    pub(super) fn end(&mut self, call: u64, has_it: bool, told: &mut Told) {
+        self.waiters.retain(|waiter| waiter.0 != call);
+        for row in self.leases.remove(&call).into_iter().flatten() {
+            let stale = matches!(row.1, What::Progress(n) if self.newest.get(&n) != Some(&row.0));
+            match row.1 {
+                What::Progress(n) if has_it && !stale => drop(self.newest.remove(&n)),
+                _ if has_it || stale => {}
+                _ => self.rows.push(row),
+            }
+        }
+        self.rows.sort_by_key(|row| row.0);
+        let result = self.shared.iter().find(|(_, calls)| calls.contains(&call)).map(|(n, _)| *n);
+        if let Some(n) = result {
+            let calls = self.shared.get_mut(&n).unwrap();
+            calls.retain(|other| *other != call);
+            if has_it {
+                self.shared.remove(&n);
+            } else if calls.is_empty() {
+                self.shared.remove(&n);
+                self.add(What::Result(n));
+            }
+        }
+        self.serve(told);
     }
     pub(super) fn forget(&mut self, n: u64) {
         self.newest.remove(&n);
@@ -73,7 +114,7 @@ impl List {
             }
         }
         for (call, filter, most) in mem::take(&mut self.waiters) {
-            match most.map(|most| self.take(&filter, most)) {
+            match most.map(|most| self.take(call, &filter, most)) {
                 Some(taken) if !taken.is_empty() => told.push((call, Out::Taken(taken))),
                 _ => self.waiters.push((call, filter, most)),
             }

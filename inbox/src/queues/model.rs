@@ -1,11 +1,11 @@
-//! The mailroom and the naive one are told the same at random, and have to say the same.
+//! The queues and the naive ones are told the same at random, and have to say the same.
 
 use super::{
     naive::{Dice, List, Out, Told, What},
     tests::{AT, record},
     *,
 };
-use ostler_messages::{Entry, Filter, Status};
+use ostler_messages::{Entry, Filter, HandleId, Status};
 use std::collections::BTreeSet;
 
 const SESSIONS: u64 = 3;
@@ -13,28 +13,26 @@ const LIMITS: Limits = Limits { results_with_text: 3, pushed_entries: 4, unread_
 
 struct Run {
     dice: Dice,
-    mailroom: Mailroom,
+    queues: Queues,
     lists: Vec<List>,
-    retired: u64,
-    crowded: bool,
+    paused: bool,
     calls: u64,
     handles: u64,
-    /// Taken by somebody who was gone, to be put back.
-    held: Vec<(u64, Vec<Entry>)>,
+    /// Answered calls that have not ended: their session, and what their reader would have.
+    held: Vec<(u64, u64, Vec<Entry>)>,
     /// Results that were delivered, and those that somebody has really read.
     delivered: BTreeSet<u64>,
     read: BTreeSet<u64>,
 }
 impl Run {
     fn new(seed: u64) -> Run {
-        let mut mailroom = Mailroom::new(LIMITS);
-        (0..SESSIONS).for_each(|s| mailroom.open(name(s)));
+        let mut queues = Queues::new(LIMITS);
+        (0..SESSIONS).for_each(|s| queues.open(name(s)));
         Run {
             dice: Dice(seed),
-            mailroom,
+            queues,
             lists: (0..SESSIONS).map(|_| List::default()).collect(),
-            retired: 0,
-            crowded: false,
+            paused: false,
             calls: 0,
             handles: 0,
             held: Vec::new(),
@@ -54,9 +52,6 @@ impl Run {
             _ => Filter::any(),
         }
     }
-    fn gone(&self, list: usize) -> bool {
-        self.lists[list].closed && self.lists[list].rows.is_empty()
-    }
 
     fn step(&mut self) {
         let s = self.dice.below(SESSIONS);
@@ -70,27 +65,13 @@ impl Run {
                     self.deliver(s, handle);
                 }
             }
-            40..45 => {
-                let Some(handle) = self.dice.pick(&self.lists[at].live) else { return };
-                let list = &mut self.lists[at];
-                list.live.retain(|live| *live != handle);
-                list.elsewhere.push(handle);
-                list.forget(handle);
-                let effects = self.mailroom.settle(&session_id, HandleId { host_pid: 31, n: handle });
-                self.check(s, effects, vec![]);
-            }
-            45..48 => {
-                if let Some(handle) = self.dice.pick(&self.lists[at].elsewhere) {
-                    self.deliver(s, handle);
-                }
-            }
+            40..48 => self.cancelled(s),
             48..58 => {
                 let (kind, source) = ("note".to_owned(), "me".to_owned());
                 let effects =
-                    self.mailroom.push(Push { call, session_id, kind, source, content: n.into() }, AT);
+                    self.queues.push(Push { call, session_id, kind, source, content: n.into() }, AT);
                 let list = &mut self.lists[at];
-                let full =
-                    list.rows.iter().filter(|row| row.1 == What::Note).count() >= LIMITS.pushed_entries;
+                let full = list.notes() >= LIMITS.pushed_entries;
                 let mut told = Vec::new();
                 if full || list.closed {
                     told.push((n, Out::Refused));
@@ -104,9 +85,9 @@ impl Run {
                 let (filter, most) = (self.filter(at), [None, Some(1), Some(3)][self.dice.below(3) as usize]);
                 let wait_ms = [None, Some(5)][self.dice.below(2) as usize];
                 let drain = Drain { call, session_id, filter: filter.clone(), most, wait_ms };
-                let effects = self.mailroom.drain(drain);
+                let effects = self.queues.drain(drain);
                 let list = &mut self.lists[at];
-                let taken = list.take(&filter, most.unwrap_or(usize::MAX));
+                let taken = list.take(n, &filter, most.unwrap_or(usize::MAX));
                 let mut told = Vec::new();
                 if taken.is_empty() && wait_ms.is_some() && !list.closed {
                     list.waiters.push((n, filter, Some(most.unwrap_or(usize::MAX))));
@@ -118,7 +99,7 @@ impl Run {
             72..80 => {
                 let filter = self.filter(at);
                 let effects =
-                    self.mailroom.wait(Wait { call, session_id, filter: filter.clone(), timeout_ms: 5 });
+                    self.queues.wait(Wait { call, session_id, filter: filter.clone(), timeout_ms: 5 });
                 let list = &mut self.lists[at];
                 let mut told = Vec::new();
                 match list.count(&filter) {
@@ -135,14 +116,14 @@ impl Run {
                 if let Some(list) = list {
                     self.lists[list].give_up(&mut told, Some(late));
                 }
-                let effects = self.mailroom.expire(CallId(late));
+                let effects = self.queues.expire(CallId(late));
                 self.check(list.unwrap_or(at) as u64, effects, told);
             }
-            87..94 => self.put_back(),
+            87..94 => self.end_a_call(),
             94..99 => {
                 let filter = self.filter(at);
                 let pending = Pending { call, session_id, filter };
-                let effects = self.mailroom.pending(&pending);
+                let effects = self.queues.pending(&pending);
                 let count = Out::Counted(self.lists[at].count(&pending.filter));
                 self.check(s, effects, vec![(n, count)]);
             }
@@ -165,51 +146,64 @@ impl Run {
         list.newest.insert(handle, sequence);
         let mut told = Vec::new();
         list.serve(&mut told);
-        let effects = self.mailroom.progress(record(&name(s), handle, Status::Running), AT);
+        let effects = self.queues.progress(record(&name(s), handle, Status::Running), AT);
         self.check(s, effects, told);
     }
     fn deliver(&mut self, s: u64, handle: u64) {
-        let gone = self.gone(s as usize);
         let list = &mut self.lists[s as usize];
-        if gone {
-            list.next = self.retired;
-        }
         list.live.retain(|live| *live != handle);
-        list.elsewhere.retain(|elsewhere| *elsewhere != handle);
         list.forget(handle);
         list.add(What::Result(handle));
         let mut told = Vec::new();
         list.serve(&mut told);
         self.delivered.insert(handle);
-        let effects = self.mailroom.deliver(record(&name(s), handle, Status::Completed), AT);
+        let effects = self.queues.deliver(record(&name(s), handle, Status::Completed), &[], AT);
         self.check(s, effects, told);
     }
-    fn put_back(&mut self) {
-        if self.held.is_empty() {
+    /// The result is leased to one, two or three cancellers.
+    fn cancelled(&mut self, s: u64) {
+        let Some(handle) = self.dice.pick(&self.lists[s as usize].live) else { return };
+        let calls: Vec<u64> = (0..=self.dice.below(3)).map(|more| self.calls + more).collect();
+        self.calls += 3;
+        let list = &mut self.lists[s as usize];
+        list.live.retain(|live| *live != handle);
+        list.forget(handle);
+        list.shared.insert(handle, calls.clone());
+        self.delivered.insert(handle);
+        let told = calls.iter().map(|call| (*call, Out::Cancelled(handle))).collect();
+        let to: Vec<CallId> = calls.into_iter().map(CallId).collect();
+        let effects = self.queues.deliver(record(&name(s), handle, Status::Killed), &to, AT);
+        self.check(s, effects, told);
+    }
+    /// A reader has its answer, or is gone; or a call that waits is dropped.
+    fn end_a_call(&mut self) {
+        let waits = self.lists.iter().enumerate().filter_map(|(s, list)| {
+            let waiter = list.waiters.first()?;
+            Some((s as u64, waiter.0, Vec::new()))
+        });
+        let waits: Vec<_> = waits.take(1).collect();
+        let among = self.held.len() as u64 + waits.len() as u64;
+        if among == 0 {
             return;
         }
-        let which = self.dice.below(self.held.len() as u64) as usize;
-        let (s, entries) = self.held.swap_remove(which);
-        let gone = self.gone(s as usize);
+        let which = self.dice.below(among) as usize;
+        let waiting = which >= self.held.len();
+        let (s, call, entries) = if waiting { waits[0].clone() } else { self.held.swap_remove(which) };
+        let has_it = !waiting && self.dice.below(2) == 0;
         let list = &mut self.lists[s as usize];
-        if gone {
-            list.next = self.retired;
-        }
-        for entry in &entries {
-            let n = entry.record().map_or(0, |record| record.handle_id.n);
-            let what = match entry.kind.as_str() {
-                "tool_result" => What::Result(n),
-                "tool_progress" => What::Progress(n),
-                _ => What::Note,
-            };
-            if !matches!(what, What::Progress(n) if list.newest.get(&n) != Some(&entry.sequence)) {
-                list.rows.push((entry.sequence, what));
+        let cancelled = list.shared.iter().find(|(_, calls)| calls.contains(&call)).map(|(n, _)| *n);
+        let mut told = Vec::new();
+        list.end(call, has_it, &mut told);
+        let effects = match has_it {
+            true => self.queues.ack(CallId(call)),
+            false => self.queues.nack(CallId(call), AT),
+        };
+        if has_it {
+            self.read(&entries);
+            if let Some(n) = cancelled {
+                assert!(self.read.insert(n), "the result of {n} was read twice");
             }
         }
-        list.rows.sort_by_key(|row| row.0);
-        let mut told = Vec::new();
-        list.serve(&mut told);
-        let effects = self.mailroom.put_back(PutBack { session_id: name(s), entries });
         self.check(s, effects, told);
     }
     fn close(&mut self, s: u64) {
@@ -220,48 +214,47 @@ impl Run {
         list.closed = true;
         let mut told = vec![(0, Out::Closed(list.results() as u64))];
         list.give_up(&mut told, None);
-        let effects = self.mailroom.close(&name(s));
+        let effects = self.queues.close(&name(s));
         self.check(s, effects, told);
     }
 
     /// Both say the same, and what they say keeps the rules.
     fn check(&mut self, s: u64, effects: Vec<Effect>, mut expected: Told) {
-        if self.gone(s as usize) {
-            self.retired = self.retired.max(self.lists[s as usize].next);
-        }
         let unread: usize = self.lists.iter().map(List::results).sum();
         let limit = LIMITS.unread_results;
-        let changes = if self.crowded { unread <= limit / 2 } else { unread >= limit };
+        let changes = if self.paused { unread <= limit / 2 } else { unread >= limit };
         if changes {
-            self.crowded = !self.crowded;
-            expected.push((0, Out::Crowded(self.crowded)));
+            self.paused = !self.paused;
+            expected.push((0, Out::Paused(self.paused)));
         }
         let told: Told = effects.into_iter().filter_map(|effect| self.told(s, effect)).collect();
         assert_eq!(told, expected);
-        assert_eq!(self.mailroom.unread(), unread);
-        let waiting: usize = self.lists.iter().map(|list| list.waiters.len()).sum();
-        assert_eq!(self.mailroom.waiting.len(), waiting, "a timer for each waiter, and for nobody else");
+        assert_eq!(self.queues.unread(), unread);
         let at = s as usize;
-        assert_eq!(self.mailroom.has_room(&name(s)), !self.gone(at));
-        if let Some(room) = self.mailroom.rooms.get(&name(s)) {
-            let stands: Vec<u64> = room.entries().keys().copied().collect();
-            let rows: Vec<u64> = self.lists[at].rows.iter().map(|row| row.0).collect();
-            assert_eq!(stands, rows);
-            let told = room.entries().values().filter(|entry| entry.is_progress()).count();
-            assert!(told <= self.lists[at].live.len(), "one progress entry a handle at most");
-            assert!(room.tracked() <= self.lists[at].live.len(), "no memory of handles that are over");
+        let list = &self.lists[at];
+        assert_eq!(self.queues.has_queue(&name(s)), !list.is_finished());
+        if let Some(queue) = self.queues.queues.get(&name(s)) {
+            let free: Vec<u64> = queue.free().keys().copied().collect();
+            let rows: Vec<u64> = list.rows.iter().map(|row| row.0).collect();
+            assert_eq!(free, rows);
+            let every: Vec<&Entry> = queue.free().values().chain(queue.leases().entries()).collect();
+            assert!(queue.tracked() <= list.live.len(), "no memory of handles that have ended");
+            let progress = queue.free().values().filter(|entry| entry.is_progress()).count();
+            assert!(progress <= list.live.len(), "one progress entry a handle at most");
             let text =
-                |entry: &&Entry| entry.is_result() && entry.record().is_some_and(|r| r.text_bytes() > 0);
-            let texts = room.entries().values().filter(text).count();
-            assert_eq!(room.with_text(), texts);
-            assert!(texts <= LIMITS.results_with_text);
+                |entry: &&&Entry| entry.is_result() && entry.record().is_some_and(|r| r.text_bytes() > 0);
+            let counts = queue.counts();
+            assert_eq!(counts.with_text, every.iter().filter(text).count());
+            assert!(counts.with_text <= LIMITS.results_with_text);
+            assert_eq!((counts.results, counts.pushed), (list.results(), list.notes()));
+            assert_eq!(queue.leases().shared(), list.shared.len());
         }
     }
     fn told(&mut self, s: u64, effect: Effect) -> Option<(u64, Out)> {
-        let Reply { call, answer } = match effect {
+        let Reply { call, answer, leased_by } = match effect {
             Effect::Arm { .. } | Effect::Disarm { .. } => return None,
             Effect::Closed(closed) => return Some((0, Out::Closed(closed.unread))),
-            Effect::Crowded(crowded) => return Some((0, Out::Crowded(crowded.crowded))),
+            Effect::Paused(launches) => return Some((0, Out::Paused(launches.paused))),
             Effect::Reply(reply) => reply,
         };
         let out = match answer {
@@ -269,13 +262,21 @@ impl Run {
             Ok(Answer::Pushed(sequence)) => Out::Pushed(sequence),
             Ok(Answer::Waited(count) | Answer::Pending(count)) => Out::Counted(count),
             Ok(Answer::Drained { entries, .. }) => {
-                let sequences = entries.iter().map(|entry| entry.sequence).collect();
-                if self.dice.below(3) == 0 {
-                    self.held.push((s, entries));
-                } else {
-                    self.read(&entries);
+                let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
+                assert_eq!(leased_by.is_some(), !entries.is_empty());
+                for record in entries.iter().filter(|entry| entry.is_progress()).filter_map(Entry::record) {
+                    let n = record.handle_id.n;
+                    assert!(!self.delivered.contains(&n), "progress of {n} after its result");
+                }
+                if !entries.is_empty() {
+                    self.held.push((s, call.0, entries));
                 }
                 Out::Taken(sequences)
+            }
+            Ok(Answer::Cancelled { record, .. }) => {
+                assert!(leased_by.is_some());
+                self.held.push((s, call.0, Vec::new()));
+                Out::Cancelled(record.handle_id.n)
             }
             Ok(other) => panic!("no answer of an inbox: {other:?}"),
         };
@@ -287,29 +288,32 @@ impl Run {
             let n = record.handle_id.n;
             if entry.is_result() {
                 assert!(self.read.insert(n), "the result of {n} was read twice");
-            } else {
-                assert!(!self.delivered.contains(&n), "progress of {n} after its result");
             }
         }
     }
     fn finish(mut self) {
         (0..SESSIONS).for_each(|s| self.close(s));
-        while !self.held.is_empty() || self.mailroom.unread() > 0 || !self.mailroom.rooms.is_empty() {
-            self.put_back();
+        while self.queues.unread() > 0 || !self.queues.queues.is_empty() {
+            self.end_a_call();
             for s in 0..SESSIONS {
-                let effects = self.mailroom.drain(Drain {
-                    call: CallId(0),
+                self.calls += 1;
+                let call = self.calls;
+                let effects = self.queues.drain(Drain {
+                    call: CallId(call),
                     session_id: name(s),
                     filter: Filter::any(),
                     most: None,
                     wait_ms: None,
                 });
-                let taken = self.lists[s as usize].take(&Filter::any(), usize::MAX);
-                self.check(s, effects, vec![(0, Out::Taken(taken))]);
+                let taken = self.lists[s as usize].take(call, &Filter::any(), usize::MAX);
+                self.check(s, effects, vec![(call, Out::Taken(taken))]);
             }
         }
+        while !self.held.is_empty() {
+            self.end_a_call();
+        }
         assert_eq!(self.read, self.delivered, "each result was read once");
-        assert!(self.mailroom.waiting.is_empty());
+        assert!(self.queues.calls.is_empty(), "{:?}", self.queues.calls);
     }
 }
 fn name(s: u64) -> SessionId {

@@ -1,0 +1,327 @@
+//! One session's entries, and the calls that wait for them.
+
+use crate::{
+    Effect,
+    lease::{Counts, Leases, Returned},
+};
+use ostler_messages::{
+    ActorName, Answer, CallId, Content, Entry, Filter, HandleId, Record, Reply, SOURCE_EXIT, SOURCE_PROGRESS,
+    SessionId, Stamp, TOOL_PROGRESS, TOOL_RESULT,
+};
+use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
+
+/// What a waiter wants when an entry fits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Want {
+    /// To know how many there are.
+    Count,
+    /// To have them, so many at most.
+    Take(usize),
+}
+
+/// A call that waits for an entry.
+#[derive(Debug)]
+struct Waiter {
+    call: CallId,
+    filter: Filter,
+    want: Want,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    session_id: SessionId,
+    /// Entries that nobody holds, by sequence. Readers see only these.
+    free: BTreeMap<u64, Entry>,
+    /// Entries that a call holds.
+    leases: Leases,
+    counts: Counts,
+    /// Sequence of the next entry.
+    next: u64,
+    /// The newest progress entry of each handle that has no result yet, free or leased. A leased one that comes back and
+    /// does not stand here is out of date. As many as live handles at most.
+    progress: BTreeMap<HandleId, u64>,
+    /// In order of arrival. No free entry fits any of them. The host's limit on open calls bounds them.
+    waiters: Vec<Waiter>,
+    /// The session has ended.
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(session_id: SessionId) -> Queue {
+        Queue {
+            session_id,
+            free: BTreeMap::new(),
+            leases: Leases::default(),
+            counts: Counts::default(),
+            next: 1,
+            progress: BTreeMap::new(),
+            waiters: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Free and leased results.
+    pub(crate) fn results(&self) -> usize {
+        self.counts.results
+    }
+    /// Free and leased entries of the host's own.
+    pub(crate) fn pushed(&self) -> usize {
+        self.counts.pushed
+    }
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+    /// Whether the session has ended, and every entry is gone.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.closed && self.free.is_empty() && self.leases.is_empty()
+    }
+    /// Free entries that fit.
+    pub(crate) fn count(&self, filter: &Filter) -> usize {
+        if *filter == Filter::any() {
+            return self.free.len();
+        }
+        self.free.values().filter(|entry| filter.fits(entry)).count()
+    }
+
+    /// Ends the session. Its handles have had their results by now, so no progress is left to report, and nobody needs
+    /// to wait any longer.
+    pub(crate) fn close(&mut self, effects: &mut Vec<Effect>) {
+        self.closed = true;
+        for (_, sequence) in mem::take(&mut self.progress) {
+            self.remove(sequence);
+        }
+        for waiter in mem::take(&mut self.waiters) {
+            effects.push(Effect::Disarm { call: waiter.call });
+            effects.push(self.nothing(&waiter));
+        }
+    }
+
+    /// Adds a result, with its text only while fewer than `texts` have theirs.
+    pub(crate) fn deliver(
+        &mut self,
+        record: Arc<Record>,
+        at: Stamp,
+        texts: usize,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.withdraw_progress(record.handle_id);
+        let record = if self.counts.with_text < texts { record } else { without_text(record) };
+        let entry = self.entry(TOOL_RESULT.into(), SOURCE_EXIT.into(), Content::Record(record), at);
+        let sequence = self.insert(entry);
+        self.offer(&[sequence], effects);
+    }
+    /// Leases a result to those who cancelled its handle, and answers them.
+    pub(crate) fn deliver_to(&mut self, record: Arc<Record>, calls: &[CallId], effects: &mut Vec<Effect>) {
+        self.withdraw_progress(record.handle_id);
+        self.counts.results += 1;
+        let answer = Answer::Cancelled { cancelled: true, record: record.clone().into() };
+        self.leases.share(record, calls);
+        effects.extend(calls.iter().map(|call| leased(*call, answer.clone())));
+    }
+    fn withdraw_progress(&mut self, handle_id: HandleId) {
+        if let Some(sequence) = self.progress.remove(&handle_id) {
+            // A leased one is dropped when it comes back.
+            self.remove(sequence);
+        }
+    }
+    pub(crate) fn progress(&mut self, record: Arc<Record>, at: Stamp, effects: &mut Vec<Effect>) {
+        if self.closed {
+            return;
+        }
+        let handle_id = record.handle_id;
+        self.withdraw_progress(handle_id);
+        let entry = self.entry(TOOL_PROGRESS.into(), SOURCE_PROGRESS.into(), Content::Record(record), at);
+        self.progress.insert(handle_id, entry.sequence);
+        let sequence = self.insert(entry);
+        self.offer(&[sequence], effects);
+    }
+    /// Adds an entry of the host's own, and answers its call.
+    pub(crate) fn push(
+        &mut self,
+        call: CallId,
+        (kind, source): (String, String),
+        content: serde_json::Value,
+        at: Stamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let content = Content::Other(Arc::new(content));
+        let entry = self.entry(kind.into(), source.into(), content, at);
+        let sequence = self.insert(entry);
+        effects.push(reply(call, Answer::Pushed(sequence)));
+        self.offer(&[sequence], effects);
+    }
+
+    /// The caller has what was leased to it.
+    pub(crate) fn ack(&mut self, call: CallId) {
+        match self.leases.ack(call) {
+            None => {}
+            Some(Returned::Result(_)) => self.counts.results -= 1,
+            Some(Returned::Entries(entries)) => {
+                for entry in entries {
+                    self.counts.remove(&entry);
+                    if self.is_newest_progress(&entry) {
+                        entry.record().map(|record| self.progress.remove(&record.handle_id));
+                    }
+                }
+            }
+        }
+    }
+    /// The caller is gone: it waits no more, and what was leased to it is free again and offered to those who wait.
+    pub(crate) fn nack(&mut self, call: CallId, at: Stamp, texts: usize, effects: &mut Vec<Effect>) {
+        if let Some(waiting) = self.waiters.iter().position(|waiter| waiter.call == call) {
+            self.waiters.remove(waiting);
+            effects.push(Effect::Disarm { call });
+        }
+        match self.leases.nack(call) {
+            None => {}
+            Some(Returned::Result(record)) => {
+                self.counts.results -= 1;
+                self.deliver(record, at, texts, effects);
+            }
+            Some(Returned::Entries(entries)) => {
+                let mut back = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    self.counts.remove(&entry);
+                    if !entry.is_progress() || self.is_newest_progress(&entry) {
+                        back.push(self.insert(entry));
+                    }
+                }
+                self.offer(&back, effects);
+            }
+        }
+    }
+    fn is_newest_progress(&self, entry: &Entry) -> bool {
+        entry.is_progress()
+            && entry
+                .record()
+                .is_some_and(|record| self.progress.get(&record.handle_id) == Some(&entry.sequence))
+    }
+
+    /// Leases fitting entries to a call, in order, and answers it. If none fits, the answer is empty.
+    pub(crate) fn take(&mut self, call: CallId, filter: &Filter, max: usize) -> Effect {
+        let fitting = self.free.iter().filter(|(_, entry)| filter.fits(entry));
+        let sequences = fitting.map(|(sequence, _)| *sequence).take(max).collect();
+        self.lease(call, sequences)
+    }
+    fn lease(&mut self, call: CallId, sequences: Vec<u64>) -> Effect {
+        let entries: Vec<Entry> =
+            sequences.iter().filter_map(|sequence| self.free.remove(sequence)).collect();
+        if entries.is_empty() {
+            return self.drained(call, entries);
+        }
+        self.leases.lend(call, entries.clone());
+        leased(call, Answer::Drained { session_id: self.session_id.clone(), entries })
+    }
+    /// Lets a call wait. Only for a call that no free entry fits, and not in a closed queue.
+    pub(crate) fn wait(&mut self, call: CallId, filter: Filter, want: Want) {
+        self.waiters.push(Waiter { call, filter, want });
+    }
+    /// The call's time is up.
+    pub(crate) fn expire(&mut self, call: CallId, effects: &mut Vec<Effect>) {
+        if let Some(at) = self.waiters.iter().position(|waiter| waiter.call == call) {
+            let waiter = self.waiters.remove(at);
+            effects.push(self.nothing(&waiter));
+        }
+    }
+    /// Serves those who wait, after entries became free. Only those entries can fit: had an older one fitted, the waiter
+    /// would have been served by it.
+    ///
+    /// Who only wants to know is answered before anything is taken; who wants to take is served in order of arrival.
+    fn offer(&mut self, new: &[u64], effects: &mut Vec<Effect>) {
+        let mut waiters = mem::take(&mut self.waiters);
+        waiters.retain(|waiter| {
+            let Want::Count = waiter.want else { return true };
+            let count = self.fitting(new, &waiter.filter).count();
+            if count > 0 {
+                effects.push(Effect::Disarm { call: waiter.call });
+                effects.push(reply(waiter.call, Answer::Waited(count)));
+            }
+            count == 0
+        });
+        waiters.retain(|waiter| {
+            let Want::Take(max) = waiter.want else { return true };
+            let sequences: Vec<u64> = self.fitting(new, &waiter.filter).take(max).collect();
+            if sequences.is_empty() {
+                return true;
+            }
+            effects.push(Effect::Disarm { call: waiter.call });
+            effects.push(self.lease(waiter.call, sequences));
+            false
+        });
+        self.waiters = waiters;
+    }
+    fn fitting<'a>(&'a self, among: &'a [u64], filter: &'a Filter) -> impl Iterator<Item = u64> + 'a {
+        let fits = |sequence: &u64| self.free.get(sequence).is_some_and(|entry| filter.fits(entry));
+        among.iter().copied().filter(fits)
+    }
+
+    fn drained(&self, call: CallId, entries: Vec<Entry>) -> Effect {
+        reply(call, Answer::Drained { session_id: self.session_id.clone(), entries })
+    }
+    fn nothing(&self, waiter: &Waiter) -> Effect {
+        match waiter.want {
+            Want::Count => reply(waiter.call, Answer::Waited(0)),
+            Want::Take(_) => self.drained(waiter.call, Vec::new()),
+        }
+    }
+
+    /// A new entry, at the tail.
+    fn entry(
+        &mut self,
+        kind: Cow<'static, str>,
+        source: Cow<'static, str>,
+        content: Content,
+        at: Stamp,
+    ) -> Entry {
+        let sequence = self.next;
+        self.next += 1;
+        let session_id = self.session_id.clone();
+        Entry { sequence, session_id, kind, content, source, at, redelivered: false }
+    }
+    fn insert(&mut self, entry: Entry) -> u64 {
+        let sequence = entry.sequence;
+        self.counts.add(&entry);
+        self.free.insert(sequence, entry);
+        sequence
+    }
+    /// A free entry goes; a leased one stays with its call.
+    fn remove(&mut self, sequence: u64) {
+        if let Some(entry) = self.free.remove(&sequence) {
+            self.counts.remove(&entry);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> &BTreeMap<u64, Entry> {
+        &self.free
+    }
+    #[cfg(test)]
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+    #[cfg(test)]
+    pub(crate) fn tracked(&self) -> usize {
+        self.progress.len()
+    }
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+/// The same record without its texts, for one that has any.
+fn without_text(mut record: Arc<Record>) -> Arc<Record> {
+    if record.text_bytes() > 0 {
+        Arc::make_mut(&mut record).omit_text();
+    }
+    record
+}
+
+/// An answer that leases nothing.
+pub(crate) fn reply(call: CallId, answer: Answer) -> Effect {
+    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: None })
+}
+/// An answer whose entries stay here until the caller says that it has them.
+fn leased(call: CallId, answer: Answer) -> Effect {
+    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: Some(ActorName::Inbox) })
+}

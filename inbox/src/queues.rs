@@ -1,0 +1,310 @@
+//! All sessions' queues, as a pure data structure: each operation returns what has to be done about it.
+
+use crate::{
+    Limits, PUSH_MAX_BYTES,
+    limits::pushed_bytes,
+    queue::{Queue, Want, reply},
+};
+use ostler_messages::{
+    Answer, CallError, CallId, Drain, LaunchesPaused, Limit, Pending, Push, QueueClosed, Record, Refusal,
+    Reply, SessionId, Stamp, TOOL_PROGRESS, TOOL_RESULT, Wait,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Sources with this prefix are ostler's own.
+const RESERVED_SOURCES: &str = "ostler.";
+
+/// What the queues want done, in the order of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a call. Each call is answered once. If the answer is leased, the call's end is [`Queues::ack`] or
+    /// [`Queues::nack`].
+    Reply(Reply),
+    /// Set the call's timer; when it fires, [`Queues::expire`].
+    Arm {
+        /// Who waits.
+        call: CallId,
+        /// From now.
+        after_ms: u64,
+    },
+    /// Drop the call's timer: it waits no more. The timer may have fired already, which does no harm.
+    Disarm {
+        /// Who waited.
+        call: CallId,
+    },
+    /// Report to the supervisor that the session's queue is closed.
+    Closed(QueueClosed),
+    /// Report to the supervisor that launches are paused, or go on. Only at the change.
+    Paused(LaunchesPaused),
+}
+
+/// A queue for each session.
+///
+/// The queue of an ended session stays until its entries are gone, leased ones too; of the session only its id is
+/// remembered, so that reading on finds nothing, instead of an error that there was no such session. Calls on a session
+/// that was never opened are refused with [`CallError::SessionUnknown`].
+///
+/// Adding an entry, and replacing or withdrawing a handle's progress, cost O(log entries + waiters); taking and counting
+/// cost one look at each free entry of the session.
+#[derive(Debug)]
+pub struct Queues {
+    limits: Limits,
+    queues: BTreeMap<SessionId, Queue>,
+    /// Sessions that have ended. Bounded by the host's limit on sessions, whose ids are never used twice.
+    ended: BTreeSet<SessionId>,
+    /// In which queue a call waits or holds entries.
+    calls: BTreeMap<CallId, SessionId>,
+    /// Free and leased results in all queues.
+    unread: usize,
+    paused: bool,
+}
+
+impl Queues {
+    /// Without any queue.
+    pub fn new(limits: Limits) -> Queues {
+        Queues {
+            limits,
+            queues: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            unread: 0,
+            paused: false,
+        }
+    }
+
+    /// Makes a session's queue; nothing if it has one.
+    pub fn open(&mut self, session_id: SessionId) {
+        self.queues.entry(session_id.clone()).or_insert_with(|| Queue::new(session_id));
+    }
+
+    /// The session has ended: pushes are refused from now, unread progress is withdrawn, who waits is answered with
+    /// nothing, and the queue goes once its entries are gone. Always reports [`Effect::Closed`] with the number of unread
+    /// results, 0 for a session without a queue.
+    ///
+    /// To be called after the results of the session's handles were delivered.
+    pub fn close(&mut self, session_id: &SessionId) -> Vec<Effect> {
+        self.ended.insert(session_id.clone());
+        let unread = self.queues.get(session_id).map_or(0, Queue::results) as u64;
+        let mut effects = vec![Effect::Closed(QueueClosed { session_id: session_id.clone(), unread })];
+        effects.extend(self.change(session_id, |queue, effects| queue.close(effects)).unwrap_or_default());
+        effects
+    }
+
+    /// Adds a result and withdraws the unread progress of its handle. With `to`, it is leased to those calls, which are
+    /// answered with [`Answer::Cancelled`]: the first that has it takes it, and if none does, it becomes an entry like any
+    /// other, at the tail.
+    pub fn deliver(&mut self, record: Arc<Record>, to: &[CallId], at: Stamp) -> Vec<Effect> {
+        let (session_id, texts) = (record.session_id.clone(), self.limits.results_with_text);
+        let deliver = |queue: &mut Queue, effects: &mut Vec<Effect>| match to {
+            [] => queue.deliver(record, at, texts, effects),
+            calls => queue.deliver_to(record, calls, effects),
+        };
+        self.change(&session_id, deliver).unwrap_or_default()
+    }
+
+    /// Adds a progress entry, in place of an unread one of its handle. Dropped if the session has ended. The caller
+    /// sends none after the handle's result.
+    pub fn progress(&mut self, record: Arc<Record>, at: Stamp) -> Vec<Effect> {
+        let session_id = record.session_id.clone();
+        self.change(&session_id, |queue, effects| queue.progress(record, at, effects)).unwrap_or_default()
+    }
+
+    /// Adds an entry of the host's own; answers [`Answer::Pushed`] with its sequence.
+    ///
+    /// Refused with `SessionUnknown`, with `SessionClosed` after the session's end, with `ReservedKind` for the kinds
+    /// `tool_result` and `tool_progress` and for sources that begin with `ostler.`, with `ContentTooLarge` over
+    /// [`PUSH_MAX_BYTES`], and with `LimitReached` when [`Limits::pushed_entries`] of them are unread.
+    pub fn push(&mut self, push: Push, at: Stamp) -> Vec<Effect> {
+        let Push { call, session_id, kind, source, content } = push;
+        if let Err(error) = self.may_push(&session_id, &kind, &source, &content) {
+            return vec![refuse(call, error)];
+        }
+        // `may_push` has found the queue.
+        let add = |queue: &mut Queue, effects: &mut Vec<Effect>| {
+            queue.push(call, (kind, source), content, at, effects);
+        };
+        self.change(&session_id, add).unwrap_or_default()
+    }
+    fn may_push(
+        &self,
+        session_id: &SessionId,
+        kind: &str,
+        source: &str,
+        content: &serde_json::Value,
+    ) -> Result<(), CallError> {
+        let name = || session_id.to_string();
+        let queue = self.queues.get(session_id).ok_or_else(|| self.no_queue(session_id))?;
+        if queue.is_closed() {
+            return Err(CallError::SessionClosed { session_id: name() });
+        }
+        // Before the names are looked at: an error repeats them.
+        let bytes = pushed_bytes(kind, source, content);
+        if bytes > PUSH_MAX_BYTES {
+            return Err(CallError::ContentTooLarge { bytes, limit: PUSH_MAX_BYTES });
+        }
+        if [TOOL_RESULT, TOOL_PROGRESS].contains(&kind) || source.starts_with(RESERVED_SOURCES) {
+            return Err(CallError::ReservedKind { kind: kind.to_owned(), source_name: source.to_owned() });
+        }
+        if queue.pushed() >= self.limits.pushed_entries {
+            let most = self.limits.pushed_entries as u64;
+            return Err(CallError::LimitReached { limit: Limit::PushedEntries, most });
+        }
+        Ok(())
+    }
+
+    /// Leases fitting entries to the call, in order; the others stay, in order. Answers [`Answer::Drained`].
+    ///
+    /// If none fits and there is time to wait, the answer comes with the first entry that does, or empty when the time
+    /// is up or the session ends. After the session's end nothing waits. Refused with `SessionUnknown` if it was never
+    /// opened.
+    pub fn drain(&mut self, drain: Drain) -> Vec<Effect> {
+        let Drain { call, session_id, filter, most, wait_ms } = drain;
+        let max = most.unwrap_or(usize::MAX);
+        let take = |queue: &mut Queue, effects: &mut Vec<Effect>| {
+            let may_wait = max > 0 && !queue.is_closed();
+            match wait_ms.filter(|ms| *ms > 0 && may_wait && queue.count(&filter) == 0) {
+                Some(after_ms) => {
+                    queue.wait(call, filter, Want::Take(max));
+                    effects.push(Effect::Arm { call, after_ms });
+                }
+                None => effects.push(queue.take(call, &filter, max)),
+            }
+        };
+        let nothing = Answer::Drained { session_id: session_id.clone(), entries: Vec::new() };
+        self.change(&session_id, take).unwrap_or_else(|| self.without_queue(call, &session_id, nothing))
+    }
+
+    /// Answers [`Answer::Waited`] with the number of fitting entries as soon as there is one; with 0 when the time is up
+    /// or the session ends. Takes nothing. After the session's end nothing waits. Refused with `SessionUnknown` if it was
+    /// never opened.
+    pub fn wait(&mut self, wait: Wait) -> Vec<Effect> {
+        let Wait { call, session_id, filter, timeout_ms } = wait;
+        let look = |queue: &mut Queue, effects: &mut Vec<Effect>| {
+            let count = queue.count(&filter);
+            if count == 0 && timeout_ms > 0 && !queue.is_closed() {
+                queue.wait(call, filter, Want::Count);
+                effects.push(Effect::Arm { call, after_ms: timeout_ms });
+            } else {
+                effects.push(reply(call, Answer::Waited(count)));
+            }
+        };
+        self.change(&session_id, look)
+            .unwrap_or_else(|| self.without_queue(call, &session_id, Answer::Waited(0)))
+    }
+
+    /// Answers [`Answer::Pending`] with the number of fitting entries. Refused with `SessionUnknown` if the session was
+    /// never opened.
+    pub fn pending(&self, pending: &Pending) -> Vec<Effect> {
+        let Pending { call, session_id, filter } = pending;
+        match self.queues.get(session_id) {
+            Some(queue) => vec![reply(*call, Answer::Pending(queue.count(filter)))],
+            None => self.without_queue(*call, session_id, Answer::Pending(0)),
+        }
+    }
+
+    /// The call's timer fired: it is answered with nothing. A call that was answered before needs nothing more.
+    pub fn expire(&mut self, call: CallId) -> Vec<Effect> {
+        self.of_call(call, |queue, effects| queue.expire(call, effects))
+    }
+
+    /// The caller has its answer: the entries that were leased to it are gone.
+    pub fn ack(&mut self, call: CallId) -> Vec<Effect> {
+        let effects = self.of_call(call, |queue, _| queue.ack(call));
+        self.calls.remove(&call);
+        effects
+    }
+
+    /// The caller is gone: it waits no more, and the entries that were leased to it are free again, where they stood, and
+    /// offered to those who wait. A result that was leased to cancellers becomes an entry when the last of them is gone.
+    ///
+    /// Progress is dropped instead if there was newer progress or a result of its handle since, or if the session has
+    /// ended.
+    pub fn nack(&mut self, call: CallId, at: Stamp) -> Vec<Effect> {
+        let texts = self.limits.results_with_text;
+        let effects = self.of_call(call, |queue, effects| queue.nack(call, at, texts, effects));
+        self.calls.remove(&call);
+        effects
+    }
+
+    /// Free and leased results in all sessions.
+    pub fn unread(&self) -> usize {
+        self.unread
+    }
+    /// Whether the session has a queue. An ended session has one until its entries are gone.
+    pub fn has_queue(&self, session_id: &SessionId) -> bool {
+        self.queues.contains_key(session_id)
+    }
+
+    /// Why nothing can be put into a session that has no queue.
+    fn no_queue(&self, session_id: &SessionId) -> CallError {
+        let name = session_id.to_string();
+        match self.ended.contains(session_id) {
+            true => CallError::SessionClosed { session_id: name },
+            false => CallError::SessionUnknown { session_id: name },
+        }
+    }
+
+    /// What reading finds there.
+    fn without_queue(&self, call: CallId, session_id: &SessionId, nothing: Answer) -> Vec<Effect> {
+        vec![match self.no_queue(session_id) {
+            CallError::SessionClosed { .. } => reply(call, nothing),
+            error => refuse(call, error),
+        }]
+    }
+
+    /// The same as [`Queues::change`] where a call waits or holds entries; nothing if it does neither.
+    fn of_call(&mut self, call: CallId, work: impl FnOnce(&mut Queue, &mut Vec<Effect>)) -> Vec<Effect> {
+        let session_id = self.calls.get(&call).cloned();
+        session_id.and_then(|session_id| self.change(&session_id, work)).unwrap_or_default()
+    }
+
+    /// Does the work in the session's queue and what follows from it for all queues; `None` if there is no such queue.
+    fn change(
+        &mut self,
+        session_id: &SessionId,
+        work: impl FnOnce(&mut Queue, &mut Vec<Effect>),
+    ) -> Option<Vec<Effect>> {
+        let mut effects = Vec::new();
+        let queue = self.queues.get_mut(session_id)?;
+        let before = queue.results();
+        work(queue, &mut effects);
+        self.unread = self.unread - before + queue.results();
+        if queue.is_finished() {
+            self.queues.remove(session_id);
+        }
+        for effect in &effects {
+            match effect {
+                Effect::Arm { call, .. } | Effect::Reply(Reply { call, leased_by: Some(_), .. }) => {
+                    self.calls.insert(*call, session_id.clone());
+                }
+                Effect::Reply(Reply { call, leased_by: None, .. }) => drop(self.calls.remove(call)),
+                Effect::Disarm { .. } | Effect::Closed(_) | Effect::Paused(_) => {}
+            }
+        }
+        effects.extend(self.pause());
+        Some(effects)
+    }
+    /// Two thresholds, so that a host that reads one result at a time does not flip it with each.
+    fn pause(&mut self) -> Option<Effect> {
+        let limit = self.limits.unread_results.max(1);
+        let paused = if self.paused { self.unread > limit / 2 } else { self.unread >= limit };
+        (paused != self.paused).then(|| {
+            self.paused = paused;
+            Effect::Paused(LaunchesPaused { paused })
+        })
+    }
+}
+
+fn refuse(call: CallId, error: CallError) -> Effect {
+    Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None })
+}
