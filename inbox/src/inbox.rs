@@ -3,8 +3,9 @@
 use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};
 use ostler_messages::{
-    Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, Drain, LaunchesPaused, Nack, OpenQueue, Pending,
-    Progress, Push, QueueClosed, Reply, TimerFired, TimerKind, Wait, context::Context,
+    Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain, LaunchesPaused, Nack,
+    NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, RefuseLaunch, Reply, TimerFired,
+    TimerKind, Wait, context::Context,
 };
 
 #[cfg(test)]
@@ -20,13 +21,19 @@ pub struct Links {
     pub host: Recipient<Reply>,
     /// The supervisor, at a session's end.
     pub queue_closed: Recipient<QueueClosed>,
-    /// The supervisor, when too many results are unread, and when no longer.
+    /// The supervisor, when the entries of a closed queue are gone.
+    pub queue_emptied: Recipient<QueueEmptied>,
+    /// The supervisor, when too many results of a session are unread, and when no longer.
     pub launches_paused: Recipient<LaunchesPaused>,
+    /// The supervisor, which knows why a session has no queue.
+    pub no_queue: Recipient<NoQueue>,
+    /// The supervisor, at the graph's end.
+    pub discarded: Recipient<Discarded>,
 }
 
 /// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kind [`TimerKind::Call`].
 ///
-/// Every call is answered exactly once, with one `Reply`; every `CloseQueue` with one `QueueClosed`.
+/// Every call is answered exactly once, with one `Reply`, or one `NoQueue`; every `CloseQueue` with one `QueueClosed`.
 pub struct Inbox {
     queues: Queues,
     links: Links,
@@ -49,7 +56,9 @@ impl Inbox {
                     self.links.kernel_disarm.do_send(Disarm { owner, kind: TimerKind::Call(call) });
                 }
                 Effect::Closed(closed) => self.links.queue_closed.do_send(closed),
+                Effect::Emptied(emptied) => self.links.queue_emptied.do_send(emptied),
                 Effect::Paused(paused) => self.links.launches_paused.do_send(paused),
+                Effect::NoQueue(no_queue) => self.links.no_queue.do_send(no_queue),
             }
         }
     }
@@ -71,7 +80,8 @@ macro_rules! handle {
         }
     };
 }
-handle!(CloseQueue, |queues, close, _at| queues.close(&close.session_id));
+handle!(CloseQueue, |queues, close, _at| queues.close(&close.session_id, close.discard));
+handle!(RefuseLaunch, |queues, refused, _at| queues.refuse_launch(&refused));
 handle!(Deliver, |queues, deliver, at| queues.deliver(deliver.record.0, &deliver.to_calls, at));
 handle!(Progress, |queues, progress, at| queues.progress(progress.record.0, at));
 handle!(Push, |queues, push, at| queues.push(push, at));
@@ -85,6 +95,13 @@ impl Handler<OpenQueue> for Inbox {
     type Result = ();
     fn handle(&mut self, open: OpenQueue, _: &mut Context<Inbox>) {
         self.queues.open(open.session_id);
+    }
+}
+impl Handler<DiscardAll> for Inbox {
+    type Result = ();
+    fn handle(&mut self, _: DiscardAll, _: &mut Context<Inbox>) {
+        let unread = self.queues.discard_all();
+        self.links.discarded.do_send(Discarded { unread });
     }
 }
 impl Handler<TimerFired> for Inbox {

@@ -86,8 +86,13 @@ impl Leases {
             })
     }
 
+    /// Leased results, and leased entries of the host's own.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let mut counts = Counts { results: self.results.len(), ..Counts::default() };
+        self.entries().for_each(|entry| counts.add(entry));
+        (counts.results, counts.pushed)
+    }
     /// Leased entries, in no order.
-    #[cfg(test)]
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.by_call.values().flat_map(|lease| match lease {
             Lease::Entries(entries) => entries.as_slice(),

@@ -1,9 +1,9 @@
 //! Where deliveries wait for their session: the [`Inbox`] actor over pure [`Queues`].
 //!
 //! ```text
-//! supervisor ──OpenQueue CloseQueue Deliver──▶ ┌───────┐ ──Reply──────────────────────▶ host
-//! ticker ───────────Progress─────────────────▶ │ Inbox │ ──QueueClosed LaunchesPaused─▶ supervisor
-//! host ──Push Drain Wait Pending Ack Nack────▶ └───────┘ ◀─Arm Disarm / TimerFired────▶ kernel
+//! supervisor ──OpenQueue CloseQueue Deliver──▶ ┌───────┐ ──Reply──────────────────────────────▶ host
+//! ticker ───────────Progress─────────────────▶ │ Inbox │ ──QueueClosed LaunchesPaused NoQueue─▶ supervisor
+//! host ──Push Drain Wait Pending Ack Nack────▶ └───────┘ ◀─Arm Disarm / TimerFired────────────▶ kernel
 //! ```
 //!
 //! An entry is free, leased or gone. A reader is given a copy, and the entry is leased to its call: `Ack` lets it go when
@@ -12,7 +12,7 @@
 //! | rule | how it is kept |
 //! |---|---|
 //! | first in, first out, in each session | a queue's entries lie by sequence, from 1 |
-//! | a result is never dropped | it has no limit of its own; past [`Limits::unread_results`] launches are paused instead |
+//! | a result is never dropped | it has no limit of its own; past [`Limits::unread_results`] launches of its session are paused |
 //! | a result reaches one reader, or all its cancellers | it leaves with the first `Ack` of those to whom it is leased |
 //! | memory is bounded | past [`Limits::results_with_text`] a result waits without its text |
 //! | one unread progress entry for each handle | the newer one replaces it, at the tail; the result removes it |

@@ -10,7 +10,8 @@ pub const RESULTS_WITH_TEXT: usize = 256;
 /// pushes more without draining is in a loop.
 pub const PUSHED_ENTRIES: usize = 1_024;
 /// Default of [`Limits::unread_results`]: no host that reads at all gets there, and if a record without text takes 2 KiB
-/// (an argv can make it longer) it is 32 MiB beside the texts. Without it a host that never reads would grow for ever.
+/// (an argv can make it longer) it is 32 MiB beside the texts. Without it a session that is never read would grow for
+/// ever; that it is one session's limit keeps the others out of it.
 pub const UNREAD_RESULTS: usize = 16_384;
 /// Largest pushed entry, in bytes: its content as JSON, and its kind and source. The inbox is for notes; whatever is
 /// longer belongs in a file, as a command's output does.
@@ -25,8 +26,8 @@ pub struct Limits {
     pub results_with_text: usize,
     /// Unread entries that the host itself has pushed into one session. The next push is refused.
     pub pushed_entries: usize,
-    /// Unread results in all sessions. When so many wait, the supervisor is told to launch nothing more, until half of
-    /// them are taken. 0 counts as 1: with no result unread nothing is ever crowded.
+    /// Unread results of one session, leased ones included. When so many wait, launches in it are paused until half of
+    /// them are taken. 0 counts as 1.
     pub unread_results: usize,
 }
 impl Default for Limits {

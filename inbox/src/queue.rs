@@ -42,8 +42,12 @@ pub(crate) struct Queue {
     progress: BTreeMap<HandleId, u64>,
     /// In order of arrival. No free entry fits any of them. The host's limit on open calls bounds them.
     waiters: Vec<Waiter>,
+    /// So many results are unread that nothing more is launched.
+    launches_paused: bool,
     /// The session has ended.
     closed: bool,
+    /// Nobody will read it: what comes back is dropped.
+    discarding: bool,
 }
 
 impl Queue {
@@ -56,7 +60,9 @@ impl Queue {
             next: 1,
             progress: BTreeMap::new(),
             waiters: Vec::new(),
+            launches_paused: false,
             closed: false,
+            discarding: false,
         }
     }
 
@@ -68,12 +74,24 @@ impl Queue {
     pub(crate) fn pushed(&self) -> usize {
         self.counts.pushed
     }
+    /// Leased results, and leased entries of the host's own.
+    pub(crate) fn leased(&self) -> (usize, usize) {
+        self.leases.counts()
+    }
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
     /// Whether the session has ended, and every entry is gone.
     pub(crate) fn is_finished(&self) -> bool {
         self.closed && self.free.is_empty() && self.leases.is_empty()
+    }
+    /// Whether launches have to be paused or go on, if that has changed. Two thresholds, so that a host that reads one
+    /// result at a time does not flip it with each.
+    pub(crate) fn pause(&mut self, limit: usize) -> Option<bool> {
+        let (limit, unread) = (limit.max(1), self.results());
+        let paused = if self.launches_paused { unread > limit / 2 } else { unread >= limit };
+        let changed = paused != self.launches_paused && !self.closed;
+        changed.then(|| std::mem::replace(&mut self.launches_paused, paused)).map(|was| !was)
     }
     /// Free entries that fit.
     pub(crate) fn count(&self, filter: &Filter) -> usize {
@@ -84,9 +102,13 @@ impl Queue {
     }
 
     /// Ends the session. Its handles have had their results by now, so no progress is left to report, and nobody needs
-    /// to wait any longer.
-    pub(crate) fn close(&mut self, effects: &mut Vec<Effect>) {
+    /// to wait any longer. With `discard` nobody will read it either.
+    pub(crate) fn close(&mut self, discard: bool, effects: &mut Vec<Effect>) {
         self.closed = true;
+        self.discarding = discard;
+        if discard {
+            mem::take(&mut self.free).values().for_each(|entry| self.counts.remove(entry));
+        }
         for (_, sequence) in mem::take(&mut self.progress) {
             self.remove(sequence);
         }
@@ -176,13 +198,15 @@ impl Queue {
             None => {}
             Some(Returned::Result(record)) => {
                 self.counts.results -= 1;
-                self.deliver(record, at, texts, effects);
+                if !self.discarding {
+                    self.deliver(record, at, texts, effects);
+                }
             }
             Some(Returned::Entries(entries)) => {
                 let mut back = Vec::with_capacity(entries.len());
                 for entry in entries {
                     self.counts.remove(&entry);
-                    if !entry.is_progress() || self.is_newest_progress(&entry) {
+                    if !self.discarding && (!entry.is_progress() || self.is_newest_progress(&entry)) {
                         back.push(self.insert(entry));
                     }
                 }

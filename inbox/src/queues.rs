@@ -6,13 +6,11 @@ use crate::{
     queue::{Queue, Want, reply},
 };
 use ostler_messages::{
-    Answer, CallError, CallId, Drain, LaunchesPaused, Limit, Pending, Push, QueueClosed, Record, Refusal,
-    Reply, SessionId, Stamp, TOOL_PROGRESS, TOOL_RESULT, Wait,
+    Answer, CallError, CallId, Drain, LaunchError, LaunchesPaused, Limit, NoQueue, Pending, Push,
+    QueueClosed, QueueEmptied, Record, Refusal, RefuseLaunch, Reply, SessionId, Stamp, TOOL_PROGRESS,
+    TOOL_RESULT, Wait,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 #[cfg(test)]
 mod model;
@@ -44,15 +42,19 @@ pub enum Effect {
     },
     /// Report to the supervisor that the session's queue is closed.
     Closed(QueueClosed),
-    /// Report to the supervisor that launches are paused, or go on. Only at the change.
+    /// Report to the supervisor that the entries of a closed queue are gone.
+    Emptied(QueueEmptied),
+    /// Report to the supervisor that launches of a session are paused, or go on. Only at the change.
     Paused(LaunchesPaused),
+    /// Let the supervisor answer.
+    NoQueue(NoQueue),
 }
 
 /// A queue for each session.
 ///
-/// The queue of an ended session stays until its entries are gone, leased ones too; of the session only its id is
-/// remembered, so that reading on finds nothing, instead of an error that there was no such session. Calls on a session
-/// that was never opened are refused with [`CallError::SessionUnknown`].
+/// The queue of an ended session stays until its entries are gone, leased ones too, and nothing of it is remembered
+/// then. A call on a session without a queue is for the supervisor to answer ([`Effect::NoQueue`]), which knows whether
+/// there ever was such a session.
 ///
 /// Adding an entry, and replacing or withdrawing a handle's progress, cost O(log entries + waiters); taking and counting
 /// cost one look at each free entry of the session.
@@ -60,26 +62,14 @@ pub enum Effect {
 pub struct Queues {
     limits: Limits,
     queues: BTreeMap<SessionId, Queue>,
-    /// Sessions that have ended. Bounded by the host's limit on sessions, whose ids are never used twice.
-    ended: BTreeSet<SessionId>,
     /// In which queue a call waits or holds entries.
     calls: BTreeMap<CallId, SessionId>,
-    /// Free and leased results in all queues.
-    unread: usize,
-    paused: bool,
 }
 
 impl Queues {
     /// Without any queue.
     pub fn new(limits: Limits) -> Queues {
-        Queues {
-            limits,
-            queues: BTreeMap::new(),
-            ended: BTreeSet::new(),
-            calls: BTreeMap::new(),
-            unread: 0,
-            paused: false,
-        }
+        Queues { limits, queues: BTreeMap::new(), calls: BTreeMap::new() }
     }
 
     /// Makes a session's queue; nothing if it has one.
@@ -88,16 +78,33 @@ impl Queues {
     }
 
     /// The session has ended: pushes are refused from now, unread progress is withdrawn, who waits is answered with
-    /// nothing, and the queue goes once its entries are gone. Always reports [`Effect::Closed`] with the number of unread
-    /// results, 0 for a session without a queue.
+    /// nothing, and the queue goes once its entries are gone; with `discard`, only leased ones are waited for. Always
+    /// reports [`Effect::Closed`] with the number of unread results, 0 for a session without a queue, and
+    /// [`Effect::Emptied`] later if the queue stays.
     ///
     /// To be called after the results of the session's handles were delivered.
-    pub fn close(&mut self, session_id: &SessionId) -> Vec<Effect> {
-        self.ended.insert(session_id.clone());
+    pub fn close(&mut self, session_id: &SessionId, discard: bool) -> Vec<Effect> {
         let unread = self.queues.get(session_id).map_or(0, Queue::results) as u64;
-        let mut effects = vec![Effect::Closed(QueueClosed { session_id: session_id.clone(), unread })];
-        effects.extend(self.change(session_id, |queue, effects| queue.close(effects)).unwrap_or_default());
-        effects
+        let effects = self.change(session_id, |queue, effects| queue.close(discard, effects));
+        let kept = self.has_queue(session_id);
+        let mut closed = vec![Effect::Closed(QueueClosed { session_id: session_id.clone(), unread, kept })];
+        // A queue that goes at once was never kept.
+        closed.extend(effects.into_iter().flatten().filter(|effect| !matches!(effect, Effect::Emptied(_))));
+        closed
+    }
+
+    /// The graph ends: nothing is kept. Returns how many results nobody has taken.
+    pub fn discard_all(&mut self) -> u64 {
+        self.calls.clear();
+        std::mem::take(&mut self.queues).values().map(|queue| queue.results() as u64).sum()
+    }
+
+    /// A launch in a session whose launches are paused is refused, with the limit and what of it is leased.
+    pub fn refuse_launch(&self, refused: &RefuseLaunch) -> Vec<Effect> {
+        let leased = self.queues.get(&refused.session_id).map_or(0, |queue| queue.leased().0) as u64;
+        let most = self.limits.unread_results as u64;
+        let error = LaunchError::LimitReached { limit: Limit::UnreadResults, most, leased };
+        vec![Effect::Reply(Reply { call: refused.call, answer: Err(error.into()), leased_by: None })]
     }
 
     /// Adds a result and withdraws the unread progress of its handle. With `to`, it is leased to those calls, which are
@@ -121,31 +128,33 @@ impl Queues {
 
     /// Adds an entry of the host's own; answers [`Answer::Pushed`] with its sequence.
     ///
-    /// Refused with `SessionUnknown`, with `SessionClosed` after the session's end, with `ReservedKind` for the kinds
+    /// Refused with `SessionClosed` after the session's end, with `ReservedKind` for the kinds
     /// `tool_result` and `tool_progress` and for sources that begin with `ostler.`, with `ContentTooLarge` over
     /// [`PUSH_MAX_BYTES`], and with `LimitReached` when [`Limits::pushed_entries`] of them are unread.
     pub fn push(&mut self, push: Push, at: Stamp) -> Vec<Effect> {
         let Push { call, session_id, kind, source, content } = push;
-        if let Err(error) = self.may_push(&session_id, &kind, &source, &content) {
-            return vec![refuse(call, error)];
-        }
-        // `may_push` has found the queue.
-        let add = |queue: &mut Queue, effects: &mut Vec<Effect>| {
-            queue.push(call, (kind, source), content, at, effects);
+        let limit = self.limits.pushed_entries;
+        let add = |queue: &mut Queue, effects: &mut Vec<Effect>| match Queues::may_push(
+            queue,
+            limit,
+            &session_id,
+            (&kind, &source),
+            &content,
+        ) {
+            Err(error) => effects.push(refuse(call, error)),
+            Ok(()) => queue.push(call, (kind, source), content, at, effects),
         };
-        self.change(&session_id, add).unwrap_or_default()
+        self.change(&session_id, add).unwrap_or_else(|| no_queue(call, &session_id, None))
     }
     fn may_push(
-        &self,
+        queue: &Queue,
+        limit: usize,
         session_id: &SessionId,
-        kind: &str,
-        source: &str,
+        (kind, source): (&str, &str),
         content: &serde_json::Value,
     ) -> Result<(), CallError> {
-        let name = || session_id.to_string();
-        let queue = self.queues.get(session_id).ok_or_else(|| self.no_queue(session_id))?;
         if queue.is_closed() {
-            return Err(CallError::SessionClosed { session_id: name() });
+            return Err(CallError::SessionClosed { session_id: session_id.to_string() });
         }
         // Before the names are looked at: an error repeats them.
         let bytes = pushed_bytes(kind, source, content);
@@ -155,9 +164,9 @@ impl Queues {
         if [TOOL_RESULT, TOOL_PROGRESS].contains(&kind) || source.starts_with(RESERVED_SOURCES) {
             return Err(CallError::ReservedKind { kind: kind.to_owned(), source_name: source.to_owned() });
         }
-        if queue.pushed() >= self.limits.pushed_entries {
-            let most = self.limits.pushed_entries as u64;
-            return Err(CallError::LimitReached { limit: Limit::PushedEntries, most });
+        if queue.pushed() >= limit {
+            let (most, leased) = (limit as u64, queue.leased().1 as u64);
+            return Err(CallError::LimitReached { limit: Limit::PushedEntries, most, leased });
         }
         Ok(())
     }
@@ -165,8 +174,7 @@ impl Queues {
     /// Leases fitting entries to the call, in order; the others stay, in order. Answers [`Answer::Drained`].
     ///
     /// If none fits and there is time to wait, the answer comes with the first entry that does, or empty when the time
-    /// is up or the session ends. After the session's end nothing waits. Refused with `SessionUnknown` if it was never
-    /// opened.
+    /// is up or the session ends. After the session's end nothing waits.
     pub fn drain(&mut self, drain: Drain) -> Vec<Effect> {
         let Drain { call, session_id, filter, most, wait_ms } = drain;
         let max = most.unwrap_or(usize::MAX);
@@ -181,12 +189,11 @@ impl Queues {
             }
         };
         let nothing = Answer::Drained { session_id: session_id.clone(), entries: Vec::new() };
-        self.change(&session_id, take).unwrap_or_else(|| self.without_queue(call, &session_id, nothing))
+        self.change(&session_id, take).unwrap_or_else(|| no_queue(call, &session_id, Some(nothing)))
     }
 
     /// Answers [`Answer::Waited`] with the number of fitting entries as soon as there is one; with 0 when the time is up
-    /// or the session ends. Takes nothing. After the session's end nothing waits. Refused with `SessionUnknown` if it was
-    /// never opened.
+    /// or the session ends. Takes nothing. After the session's end nothing waits.
     pub fn wait(&mut self, wait: Wait) -> Vec<Effect> {
         let Wait { call, session_id, filter, timeout_ms } = wait;
         let look = |queue: &mut Queue, effects: &mut Vec<Effect>| {
@@ -198,17 +205,15 @@ impl Queues {
                 effects.push(reply(call, Answer::Waited(count)));
             }
         };
-        self.change(&session_id, look)
-            .unwrap_or_else(|| self.without_queue(call, &session_id, Answer::Waited(0)))
+        self.change(&session_id, look).unwrap_or_else(|| no_queue(call, &session_id, Some(Answer::Waited(0))))
     }
 
-    /// Answers [`Answer::Pending`] with the number of fitting entries. Refused with `SessionUnknown` if the session was
-    /// never opened.
+    /// Answers [`Answer::Pending`] with the number of fitting entries.
     pub fn pending(&self, pending: &Pending) -> Vec<Effect> {
         let Pending { call, session_id, filter } = pending;
         match self.queues.get(session_id) {
             Some(queue) => vec![reply(*call, Answer::Pending(queue.count(filter)))],
-            None => self.without_queue(*call, session_id, Answer::Pending(0)),
+            None => no_queue(*call, session_id, Some(Answer::Pending(0))),
         }
     }
 
@@ -236,30 +241,9 @@ impl Queues {
         effects
     }
 
-    /// Free and leased results in all sessions.
-    pub fn unread(&self) -> usize {
-        self.unread
-    }
     /// Whether the session has a queue. An ended session has one until its entries are gone.
     pub fn has_queue(&self, session_id: &SessionId) -> bool {
         self.queues.contains_key(session_id)
-    }
-
-    /// Why nothing can be put into a session that has no queue.
-    fn no_queue(&self, session_id: &SessionId) -> CallError {
-        let name = session_id.to_string();
-        match self.ended.contains(session_id) {
-            true => CallError::SessionClosed { session_id: name },
-            false => CallError::SessionUnknown { session_id: name },
-        }
-    }
-
-    /// What reading finds there.
-    fn without_queue(&self, call: CallId, session_id: &SessionId, nothing: Answer) -> Vec<Effect> {
-        vec![match self.no_queue(session_id) {
-            CallError::SessionClosed { .. } => reply(call, nothing),
-            error => refuse(call, error),
-        }]
     }
 
     /// The same as [`Queues::change`] where a call waits or holds entries; nothing if it does neither.
@@ -268,7 +252,7 @@ impl Queues {
         session_id.and_then(|session_id| self.change(&session_id, work)).unwrap_or_default()
     }
 
-    /// Does the work in the session's queue and what follows from it for all queues; `None` if there is no such queue.
+    /// Does the work in the session's queue and what follows from it; `None` if there is no such queue.
     fn change(
         &mut self,
         session_id: &SessionId,
@@ -276,35 +260,30 @@ impl Queues {
     ) -> Option<Vec<Effect>> {
         let mut effects = Vec::new();
         let queue = self.queues.get_mut(session_id)?;
-        let before = queue.results();
         work(queue, &mut effects);
-        self.unread = self.unread - before + queue.results();
-        if queue.is_finished() {
-            self.queues.remove(session_id);
-        }
         for effect in &effects {
             match effect {
                 Effect::Arm { call, .. } | Effect::Reply(Reply { call, leased_by: Some(_), .. }) => {
                     self.calls.insert(*call, session_id.clone());
                 }
                 Effect::Reply(Reply { call, leased_by: None, .. }) => drop(self.calls.remove(call)),
-                Effect::Disarm { .. } | Effect::Closed(_) | Effect::Paused(_) => {}
+                _ => {}
             }
         }
-        effects.extend(self.pause());
+        let session_id = session_id.clone();
+        if queue.is_finished() {
+            self.queues.remove(&session_id);
+            effects.push(Effect::Emptied(QueueEmptied { session_id }));
+        } else if let Some(paused) = queue.pause(self.limits.unread_results) {
+            effects.push(Effect::Paused(LaunchesPaused { session_id, paused }));
+        }
         Some(effects)
-    }
-    /// Two thresholds, so that a host that reads one result at a time does not flip it with each.
-    fn pause(&mut self) -> Option<Effect> {
-        let limit = self.limits.unread_results.max(1);
-        let paused = if self.paused { self.unread > limit / 2 } else { self.unread >= limit };
-        (paused != self.paused).then(|| {
-            self.paused = paused;
-            Effect::Paused(LaunchesPaused { paused })
-        })
     }
 }
 
 fn refuse(call: CallId, error: CallError) -> Effect {
     Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None })
+}
+fn no_queue(call: CallId, session_id: &SessionId, nothing: Option<Answer>) -> Vec<Effect> {
+    vec![Effect::NoQueue(NoQueue { call, session_id: session_id.clone(), nothing })]
 }

@@ -58,8 +58,10 @@ messages! {
     EndSession {
         /// Who asks.
         call: CallId,
-        /// Which.
+        /// Which session.
         session_id: SessionId,
+        /// Its unread entries are not kept.
+        discard: bool,
     }
     /// Tells the live handles of a session. → [`Answer::Listed`]
     List {
@@ -255,7 +257,8 @@ pub struct Tally {
     pub undone: u64,
     /// Processes that outlived SIGKILL.
     pub survivors: u64,
-    /// Results in the inbox that nobody has taken yet.
+    /// Results in the inbox that nobody had taken. After the end of a session they can still be taken; after one that
+    /// discards, and after a shutdown, they are gone.
     pub unread: u64,
 }
 impl Tally {
@@ -354,7 +357,18 @@ answers! {
     CloseQueue {
         /// Whose.
         session_id: SessionId,
+        /// They are not to be taken: it goes at once.
+        discard: bool,
     }
+    /// A launch in a session whose launches are paused. → [`Reply`] with the limit and how it is reached
+    RefuseLaunch {
+        /// Who asks.
+        call: CallId,
+        /// Whose.
+        session_id: SessionId,
+    }
+    /// The graph ends, and with it every queue. → [`Discarded`]
+    DiscardAll {}
     /// A result: exactly one for each handle. Withdraws the handle's progress.
     Deliver {
         /// The result.
@@ -368,17 +382,41 @@ answers! {
         /// With `status: running`.
         record: Shared,
     }
-    /// The queue takes nothing more; the entries stay until taken.
+    /// The queue takes nothing more.
     QueueClosed {
         /// Whose.
         session_id: SessionId,
-        /// Results that nobody has taken yet, leased ones included.
+        /// Results that nobody had taken, leased ones included.
         unread: u64,
+        /// Its entries stay until taken; [`QueueEmptied`] follows when they are gone.
+        kept: bool,
     }
-    /// Whether so many results are unread that nothing more may be launched.
+    /// All entries of a closed queue are gone.
+    QueueEmptied {
+        /// Whose.
+        session_id: SessionId,
+    }
+    /// Whether so many results of a session are unread that nothing more may be launched in it.
     LaunchesPaused {
+        /// Whose.
+        session_id: SessionId,
         /// True: stop launching. False: go on.
         paused: bool,
+    }
+    /// A call about a session that has no queue: it was never opened, or it has ended and everything is read. The
+    /// supervisor knows, and answers.
+    NoQueue {
+        /// Who asks.
+        call: CallId,
+        /// Whose.
+        session_id: SessionId,
+        /// What there is to read of a session that has ended; null for who wants to add something.
+        nothing: Option<Answer>,
+    }
+    /// Nothing is kept any more.
+    Discarded {
+        /// Results that nobody had taken, in all sessions.
+        unread: u64,
     }
 }
 

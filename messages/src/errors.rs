@@ -57,9 +57,9 @@ pub enum Limit {
     Handles,
     /// Live handles of one session.
     SessionHandles,
-    /// Sessions opened in the life of one graph.
+    /// Sessions that are open, or have ended with unread results.
     Sessions,
-    /// Results that nobody has taken, in all.
+    /// Results of one session that nobody has taken.
     UnreadResults,
     /// Entries pushed by the host that nobody has taken, in one session.
     PushedEntries,
@@ -71,11 +71,20 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Limit::Handles => "live handles in all",
             Limit::SessionHandles => "live handles of one session",
-            Limit::Sessions => "sessions",
+            Limit::Sessions => {
+                "sessions that are open or hold unread results (end them, and drain or discard)"
+            }
             Limit::UnreadResults => "unread results (drain the inbox)",
             Limit::PushedEntries => "entries pushed by the host",
             Limit::OpenCalls => "calls that wait for an answer",
         })
+    }
+}
+
+fn of_limit(most: u64, leased: u64) -> String {
+    match leased {
+        0 => format!("at most {most}"),
+        _ => format!("at most {most}, {leased} of them leased to readers"),
     }
 }
 
@@ -182,12 +191,14 @@ pub enum LaunchError {
         session_id: String,
     },
     /// A limit of the graph.
-    #[error("limit reached: {limit} (at most {most})")]
+    #[error("limit reached: {limit} ({})", of_limit(*.most, *.leased))]
     LimitReached {
         /// Which.
         limit: Limit,
         /// Its value.
         most: u64,
+        /// How many of them are on their way to a reader that has not acknowledged them.
+        leased: u64,
     },
     /// The process, or the system, has no more descriptors.
     #[error("{stage}: no more descriptors (errno {errno}); raise RLIMIT_NOFILE or run fewer commands")]
@@ -278,12 +289,14 @@ pub enum CallError {
         handle_id: HandleId,
     },
     /// A limit of the graph.
-    #[error("limit reached: {limit} (at most {most})")]
+    #[error("limit reached: {limit} ({})", of_limit(*.most, *.leased))]
     LimitReached {
         /// Which.
         limit: Limit,
         /// Its value.
         most: u64,
+        /// How many of them are on their way to a reader that has not acknowledged them.
+        leased: u64,
     },
     /// A pushed entry may not pass for one of ostler's own.
     #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]

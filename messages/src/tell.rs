@@ -89,6 +89,7 @@ fn in_order(fields: &Map<String, Value>) -> Vec<(&str, &Value)> {
 /// None if it says nothing.
 fn field(key: &str, value: &Value) -> Option<String> {
     let text = match value {
+        Value::Bool(false) if key == "paused" => return Some("they go on".into()),
         Value::Null | Value::Bool(false) => return None,
         Value::Bool(true) => return Some(key.replace('_', " ")),
         Value::Number(number) if number.as_u64() == Some(0) && key != "exit_code" => return None,

@@ -301,3 +301,13 @@ fn f50_a_call_that_is_begun_and_dropped_is_the_same_on_every_run() {
     }
     assert!(traces[0].contains("\"Nack\""), "{}", traces[0]);
 }
+
+#[test]
+fn an_anonymous_session_whose_open_is_dropped_is_ended() {
+    let world = World::new();
+    let bench = Bench::scripted(&world, |config| config.limits.sessions = 3);
+    for _ in 0..10 {
+        drop(bench.ostler().open_session(None).begin());
+    }
+    bench.ostler().open_session(None).wait().unwrap();
+}

@@ -275,7 +275,7 @@ fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
         }
         assert!(finished < 2 * most, "nothing was ever refused");
     };
-    let limit = LaunchError::LimitReached { limit: Limit::UnreadResults, most };
+    let limit = LaunchError::LimitReached { limit: Limit::UnreadResults, most, leased: 0 };
     assert_eq!(refusal, Error::Launch(limit));
     assert!(finished >= most, "{finished}");
     let grown = rss_peak_bytes().saturating_sub(before);

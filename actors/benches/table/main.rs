@@ -31,7 +31,7 @@ fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     // The idle handles first: what others have freed would be taken for their memory.
-    let rows: [(&str, Measure); 8] = [
+    let rows: [(&str, Measure); 9] = [
         ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
@@ -39,6 +39,7 @@ fn main() {
         ("drain", drain::drain),
         ("cancel", stop::cancel),
         ("session_end", stop::session_end),
+        ("shutdown", stop::shutdown),
         ("inbox", inbox::inbox),
     ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();

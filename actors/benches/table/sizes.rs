@@ -14,6 +14,7 @@ pub(crate) struct Sizes {
     pub(crate) batch: usize,
     pub(crate) cancels: usize,
     pub(crate) ended: Vec<usize>,
+    pub(crate) sessions: usize,
     pub(crate) entries: usize,
     pub(crate) tick_ms: u64,
 }
@@ -32,6 +33,7 @@ impl Sizes {
                 batch: 2,
                 cancels: 3,
                 ended: vec![5],
+                sessions: 50,
                 entries: 100,
                 tick_ms: 20,
             },
@@ -46,6 +48,7 @@ impl Sizes {
                 batch: 100,
                 cancels: 100,
                 ended: vec![10, 100, 1_000],
+                sessions: 60_000,
                 entries: 10_000,
                 tick_ms: 250,
             },

@@ -70,3 +70,16 @@ pub(crate) fn session_end(table: &mut Table, sizes: &Sizes) {
         }
     }
 }
+
+/// What a graph's end costs is what lives, not what there ever was.
+pub(crate) fn shutdown(table: &mut Table, sizes: &Sizes) {
+    let count = sizes.sessions;
+    let ends: Vec<f64> = (0..sizes.rounds)
+        .map(|_| {
+            let graph = Graph::new();
+            (0..count).for_each(|_| drop(graph.ostler.open_session(None).wait().unwrap()));
+            timed(|| assert_eq!(graph.ostler.shutdown().wait().unwrap().unread, 0))
+        })
+        .collect();
+    table.row(format!("shutdown of {count} idle sessions"), "ms", &ends).target(Target::Below(200.0));
+}

@@ -9,13 +9,17 @@ use ostler_messages::{
     SESSION_ID_MAX_BYTES, SessionId, Shared, Status, Tally,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 /// Results that a late `Cancel` can still ask for keep their inline text up to this many bytes; longer ones are
 /// reloaded from `result.json`. It bounds the store at 256 KiB of text.
 const REPLAY_TEXT_BYTES: usize = 1_024;
+
+/// Ids of ended sessions that are remembered, if the host chose them (about 200 bytes each: 13 MiB). Those that ostler made
+/// cost nothing: their numbers say it.
+const ENDED_IDS: usize = 65_536;
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +29,17 @@ pub(crate) enum Effect {
     /// session's name, nobody knows it, and the session is ended.
     ReplyOpened(CallId, SessionId),
     OpenQueue(SessionId),
-    CloseQueue(SessionId),
+    CloseQueue {
+        session_id: SessionId,
+        discard: bool,
+    },
+    /// The inbox refuses it: it knows how many results are unread, and how many of them are leased.
+    RefuseLaunch {
+        call: CallId,
+        session_id: SessionId,
+    },
+    /// The graph is about to end: the inbox answers with what nobody has taken.
+    DiscardAll,
     /// The result, to those who cancelled and wait; to the session's queue if there is none.
     Deliver {
         record: Shared,
@@ -83,17 +97,40 @@ struct Handle {
     recovered: bool,
 }
 
+/// A session that is open, or ending.
 #[derive(Clone, Debug, Default)]
 struct Session {
     /// No launch is taken any more.
     ending: bool,
-    /// All is over; only the id is remembered, so that it is never used again.
-    ended: bool,
+    /// At its end its unread entries are not kept.
+    discard: bool,
     end_calls: Vec<CallId>,
     /// Launching, live and kept handles.
-    live: u64,
+    live: BTreeSet<u64>,
+    /// So many results are unread that nothing is launched.
+    launches_paused: bool,
     tally: Tally,
     keys: BTreeMap<String, u64>,
+}
+
+/// Ids of sessions that have ended, so that they are not used again and reading on finds nothing instead of an error.
+#[derive(Clone, Debug, Default)]
+struct EndedIds {
+    /// Those that a host chose; the newest [`ENDED_IDS`].
+    named: BTreeSet<SessionId>,
+    oldest_first: VecDeque<SessionId>,
+}
+impl EndedIds {
+    fn insert(&mut self, id: SessionId) {
+        if self.named.insert(id.clone()) {
+            self.oldest_first.push_back(id);
+        }
+        while self.oldest_first.len() > ENDED_IDS {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.named.remove(&oldest);
+            }
+        }
+    }
 }
 
 /// See the [module](self).
@@ -104,6 +141,9 @@ pub(crate) struct Roster {
     /// Texts are on disk too, so that they may be left out of what is kept for replay.
     texts_on_disk: bool,
     sessions: BTreeMap<SessionId, Session>,
+    ended: EndedIds,
+    /// Sessions that have ended and whose entries are not all taken.
+    unread_sessions: u64,
     handles: BTreeMap<u64, Handle>,
     /// Finished handles, oldest first.
     finished: VecDeque<u64>,
@@ -115,7 +155,8 @@ pub(crate) struct Roster {
     opening: BTreeMap<CallId, SessionId>,
     live: u64,
     anonymous: u64,
-    launches_paused: bool,
+    /// Of all sessions that have ended.
+    tally: Tally,
     shutdown_calls: Vec<CallId>,
     shutting_down: bool,
     host_gone: bool,
@@ -128,6 +169,8 @@ impl Roster {
             host_pid,
             texts_on_disk,
             sessions: BTreeMap::new(),
+            ended: EndedIds::default(),
+            unread_sessions: 0,
             handles: BTreeMap::new(),
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
@@ -135,7 +178,7 @@ impl Roster {
             opening: BTreeMap::new(),
             live: 0,
             anonymous: 0,
-            launches_paused: false,
+            tally: Tally::default(),
             shutdown_calls: Vec::new(),
             shutting_down: false,
             host_gone: false,
@@ -144,8 +187,9 @@ impl Roster {
 
     pub(crate) fn open(&mut self, call: CallId, asked: Option<SessionId>) -> Effects {
         let refuse = |error| vec![Effect::Reply(call, Err(Refusal::Call(error)))];
-        if self.sessions.len() as u64 >= self.limits.sessions {
-            return refuse(CallError::LimitReached { limit: Limit::Sessions, most: self.limits.sessions });
+        if self.sessions.len() as u64 + self.unread_sessions >= self.limits.sessions {
+            let (limit, most) = (Limit::Sessions, self.limits.sessions);
+            return refuse(CallError::LimitReached { limit, most, leased: 0 });
         }
         let anonymous = asked.is_none();
         let session_id = match asked {
@@ -154,15 +198,15 @@ impl Roster {
                 if bytes == 0 || bytes > SESSION_ID_MAX_BYTES {
                     return refuse(CallError::SessionIdLength { bytes, limit: SESSION_ID_MAX_BYTES });
                 }
-                if self.sessions.contains_key(&id) {
+                if self.sessions.contains_key(&id) || self.has_ended(&id) {
                     return refuse(CallError::SessionReused { session_id: id.to_string() });
                 }
                 id
             }
             None => loop {
                 self.anonymous += 1;
-                let id = SessionId::new(format!("session-{:x}-{}", self.host_pid, self.anonymous));
-                if !self.sessions.contains_key(&id) {
+                let id = anonymous_id(self.host_pid, self.anonymous);
+                if !self.sessions.contains_key(&id) && !self.ended.named.contains(&id) {
                     break id;
                 }
             },
@@ -201,13 +245,12 @@ impl Roster {
     ) -> Result<Effects, LaunchError> {
         request.validate()?;
         let id = &request.session_id;
-        let session = self
-            .sessions
-            .get_mut(id)
-            .ok_or_else(|| LaunchError::SessionUnknown { session_id: id.to_string() })?;
-        if session.ending {
-            return Err(LaunchError::SessionClosed { session_id: id.to_string() });
-        }
+        let has_ended = self.has_ended(id);
+        let session = self.sessions.get_mut(id).filter(|session| !session.ending);
+        let session = session.ok_or_else(|| match has_ended {
+            true => LaunchError::SessionClosed { session_id: id.to_string() },
+            false => LaunchError::SessionUnknown { session_id: id.to_string() },
+        })?;
         let twin = request.launch_key.as_ref().and_then(|key| session.keys.get(key)).copied();
         if let Some((n, handle)) = twin.and_then(|n| self.handles.get_mut(&n).map(|handle| (n, handle))) {
             return Ok(match &mut handle.stand {
@@ -222,17 +265,16 @@ impl Roster {
             });
         }
         let check = |limit, count: u64, most: u64| match count >= most {
-            true => Err(LaunchError::LimitReached { limit, most }),
+            true => Err(LaunchError::LimitReached { limit, most, leased: 0 }),
             false => Ok(()),
         };
-        if self.launches_paused {
-            let (limit, most) = (Limit::UnreadResults, self.limits.unread_results);
-            return Err(LaunchError::LimitReached { limit, most });
+        if session.launches_paused {
+            return Ok(vec![Effect::RefuseLaunch { call, session_id: id.clone() }]);
         }
-        check(Limit::SessionHandles, session.live, self.limits.session_handles)?;
+        check(Limit::SessionHandles, session.live.len() as u64, self.limits.session_handles)?;
         check(Limit::Handles, self.live, self.limits.handles)?;
         let n = next_n();
-        session.live += 1;
+        session.live.insert(n);
         self.live += 1;
         if let Some(key) = &request.launch_key {
             session.keys.insert(key.clone(), n);
@@ -279,7 +321,7 @@ impl Roster {
             session.tally.undone += u64::from(session.ending);
         }
         effects.push(Effect::Retire { n });
-        self.one_less(&handle.session_id, &mut effects);
+        self.one_less(n, &handle.session_id, &mut effects);
         effects
     }
 
@@ -399,7 +441,7 @@ impl Roster {
         let mut effects: Effects =
             self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect();
         if let Some(session_id) = self.opening.remove(&call) {
-            self.begin_end(&session_id, &mut effects);
+            self.begin_end(&session_id, true, &mut effects);
         }
         effects
     }
@@ -415,44 +457,68 @@ impl Roster {
 
     pub(crate) fn list(&self, call: CallId, session_id: &SessionId) -> Effects {
         let answer = match self.sessions.get(session_id) {
+            None if self.has_ended(session_id) => Ok(Answer::Listed(Vec::new())),
             None => Err(CallError::SessionUnknown { session_id: session_id.to_string() }.into()),
-            Some(_) => {
-                let live = self.handles.values().filter(|handle| handle.session_id == *session_id);
-                Ok(Answer::Listed(
-                    live.filter_map(|handle| match &handle.stand {
-                        Stand::Live(record) => Some(record.clone()),
-                        _ => None,
-                    })
-                    .collect(),
-                ))
+            Some(session) => {
+                let handles = session.live.iter().filter_map(|n| self.handles.get(n));
+                let live = handles.filter_map(|handle| match &handle.stand {
+                    Stand::Live(record) => Some(record.clone()),
+                    _ => None,
+                });
+                Ok(Answer::Listed(live.collect()))
             }
         };
         vec![Effect::Reply(call, answer)]
     }
 
-    pub(crate) fn end(&mut self, call: CallId, session_id: &SessionId) -> Effects {
-        let error = match self.sessions.get_mut(session_id) {
-            None => CallError::SessionUnknown { session_id: session_id.to_string() },
-            Some(session) if session.ended => CallError::SessionClosed { session_id: session_id.to_string() },
-            Some(session) => {
-                session.end_calls.push(call);
-                let mut effects = Effects::new();
-                self.begin_end(session_id, &mut effects);
-                return effects;
-            }
+    /// A session has no queue in the inbox: it has ended, and there is nothing to read; or there is no such session.
+    pub(crate) fn no_queue(&self, call: CallId, session_id: &SessionId, nothing: Option<Answer>) -> Effects {
+        let id = session_id.to_string();
+        let answer = match (self.has_ended(session_id), nothing) {
+            (true, Some(nothing)) => Ok(nothing),
+            (true, None) => Err(CallError::SessionClosed { session_id: id }.into()),
+            (false, _) => Err(CallError::SessionUnknown { session_id: id }.into()),
+        };
+        vec![Effect::Reply(call, answer)]
+    }
+
+    /// Whether a session of this id is ending or has ended, as far as that is remembered.
+    fn has_ended(&self, id: &SessionId) -> bool {
+        if let Some(session) = self.sessions.get(id) {
+            return session.ending;
+        }
+        self.ended.named.contains(id) || self.is_anonymous(id)
+    }
+    /// Whether this graph made the id itself.
+    fn is_anonymous(&self, id: &SessionId) -> bool {
+        let n = id.as_str().strip_prefix("session-").and_then(|rest| rest.split_once('-'));
+        let n = n.and_then(|(_, n)| n.parse::<u64>().ok());
+        n.is_some_and(|n| (1..=self.anonymous).contains(&n) && anonymous_id(self.host_pid, n) == *id)
+    }
+
+    pub(crate) fn end(&mut self, call: CallId, session_id: &SessionId, discard: bool) -> Effects {
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.end_calls.push(call);
+            let mut effects = Effects::new();
+            self.begin_end(session_id, discard, &mut effects);
+            return effects;
+        }
+        let id = session_id.to_string();
+        let error = match self.has_ended(session_id) {
+            true => CallError::SessionClosed { session_id: id },
+            false => CallError::SessionUnknown { session_id: id },
         };
         vec![Effect::Reply(call, Err(error.into()))]
     }
 
     pub(crate) fn shutdown(&mut self, call: CallId) -> Effects {
         let mut effects = Effects::new();
-        self.shutting_down = true;
         self.shutdown_calls.push(call);
-        let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
-        for id in &ids {
-            self.begin_end(id, &mut effects);
+        if !std::mem::replace(&mut self.shutting_down, true) {
+            let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
+            ids.iter().for_each(|id| self.begin_end(id, false, &mut effects));
+            self.check_stopped(&mut effects);
         }
-        self.check_over(&mut effects);
         effects
     }
 
@@ -461,27 +527,44 @@ impl Roster {
         self.host_gone = true;
         let mut effects: Effects =
             self.alive().map(|(n, _)| Effect::Stop { n, cause: Cause::HostGone }).collect();
-        self.check_over(&mut effects);
+        self.check_stopped(&mut effects);
         effects
     }
 
-    /// The inbox has closed the queue of a session whose handles are all over.
-    pub(crate) fn queue_closed(&mut self, session_id: &SessionId, unread: u64) -> Effects {
+    /// The inbox has closed the queue of a session whose handles have all ended.
+    pub(crate) fn queue_closed(&mut self, session_id: SessionId, unread: u64, kept: bool) -> Effects {
         let mut effects = Effects::new();
-        let Some(session) = self.sessions.get_mut(session_id).filter(|session| session.ending) else {
-            return effects;
-        };
-        session.ended = true;
+        let Some(mut session) = self.sessions.remove(&session_id) else { return effects };
+        self.unread_sessions += u64::from(kept);
         session.tally.unread = unread;
+        self.tally.add(session.tally);
         let answer = Answer::Ended(session.tally);
-        let calls = std::mem::take(&mut session.end_calls);
-        effects.extend(calls.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone()))));
-        self.check_over(&mut effects);
+        let calls = session.end_calls.into_iter();
+        effects.extend(calls.map(|call| Effect::Reply(call, Ok(answer.clone()))));
+        if !self.is_anonymous(&session_id) {
+            self.ended.insert(session_id);
+        }
+        self.check_stopped(&mut effects);
         effects
     }
 
-    pub(crate) fn launches_paused(&mut self, paused: bool) {
-        self.launches_paused = paused;
+    /// The last entry of a session that has ended is taken.
+    pub(crate) fn queue_emptied(&mut self) {
+        self.unread_sessions = self.unread_sessions.saturating_sub(1);
+    }
+
+    pub(crate) fn launches_paused(&mut self, session_id: &SessionId, paused: bool) {
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.launches_paused = paused;
+        }
+    }
+
+    /// The inbox keeps nothing any more: the graph can end.
+    pub(crate) fn discarded(&mut self, unread: u64) -> Effects {
+        let answer = Answer::Stopped(Tally { unread, ..self.tally });
+        let calls = std::mem::take(&mut self.shutdown_calls);
+        let replies = calls.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone())));
+        replies.chain([Effect::Over]).collect()
     }
 
     /// The actor of a process crashed.
@@ -512,17 +595,13 @@ impl Roster {
         self.handles.iter().filter(|(_, h)| !matches!(h.stand, Stand::Finished(_))).map(|(n, h)| (*n, h))
     }
 
-    fn begin_end(&mut self, id: &SessionId, effects: &mut Effects) {
-        let stops = |roster: &Roster| -> Effects {
-            let ours = roster.alive().filter(|(_, handle)| handle.session_id == *id);
-            ours.map(|(n, _)| Effect::Stop { n, cause: Cause::SessionEnded }).collect()
-        };
-        let stops = stops(self);
+    /// Stops everything in a session; the first one that ends it decides whether its unread entries are kept.
+    fn begin_end(&mut self, id: &SessionId, discard: bool, effects: &mut Effects) {
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.ending) else { return };
-        session.ending = true;
-        effects.extend(stops);
-        if session.live == 0 {
-            effects.push(Effect::CloseQueue(id.clone()));
+        (session.ending, session.discard) = (true, discard);
+        effects.extend(session.live.iter().map(|n| Effect::Stop { n: *n, cause: Cause::SessionEnded }));
+        if session.live.is_empty() {
+            effects.push(Effect::CloseQueue { session_id: id.clone(), discard });
         }
     }
 
@@ -535,35 +614,31 @@ impl Roster {
                 self.handles.remove(&oldest);
             }
         }
-        self.one_less(session_id, effects);
+        self.one_less(n, session_id, effects);
     }
 
-    fn one_less(&mut self, session_id: &SessionId, effects: &mut Effects) {
+    fn one_less(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
         self.live -= 1;
         if let Some(session) = self.sessions.get_mut(session_id) {
-            session.live -= 1;
-            if session.ending && session.live == 0 {
-                effects.push(Effect::CloseQueue(session_id.clone()));
+            session.live.remove(&n);
+            if session.ending && session.live.is_empty() {
+                let (session_id, discard) = (session_id.clone(), session.discard);
+                effects.push(Effect::CloseQueue { session_id, discard });
             }
         }
         if self.host_gone {
-            self.check_over(effects);
+            self.check_stopped(effects);
         }
     }
 
-    fn check_over(&mut self, effects: &mut Effects) {
-        let over = match self.host_gone {
-            true => self.live == 0,
-            false => self.shutting_down && self.sessions.values().all(|session| session.ended),
-        };
-        if !over {
-            return;
+    /// Ends the graph if nothing is left to wait for.
+    fn check_stopped(&mut self, effects: &mut Effects) {
+        if self.host_gone {
+            // Nobody is left to be told what was unread.
+            effects.extend((self.live == 0).then_some(Effect::Over));
+        } else if self.shutting_down && self.sessions.is_empty() {
+            effects.push(Effect::DiscardAll);
         }
-        let mut total = Tally::default();
-        self.sessions.values().for_each(|session| total.add(session.tally));
-        let calls = std::mem::take(&mut self.shutdown_calls);
-        effects.extend(calls.into_iter().map(|call| Effect::Reply(call, Ok(Answer::Stopped(total)))));
-        effects.push(Effect::Over);
     }
 
     fn forget_key(&mut self, handle: &Handle) {
@@ -571,6 +646,10 @@ impl Roster {
             session.keys.remove(key);
         }
     }
+}
+
+fn anonymous_id(host_pid: u32, n: u64) -> SessionId {
+    SessionId::new(format!("session-{host_pid:x}-{n}"))
 }
 
 fn count(tally: &mut Tally, record: &Shared) {

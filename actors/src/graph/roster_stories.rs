@@ -1,7 +1,7 @@
 //! Rules of a [`Roster`](super::Roster) that need no walk.
 
 use super::{
-    super::{Effect, Roster},
+    super::{ENDED_IDS, Effect, Roster},
     limits,
     model::{HOST_PID, closed, record, request},
 };
@@ -25,6 +25,10 @@ fn open(roster: &mut Roster, id: &str) -> Result<Answer, Refusal> {
     }
 }
 
+fn close(id: &str, discard: bool) -> Effect {
+    Effect::CloseQueue { session_id: SessionId::new(id), discard }
+}
+
 fn id(opened: Result<Answer, Refusal>) -> String {
     match opened {
         Ok(Answer::Opened(id)) => id.to_string(),
@@ -45,8 +49,8 @@ fn a_session_id_is_never_used_twice_not_even_after_its_end() {
     assert_eq!(id(open(&mut roster, "a")), "a");
     let reused = CallError::SessionReused { session_id: "a".into() };
     assert_eq!(refusal(open(&mut roster, "a")), reused);
-    roster.end(CALL, &SessionId::new("a"));
-    roster.queue_closed(&SessionId::new("a"), 0);
+    roster.end(CALL, &SessionId::new("a"), false);
+    roster.queue_closed(SessionId::new("a"), 0, false);
     assert_eq!(refusal(open(&mut roster, "a")), reused);
 }
 
@@ -72,13 +76,51 @@ fn a_session_id_has_a_length() {
 }
 
 #[test]
-fn ended_sessions_count_towards_the_limit_since_their_ids_are_remembered() {
+fn a_session_counts_until_it_has_ended_and_is_read() {
     let mut roster = Roster::new(Limits { sessions: 1, ..limits() }, HOST_PID, true);
+    let full = CallError::LimitReached { limit: Limit::Sessions, most: 1, leased: 0 };
     open(&mut roster, "a").unwrap();
-    roster.end(CALL, &SessionId::new("a"));
-    roster.queue_closed(&SessionId::new("a"), 0);
-    let error = CallError::LimitReached { limit: Limit::Sessions, most: 1 };
-    assert_eq!(refusal(open(&mut roster, "b")), error);
+    assert_eq!(refusal(open(&mut roster, "b")), full);
+    roster.end(CALL, &SessionId::new("a"), false);
+    roster.queue_closed(SessionId::new("a"), 3, true);
+    assert_eq!(refusal(open(&mut roster, "b")), full, "its results are unread");
+    roster.queue_emptied();
+    open(&mut roster, "b").unwrap();
+}
+
+#[test]
+fn a_graph_can_open_one_session_after_another_for_ever() {
+    let mut roster = Roster::new(Limits { sessions: 2, ..limits() }, HOST_PID, true);
+    let memory = |roster: &Roster| (roster.sessions.len(), roster.ended.named.len());
+    for n in 1..=ENDED_IDS + 10 {
+        for asked in [Some(SessionId::new(format!("named-{n}"))), None] {
+            let opened = roster.open(CALL, asked);
+            let Some(Effect::OpenQueue(id)) = opened.first().cloned() else { panic!("{opened:?}") };
+            roster.ack(CALL);
+            assert_eq!(roster.end(CALL, &id, false).len(), 1);
+            roster.queue_closed(id.clone(), 0, false);
+            let nothing = roster.no_queue(CALL, &id, Some(Answer::Pending(0)));
+            assert_eq!(nothing, [Effect::Reply(CALL, Ok(Answer::Pending(0)))], "{id} has ended");
+        }
+    }
+    assert_eq!(memory(&roster), (0, ENDED_IDS));
+    let forgotten = roster.no_queue(CALL, &SessionId::new("named-1"), Some(Answer::Pending(0)));
+    let unknown = CallError::SessionUnknown { session_id: "named-1".into() };
+    assert_eq!(forgotten, [Effect::Reply(CALL, Err(unknown.into()))], "the oldest are forgotten");
+    let never = SessionId::new("session-7-999999");
+    assert!(matches!(&roster.no_queue(CALL, &never, None)[..], [Effect::Reply(_, Err(_))]));
+    assert!(matches!(refusal(open(&mut roster, "session-7-1")), CallError::SessionReused { .. }));
+}
+
+#[test]
+fn paused_launches_are_those_of_one_session() {
+    let mut roster = roster();
+    open(&mut roster, "a").unwrap();
+    open(&mut roster, "b").unwrap();
+    roster.launches_paused(&SessionId::new("a"), true);
+    let refuse = Effect::RefuseLaunch { call: CALL, session_id: SessionId::new("a") };
+    assert_eq!(roster.launch(CALL, request(0, None), || panic!("a number is taken")), [refuse]);
+    assert!(matches!(&roster.launch(CALL, request(1, None), || 1)[..], [Effect::Spawn { n: 1, .. }]));
 }
 
 #[test]
@@ -94,12 +136,12 @@ fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tall
     let mut roster = roster();
     open(&mut roster, "a").unwrap();
     roster.launch(CallId(2), request(0, None), || 1);
-    roster.end(CallId(3), &SessionId::new("a"));
+    roster.end(CallId(3), &SessionId::new("a"), false);
     let effects = roster.launch_failed(1, closed());
     assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
-    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, Effect::CloseQueue(SessionId::new("a"))]);
+    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, close("a", false)]);
     let [Effect::Reply(CallId(3), Ok(Answer::Ended(tally)))] =
-        &roster.queue_closed(&SessionId::new("a"), 2)[..]
+        &roster.queue_closed(SessionId::new("a"), 2, true)[..]
     else {
         panic!("not ended")
     };
@@ -117,7 +159,7 @@ fn a_session_that_was_never_opened_is_unknown_to_every_call() {
         [Effect::Reply(CALL, Err(Refusal::Call(error)))]
     };
     assert_eq!(roster.list(CALL, &SessionId::new("a")), unknown());
-    assert_eq!(roster.end(CALL, &SessionId::new("a")), unknown());
+    assert_eq!(roster.end(CALL, &SessionId::new("a"), false), unknown());
 }
 
 #[test]
@@ -169,8 +211,7 @@ fn an_anonymous_session_whose_caller_never_had_its_name_is_ended() {
     let mut roster = roster();
     let opened = roster.open(CALL, None);
     assert!(matches!(&opened[1], Effect::ReplyOpened(CALL, id) if id.as_str() == "session-7-1"));
-    let close = |n: u64| [Effect::CloseQueue(SessionId::new(format!("session-7-{n}")))];
-    assert_eq!(roster.nack(CALL), close(1));
+    assert_eq!(roster.nack(CALL), [close("session-7-1", true)]);
     assert_eq!(roster.nack(CALL), [], "once");
 
     roster.open(CallId(2), None);

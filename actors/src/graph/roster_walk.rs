@@ -25,6 +25,8 @@ enum Step {
     Released(u64),
     Crashes(u64),
     QueueClosed(usize),
+    /// Asked for at the end of a shutdown.
+    Discarded,
     TimerFires(usize),
 }
 
@@ -92,6 +94,7 @@ impl Plan {
             queues: [Queue::Open; 2],
             ending: [false; 2],
             paused: false,
+            discarding: false,
             host_gone: false,
             over: false,
             finished: Vec::new(),
@@ -125,6 +128,7 @@ impl Plan {
         }
         let closing = (0..SESSIONS.len()).filter(|session| state.queues[*session] == Queue::Closing);
         steps.extend(closing.map(Step::QueueClosed));
+        steps.extend(state.discarding.then_some(Step::Discarded));
         let timed = (0..self.asks.len()).filter(|call| state.timers[*call] != Timer::No);
         steps.extend(timed.map(Step::TimerFires));
         let open = |call: &usize| match self.asks[*call] {
@@ -201,7 +205,11 @@ impl Plan {
             }
             Step::QueueClosed(session) => {
                 state.queues[session] = Queue::Closed;
-                state.roster.queue_closed(&SessionId::new(SESSIONS[session]), 0)
+                state.roster.queue_closed(SessionId::new(SESSIONS[session]), 0, false)
+            }
+            Step::Discarded => {
+                state.discarding = false;
+                state.roster.discarded(0)
             }
             Step::TimerFires(call) => {
                 state.timers[call] = Timer::No;
@@ -224,7 +232,7 @@ impl Plan {
             }
             Ask::End(at) => {
                 state.ending[at] = true;
-                state.roster.end(id, &session(at))
+                state.roster.end(id, &session(at), false)
             }
             Ask::Sleep => state.roster.sleep(id, 1),
             Ask::Shutdown => {
@@ -253,7 +261,7 @@ impl Plan {
             Ask::Paused(paused) => {
                 state.calls[call] = Call::Gone;
                 state.paused = paused;
-                state.roster.launches_paused(paused);
+                state.roster.launches_paused(&session(0), paused);
                 Effects::new()
             }
         }
@@ -271,7 +279,7 @@ impl Plan {
         };
         match self.asks[call] {
             Ask::Launch { session, key } => {
-                let full = |limit, most| refused(LaunchError::LimitReached { limit, most });
+                let full = |limit, most| refused(LaunchError::LimitReached { limit, most, leased: 0 });
                 let lives = |stand| matches!(stand, Stand::Launching | Stand::Live);
                 let twin = |p: &&model::Process| p.session == session && p.key == key && lives(p.stand);
                 let twin = key.and_then(|_| before.processes.iter().find(twin));
@@ -281,8 +289,8 @@ impl Plan {
                     let n = 1 + before.processes.iter().position(|p| std::ptr::eq(p, twin)).unwrap() as u64;
                     let launched = Ok(Answer::Launched(record(n, session, Status::Running)));
                     if twin.launched { vec![Effect::Reply(id, launched)] } else { Vec::new() }
-                } else if before.paused {
-                    full(Limit::UnreadResults, self.limits.unread_results)
+                } else if before.paused && session == 0 {
+                    vec![Effect::RefuseLaunch { call: id, session_id: SessionId::new(SESSIONS[session]) }]
                 } else if before.live(|p| p.session == session) >= self.limits.session_handles {
                     full(Limit::SessionHandles, self.limits.session_handles)
                 } else if before.live(|_| true) >= self.limits.handles {
@@ -330,7 +338,19 @@ impl Plan {
 
 /// By its text. Records are told by their status: which one it is follows from that and the handle.
 fn text_hash(state: &Model) -> u64 {
-    let Model { roster, calls, timers, processes, queues, ending, paused, host_gone, over, finished } = state;
+    let Model {
+        roster,
+        calls,
+        timers,
+        processes,
+        queues,
+        ending,
+        paused,
+        discarding,
+        host_gone,
+        over,
+        finished,
+    } = state;
     let handles = roster.handles.iter().map(|(n, handle)| {
         let (stand, calls, status) = match &handle.stand {
             super::Stand::Launching { calls } => (0, &calls[..], None),
@@ -341,9 +361,8 @@ fn text_hash(state: &Model) -> u64 {
         (n, stand, calls, status, &handle.waiting, handle.notify, handle.recovered)
     });
     let handles: Vec<_> = handles.collect();
-    let around = (calls, timers, processes, queues, ending, paused, host_gone, over, finished);
-    let own =
-        (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, roster.launches_paused);
+    let around = (calls, timers, processes, queues, ending, paused, discarding, host_gone, over, finished);
+    let own = (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, &roster.ended);
     let ends = (&roster.shutdown_calls, roster.shutting_down, roster.host_gone);
     let mut hasher = DefaultHasher::new();
     format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);

@@ -89,7 +89,10 @@ pub(super) struct Model {
     pub(super) processes: Vec<Process>,
     pub(super) queues: [Queue; 2],
     pub(super) ending: [bool; 2],
+    /// Launches of session 0.
     pub(super) paused: bool,
+    /// The inbox is asked to let go of everything.
+    pub(super) discarding: bool,
     pub(super) host_gone: bool,
     pub(super) over: bool,
     /// In the order of their ends.
@@ -124,6 +127,15 @@ impl Model {
                 self.answered(*call)?;
                 self.fits(&asks[usize::try_from(call.0).unwrap()], answer)?;
             }
+            Effect::RefuseLaunch { call, session_id } => {
+                ensure!(self.paused && at(session_id) == 0, "refused though launches go on");
+                self.answered(*call)?;
+            }
+            Effect::DiscardAll => {
+                ensure!(!self.discarding, "asked twice");
+                ensure!(self.queues.iter().all(|queue| *queue == Queue::Closed), "a queue is open");
+                self.discarding = true;
+            }
             Effect::ReplyOpened(..) => return Err("no anonymous session is opened here".into()),
             Effect::Deliver { record, to } if to.is_empty() => {
                 self.process(record.handle_id.n).delivered += 1;
@@ -152,7 +164,7 @@ impl Model {
                 ensure!(!process.retired, "process {n} is retired twice");
                 process.retired = true;
             }
-            Effect::CloseQueue(id) => {
+            Effect::CloseQueue { session_id: id, .. } => {
                 let session = at(id);
                 ensure!(
                     self.ending[session] && self.queues[session] == Queue::Open,
@@ -234,7 +246,8 @@ impl Model {
         let roster = &self.roster;
         ensure!(roster.live == self.live(|_| true), "the count of live handles is {}", roster.live);
         for (session, id) in SESSIONS.into_iter().enumerate() {
-            let live = roster.sessions[&SessionId::new(id)].live;
+            let live =
+                roster.sessions.get(&SessionId::new(id)).map_or(0, |session| session.live.len() as u64);
             ensure!(live == self.live(|p| p.session == session), "session {id} counts {live} live handles");
             let runs = |p: &&Process| p.session == session && p.stand == Stand::Live;
             let runs = self.processes.iter().filter(runs).count();

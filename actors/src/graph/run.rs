@@ -172,7 +172,10 @@ fn raise(
         kernel_disarm: kernel.clone().recipient(),
         host: host.clone().recipient(),
         queue_closed: supervisor.addr().clone().recipient(),
+        queue_emptied: supervisor.addr().clone().recipient(),
         launches_paused: supervisor.addr().clone().recipient(),
+        no_queue: supervisor.addr().clone().recipient(),
+        discarded: supervisor.addr().clone().recipient(),
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let limits = ostler_inbox::Limits {

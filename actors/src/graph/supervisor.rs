@@ -12,10 +12,10 @@ use crate::{
 };
 use actix::{Actor, AsyncContext, Handler};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, Asked, Begin, Cancel, CloseQueue, CommandId, Deliver, Disarm, Down,
-    EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
-    LaunchesPaused, List, Nack, OpenQueue, OpenSession, Over, QueueClosed, Record, Release, Released, Reply,
-    Shutdown, Sleep, Stop, TimerFired, TimerKind,
+    Ack, ActorName, Answer, Arm, Asked, Begin, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
+    Discarded, Down, EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest,
+    Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, Over, QueueClosed, QueueEmptied,
+    Record, RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, TimerFired, TimerKind,
     context::{Context, start},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -61,7 +61,11 @@ impl Supervisor {
                     host.do_send(Reply { call, answer, leased_by: Some(owner) });
                 }
                 Effect::OpenQueue(session_id) => inbox.do_send(OpenQueue { session_id }),
-                Effect::CloseQueue(session_id) => inbox.do_send(CloseQueue { session_id }),
+                Effect::CloseQueue { session_id, discard } => {
+                    inbox.do_send(CloseQueue { session_id, discard });
+                }
+                Effect::RefuseLaunch { call, session_id } => inbox.do_send(RefuseLaunch { call, session_id }),
+                Effect::DiscardAll => inbox.do_send(DiscardAll {}),
                 Effect::Deliver { record, to } => inbox.do_send(Deliver { record, to_calls: to }),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
@@ -137,7 +141,7 @@ macro_rules! on {
 on! {
     OpenSession => |roster, m| roster.open(m.call, m.session_id);
     Cancel => |roster, m| roster.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
-    EndSession => |roster, m| roster.end(m.call, &m.session_id);
+    EndSession => |roster, m| roster.end(m.call, &m.session_id, m.discard);
     List => |roster, m| roster.list(m.call, &m.session_id);
     Sleep => |roster, m| roster.sleep(m.call, m.sleep_ms);
     Ack => |roster, m| roster.ack(m.call);
@@ -147,7 +151,9 @@ on! {
     LaunchFailed => |roster, m| roster.launch_failed(m.n, m.error);
     Finished => |roster, m| roster.finished(m.n, m.record, m.kept);
     Released => |roster, m| roster.released(m.n);
-    QueueClosed => |roster, m| roster.queue_closed(&m.session_id, m.unread);
+    QueueClosed => |roster, m| roster.queue_closed(m.session_id, m.unread, m.kept);
+    NoQueue => |roster, m| roster.no_queue(m.call, &m.session_id, m.nothing);
+    Discarded => |roster, m| roster.discarded(m.unread);
 }
 impl Handler<Launch> for Supervisor {
     type Result = ();
@@ -168,7 +174,13 @@ impl Handler<Launched> for Supervisor {
 impl Handler<LaunchesPaused> for Supervisor {
     type Result = ();
     fn handle(&mut self, launches: LaunchesPaused, _: &mut Context<Supervisor>) {
-        self.roster.launches_paused(launches.paused);
+        self.roster.launches_paused(&launches.session_id, launches.paused);
+    }
+}
+impl Handler<QueueEmptied> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, _: QueueEmptied, _: &mut Context<Supervisor>) {
+        self.roster.queue_emptied();
     }
 }
 impl Handler<TimerFired> for Supervisor {

@@ -97,7 +97,9 @@ impl Permit {
     fn take(open: &Arc<AtomicU64>, max: u64) -> Result<Permit, Error> {
         let permit = Permit(open.clone());
         match open.fetch_add(1, Ordering::Relaxed) >= max {
-            true => Err(Error::Call(CallError::LimitReached { limit: Limit::OpenCalls, most: max })),
+            true => {
+                Err(Error::Call(CallError::LimitReached { limit: Limit::OpenCalls, most: max, leased: 0 }))
+            }
             false => Ok(permit),
         }
     }

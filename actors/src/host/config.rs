@@ -69,9 +69,10 @@ pub struct Refused {
 
 /// Live handles of one session by default: a model that starts more at once has lost its way.
 pub const SESSION_HANDLES: u64 = 1_024;
-/// Sessions in the life of one graph: their ids are remembered (about 200 bytes each), because none is used twice.
+/// Sessions that are open or hold unread results (about 1 KiB each without them): far more conversations than one host
+/// leads at once.
 pub const SESSIONS: u64 = 65_536;
-/// Results that nobody has taken, in all (about 1 KiB each); beyond it nothing is launched.
+/// Results of one session that nobody has taken (about 1 KiB each); beyond it nothing is launched in it.
 pub const UNREAD_RESULTS: u64 = 16_384;
 /// Finished handles whose result a late cancel can still ask for.
 pub const REPLAY_RESULTS: u64 = 256;
@@ -86,9 +87,10 @@ pub struct Limits {
     pub handles: u64,
     /// Live handles of one session. Default [`SESSION_HANDLES`].
     pub session_handles: u64,
-    /// Sessions opened in the life of the graph. Default [`SESSIONS`].
+    /// Sessions that are open, or have ended with entries that nobody has taken. Default [`SESSIONS`].
     pub sessions: u64,
-    /// Results that nobody has taken. Default [`UNREAD_RESULTS`].
+    /// Results of one session that nobody has taken; beyond it launches in that session are refused until half of them are
+    /// taken. Default [`UNREAD_RESULTS`].
     pub unread_results: u64,
     /// Unread results of one session that keep their text in memory; the others reload it when taken.
     /// Default [`ostler_inbox::RESULTS_WITH_TEXT`].

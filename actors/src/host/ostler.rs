@@ -166,7 +166,8 @@ impl Ostler {
         Session::new(self.clone(), id.into())
     }
 
-    /// Ends every session as [`Session::end`] does, then the graph. Calls that come later fail with
+    /// Ends every session as [`Session::end`] does, then the graph. **What is unread is discarded**, of sessions that had
+    /// ended before too; [`Tally::unread`] says how many results that were. Calls that come later fail with
     /// [`Error::Closed`].
     pub fn shutdown(&self) -> Call<Tally> {
         self.call(

@@ -59,12 +59,20 @@ impl Session {
             },
         )
     }
-    /// Refuses new launches from now on, stops all handles at the same time, answers when all are over. What is
-    /// unread in the inbox can still be taken.
+    /// Refuses new launches from now on, stops all handles at the same time, answers when all have ended. What is
+    /// unread in the inbox can still be taken, and the session counts towards [`Limits::sessions`](crate::Limits::sessions)
+    /// until it is.
     pub fn end(&self) -> Call<Tally> {
+        self.end_with(false)
+    }
+    /// The same, and what is unread is discarded; [`Tally::unread`] says how many results that were.
+    pub fn end_and_discard(&self) -> Call<Tally> {
+        self.end_with(true)
+    }
+    fn end_with(&self, discard: bool) -> Call<Tally> {
         let session_id = self.id.clone();
         self.ostler.call(
-            |call| HostRequest::EndSession(EndSession { call, session_id }),
+            |call| HostRequest::EndSession(EndSession { call, session_id, discard }),
             |answer| match answer {
                 Answer::Ended(tally) => Some(tally),
                 _ => None,

@@ -16,7 +16,10 @@ enum Heard {
     Disarm(Disarm),
     Reply(Reply),
     QueueClosed(QueueClosed),
+    QueueEmptied(QueueEmptied),
     LaunchesPaused(LaunchesPaused),
+    NoQueue(NoQueue),
+    Discarded(Discarded),
 }
 struct Listener(Rc<RefCell<Vec<Heard>>>);
 impl Actor for Listener {
@@ -32,7 +35,7 @@ macro_rules! hears {
         }
     )*};
 }
-hears!(Arm, Disarm, Reply, QueueClosed, LaunchesPaused);
+hears!(Arm, Disarm, Reply, QueueClosed, QueueEmptied, LaunchesPaused, NoQueue, Discarded);
 
 struct Bench {
     inbox: Addr<Inbox>,
@@ -55,7 +58,10 @@ impl Bench {
             kernel_disarm: listener.clone().recipient(),
             host: listener.clone().recipient(),
             queue_closed: listener.clone().recipient(),
-            launches_paused: listener.recipient(),
+            queue_emptied: listener.clone().recipient(),
+            launches_paused: listener.clone().recipient(),
+            no_queue: listener.clone().recipient(),
+            discarded: listener.recipient(),
         };
         let inbox = start(Inbox::new(links, limits), ActorName::Inbox, &tracer, None);
         Bench { inbox, heard, tracer }
@@ -177,16 +183,24 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         let cancelled = Answer::Cancelled { cancelled: true, record: result(2) };
         let leased = Reply { call: CallId(9), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
         assert_eq!(heard.remove(2), Heard::Reply(leased));
-        assert_eq!(heard.remove(2), Heard::LaunchesPaused(LaunchesPaused { paused: true }));
+        assert_eq!(
+            heard.remove(2),
+            Heard::LaunchesPaused(LaunchesPaused { session_id: session_id(), paused: true })
+        );
         assert_eq!(heard, counts);
 
-        bench.inbox.do_send(CloseQueue { session_id: session_id() });
+        bench.inbox.do_send(CloseQueue { session_id: session_id(), discard: false });
         bench.inbox.do_send(Nack { call: CallId(9) });
         bench.inbox.do_send(drain(4, Some(50)));
         let heard = bench.heard().await;
-        assert_eq!(heard[0], Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2 }));
+        assert_eq!(
+            heard[0],
+            Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2, kept: true })
+        );
         assert_eq!(drained(&heard[1]).len(), 3);
         bench.inbox.do_send(Ack { call: CallId(4) });
-        assert_eq!(bench.heard().await, [Heard::LaunchesPaused(LaunchesPaused { paused: false })]);
+        bench.inbox.do_send(DiscardAll {});
+        let emptied = Heard::QueueEmptied(QueueEmptied { session_id: session_id() });
+        assert_eq!(bench.heard().await, [emptied, Heard::Discarded(Discarded { unread: 0 })]);
     });
 }

@@ -17,6 +17,7 @@ pub(super) enum Out {
     Pushed(u64),
     Refused,
     Paused(bool),
+    Emptied,
     Closed(u64),
 }
 pub(super) type Told = Vec<(u64, Out)>;

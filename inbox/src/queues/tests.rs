@@ -83,7 +83,17 @@ fn drained(call: u64, entries: Vec<Entry>) -> Effect {
     answered(call, Answer::Drained { session_id: session(), entries })
 }
 fn paused(paused: bool) -> Vec<Effect> {
-    vec![Effect::Paused(LaunchesPaused { paused })]
+    vec![Effect::Paused(LaunchesPaused { session_id: session(), paused })]
+}
+fn closed(unread: u64, kept: bool) -> Effect {
+    Effect::Closed(QueueClosed { session_id: session(), unread, kept })
+}
+fn emptied() -> Vec<Effect> {
+    vec![Effect::Emptied(QueueEmptied { session_id: session() })]
+}
+/// Free and leased results.
+fn unread(queues: &Queues) -> usize {
+    queues.queues.values().map(Queue::results).sum()
 }
 fn lent(call: u64, entries: Vec<Entry>) -> Effect {
     let answer = Ok(Answer::Drained { session_id: session(), entries });
@@ -198,7 +208,7 @@ fn a_host_cannot_pass_for_ostler_nor_flood_the_room() {
     assert_eq!(queues.push(Push { content: fits, ..note(1, "note") }, AT), [answered(1, Answer::Pushed(1))]);
 
     queues.push(note(2, "note"), AT);
-    let limit = CallError::LimitReached { limit: Limit::PushedEntries, most: 2 };
+    let limit = CallError::LimitReached { limit: Limit::PushedEntries, most: 2, leased: 0 };
     assert_eq!(error(&queues.push(note(3, "note"), AT)), &limit);
     queues.deliver(result(1), &[], AT);
     assert_eq!(all(&mut queues, Filter::any()).len(), 3, "results have no such limit");
@@ -241,11 +251,11 @@ fn entries_whose_reader_is_gone_stand_where_they_stood() {
         [answered(5, Answer::Pending(2))],
         "leased entries are nobody else's"
     );
-    assert_eq!(queues.unread(), 5, "but they count");
+    assert_eq!(unread(&queues), 5, "but they count");
     assert_eq!(nack(&mut queues, 1), []);
     assert_eq!((nack(&mut queues, 1), ack(&mut queues, 1)), (vec![], vec![]), "a lease ends once");
     assert_eq!(sequences(&all(&mut queues, Filter::any())), [1, 2, 3, 4, 5]);
-    assert_eq!(queues.unread(), 0);
+    assert_eq!(unread(&queues), 0);
 }
 
 #[test]
@@ -301,10 +311,10 @@ fn a_cancelled_result_is_gone_when_one_canceller_has_it() {
     let calls = [CallId(1), CallId(2), CallId(3)];
     let effects = queues.deliver(result(1), &calls, AT);
     assert_eq!(effects.len(), 3, "each is answered: {effects:?}");
-    assert_eq!((queues.unread(), all(&mut queues, Filter::any()).len()), (1, 0));
+    assert_eq!((unread(&queues), all(&mut queues, Filter::any()).len()), (1, 0));
     assert_eq!(nack(&mut queues, 1), []);
     ack(&mut queues, 2);
-    assert_eq!(queues.unread(), 0);
+    assert_eq!(unread(&queues), 0);
     nack(&mut queues, 3);
     assert_eq!(all(&mut queues, Filter::any()), []);
 }
@@ -327,9 +337,9 @@ fn an_ended_session_is_read_to_its_end_and_then_empty_for_good() {
     queues.progress(running(2), AT);
     queues.wait(wait(1, Filter::kind("note"), 9));
     queues.drain(drain(2, Filter::kind("note"), None, Some(9)));
-    let closed = Effect::Closed(QueueClosed { session_id: session(), unread: 1 });
+    let now_closed = closed(1, true);
     let nothing = [disarmed(1), answered(1, Answer::Waited(0)), disarmed(2), drained(2, vec![])];
-    assert_eq!(queues.close(&session()), [vec![closed], nothing.to_vec()].concat());
+    assert_eq!(queues.close(&session(), false), [vec![now_closed], nothing.to_vec()].concat());
     assert!(matches!(error(&queues.push(note(3, "note"), AT)), CallError::SessionClosed { .. }));
     assert_eq!(queues.progress(running(3), AT), []);
     assert_eq!(
@@ -341,10 +351,41 @@ fn an_ended_session_is_read_to_its_end_and_then_empty_for_good() {
     assert!(queues.has_queue(&session()));
     assert_eq!(sequences(&all(&mut queues, Filter::any())), [1], "the progress is withdrawn");
     assert!(!queues.has_queue(&session()));
-    assert_eq!(queues.drain(drain(6, Filter::any(), None, Some(9))), [drained(6, vec![])]);
-    let again = queues.push(note(7, "note"), AT);
-    assert!(matches!(error(&again), CallError::SessionClosed { .. }));
-    assert_eq!(queues.close(&session()), [Effect::Closed(QueueClosed { session_id: session(), unread: 0 })]);
+    let nothing = Some(Answer::Drained { session_id: session(), entries: vec![] });
+    let asked = NoQueue { call: CallId(6), session_id: session(), nothing };
+    assert_eq!(queues.drain(drain(6, Filter::any(), None, Some(9))), [Effect::NoQueue(asked)]);
+    let asked = NoQueue { call: CallId(7), session_id: session(), nothing: None };
+    assert_eq!(queues.push(note(7, "note"), AT), [Effect::NoQueue(asked)]);
+    assert_eq!(queues.close(&session(), false), [closed(0, false)]);
+}
+
+#[test]
+fn a_session_that_is_ended_with_its_unread_discarded_keeps_nothing() {
+    let mut queues = open(Limits::default());
+    queues.deliver(result(1), &[], AT);
+    queues.deliver(result(2), &[], AT);
+    queues.push(note(9, "note"), AT);
+    queues.drain(drain(1, Filter::any(), Some(1), None));
+    queues.deliver(result(3), &[CallId(2)], AT);
+    assert_eq!(queues.close(&session(), true), [closed(3, true)], "what is leased may still be read");
+    assert_eq!(nack(&mut queues, 1), [], "and if it is not, it is dropped");
+    assert_eq!(nack(&mut queues, 2), emptied());
+    let mut queues = open(Limits::default());
+    queues.deliver(result(1), &[], AT);
+    assert_eq!(queues.close(&session(), true), [closed(1, false)], "nothing is left to wait for");
+}
+
+#[test]
+fn a_launch_beyond_the_limit_is_told_what_is_leased() {
+    let mut queues = open(Limits { unread_results: 2, ..Limits::default() });
+    queues.deliver(result(1), &[], AT);
+    queues.deliver(result(2), &[], AT);
+    queues.drain(drain(1, Filter::any(), Some(1), None));
+    let refused = queues.refuse_launch(&RefuseLaunch { call: CallId(2), session_id: session() });
+    let [Effect::Reply(Reply { answer: Err(error), .. })] = &refused[..] else { panic!("{refused:?}") };
+    let text = "limit reached: unread results (drain the inbox) (at most 2, 1 of them leased to readers)";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(queues.discard_all(), 2);
 }
 
 #[test]
@@ -355,8 +396,8 @@ fn what_is_leased_at_the_end_comes_back_after_it() {
     queues.progress(running(3), AT);
     queues.drain(drain(2, Filter::any(), None, None));
     queues.deliver(result(2), &[CallId(3)], AT);
-    let closed = Effect::Closed(QueueClosed { session_id: session(), unread: 2 });
-    assert_eq!(queues.close(&session()), [closed]);
+    let closed = closed(2, true);
+    assert_eq!(queues.close(&session(), false), [closed]);
     nack(&mut queues, 2);
     nack(&mut queues, 3);
     assert_eq!(sequences(&all(&mut queues, Filter::any())), [1, 2, 4], "and the progress is dropped");
@@ -369,10 +410,9 @@ fn the_queue_of_an_ended_session_stays_while_a_call_holds_an_entry() {
     queues.deliver(result(1), &[], AT);
     queues.deliver(result(2), &[CallId(2)], AT);
     queues.drain(drain(1, Filter::any(), None, None));
-    queues.close(&session());
-    ack(&mut queues, 1);
-    assert!(queues.has_queue(&session()));
-    ack(&mut queues, 2);
+    queues.close(&session(), false);
+    assert_eq!(ack(&mut queues, 1), []);
+    assert_eq!(ack(&mut queues, 2), emptied());
     assert!(!queues.has_queue(&session()));
 }
 
@@ -384,11 +424,16 @@ fn the_supervisor_hears_once_that_launches_are_paused_and_at_half_that_they_go_o
     }
     let other = SessionId::new("other");
     queues.open(other.clone());
-    assert_eq!(queues.deliver(record(&other, 4, Status::Completed), &[], AT), paused(true));
-    assert_eq!(queues.deliver(result(5), &[], AT), []);
+    assert_eq!(
+        queues.deliver(record(&other, 4, Status::Completed), &[], AT),
+        [],
+        "no session starves another"
+    );
+    assert_eq!(queues.deliver(result(5), &[], AT), paused(true));
+    assert_eq!(queues.deliver(result(6), &[], AT), []);
     assert_eq!(queues.drain(drain(1, Filter::any(), Some(3), None)).len(), 1, "leased ones count");
     assert_eq!(ack(&mut queues, 1), paused(false));
     queues.drain(drain(2, Filter::any(), Some(1), None));
     assert_eq!(nack(&mut queues, 2), []);
-    assert_eq!(queues.unread(), 2);
+    assert_eq!(unread(&queues), 3);
 }
