@@ -1,4 +1,4 @@
-//! Compiles the helper (`src/kernel/linux/helper`), which the library carries inside and runs from memory.
+//! Compiles the helper (`src/linux/contain/helper`), which the library carries inside and runs from memory.
 //!
 //! It has no dependency, so the compiler that builds this crate builds it too. Where that does not work, the library goes
 //! without, and says so when it is asked for its containment.
@@ -9,11 +9,11 @@ use std::{
     process::Command,
 };
 
-const SOURCE: &str = "src/kernel/linux/helper/main.rs";
+const SOURCE: &str = "src/linux/contain/helper/main.rs";
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/kernel/linux/helper");
-    println!("cargo::rerun-if-changed=src/kernel/linux/tree.rs");
+    println!("cargo::rerun-if-changed=src/linux/contain/helper");
+    println!("cargo::rerun-if-changed=src/linux/proc.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let (program, reason) = (out.join("helper"), out.join("helper-reason.txt"));
     // A static program starts twice as fast: no loader, no relocations. Where there is no static C library, a dynamic one

@@ -55,17 +55,28 @@
 //!   unwinding: a host built with `panic = "abort"` is ended by any panic, and then the kernel ends the commands.
 //! * **Signals.** No signal is ever sent to a number that may have been given to somebody else.
 
+// From the ground up: each knows only what stands before it.
+mod api;
+mod backend;
+mod config;
+mod core;
+mod graph;
+mod linux;
+mod scripted;
+
+pub use api::*;
+pub use backend::{ContainmentReport, Refused, StartError};
+pub use config::{
+    CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
+    REPLAY_RESULTS, Retention, SEAL_TIMEOUT_MS, SESSION_HANDLES, SESSIONS, START_TIMEOUT_MS, TRACE_LOG_BYTES,
+    Times, TraceLog, TraceTo, UNKILLABLE_MS, UNREAD_RESULTS,
+};
+pub use graph::trace::tell;
 pub use ostler_artifacts::{Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Which};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,
-    Stage, Stamp, Status, Stream, Tally, Text, Usage, tell,
+    Stage, Stamp, Status, Stream, Tally, Text, Usage,
     trace::{Delivery, Fault, Header},
 };
-
-mod graph;
-mod host;
-mod kernel;
-
-pub use host::*;
-pub use kernel::{Descendant, OnTerminate, Program, World};
+pub use scripted::{Descendant, OnTerminate, Program, World};

@@ -2,10 +2,11 @@
 
 use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};
+use ostler_context::{Context, Sent};
 use ostler_messages::{
     Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain, LaunchesPaused, Nack,
     NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, RefuseLaunch, Reply, TimerFired,
-    TimerKind, Wait, context::Context,
+    TimerKind, Wait,
 };
 
 #[cfg(test)]
@@ -14,21 +15,21 @@ mod tests;
 /// Whom the inbox speaks to.
 pub struct Links {
     /// Sets the timers of calls that wait.
-    pub kernel_arm: Recipient<Arm>,
+    pub kernel_arm: Recipient<Sent<Arm>>,
     /// Drops them.
-    pub kernel_disarm: Recipient<Disarm>,
+    pub kernel_disarm: Recipient<Sent<Disarm>>,
     /// Takes the answers.
-    pub host: Recipient<Reply>,
+    pub host: Recipient<Sent<Reply>>,
     /// The supervisor, at a session's end.
-    pub queue_closed: Recipient<QueueClosed>,
+    pub queue_closed: Recipient<Sent<QueueClosed>>,
     /// The supervisor, when the entries of a closed queue are gone.
-    pub queue_emptied: Recipient<QueueEmptied>,
+    pub queue_emptied: Recipient<Sent<QueueEmptied>>,
     /// The supervisor, when too many results of a session are unread, and when no longer.
-    pub launches_paused: Recipient<LaunchesPaused>,
+    pub launches_paused: Recipient<Sent<LaunchesPaused>>,
     /// The supervisor, which knows why a session has no queue.
-    pub no_queue: Recipient<NoQueue>,
+    pub no_queue: Recipient<Sent<NoQueue>>,
     /// The supervisor, at the graph's end.
-    pub discarded: Recipient<Discarded>,
+    pub discarded: Recipient<Sent<Discarded>>,
 }
 
 /// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kind [`TimerKind::Call`].
@@ -48,17 +49,17 @@ impl Inbox {
         let owner = ActorName::Inbox;
         for effect in effects {
             match effect {
-                Effect::Reply(reply) => self.links.host.do_send(reply),
+                Effect::Reply(reply) => self.links.host.do_send(Sent(reply)),
                 Effect::Arm { call, after_ms } => {
-                    self.links.kernel_arm.do_send(Arm { owner, kind: TimerKind::Call(call), after_ms });
+                    self.links.kernel_arm.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
                 }
                 Effect::Disarm { call } => {
-                    self.links.kernel_disarm.do_send(Disarm { owner, kind: TimerKind::Call(call) });
+                    self.links.kernel_disarm.do_send(Sent(Disarm { owner, kind: TimerKind::Call(call) }));
                 }
-                Effect::Closed(closed) => self.links.queue_closed.do_send(closed),
-                Effect::Emptied(emptied) => self.links.queue_emptied.do_send(emptied),
-                Effect::Paused(paused) => self.links.launches_paused.do_send(paused),
-                Effect::NoQueue(no_queue) => self.links.no_queue.do_send(no_queue),
+                Effect::Closed(closed) => self.links.queue_closed.do_send(Sent(closed)),
+                Effect::Emptied(emptied) => self.links.queue_emptied.do_send(Sent(emptied)),
+                Effect::Paused(paused) => self.links.launches_paused.do_send(Sent(paused)),
+                Effect::NoQueue(no_queue) => self.links.no_queue.do_send(Sent(no_queue)),
             }
         }
     }
@@ -70,9 +71,9 @@ impl Actor for Inbox {
 /// Each message is one operation of the [`Queues`]; entries are stamped with the time of the input being handled.
 macro_rules! handle {
     ($message:ty, |$queues:ident, $it:ident, $at:ident| $effects:expr) => {
-        impl Handler<$message> for Inbox {
+        impl Handler<Sent<$message>> for Inbox {
             type Result = ();
-            fn handle(&mut self, $it: $message, ctx: &mut Context<Inbox>) {
+            fn handle(&mut self, Sent($it): Sent<$message>, ctx: &mut Context<Inbox>) {
                 let ($queues, $at) = (&mut self.queues, ctx.stamp());
                 let effects = $effects;
                 self.perform(effects);
@@ -91,22 +92,22 @@ handle!(Pending, |queues, pending, _at| queues.pending(&pending));
 handle!(Ack, |queues, ack, _at| queues.ack(ack.call));
 handle!(Nack, |queues, nack, at| queues.nack(nack.call, at));
 
-impl Handler<OpenQueue> for Inbox {
+impl Handler<Sent<OpenQueue>> for Inbox {
     type Result = ();
-    fn handle(&mut self, open: OpenQueue, _: &mut Context<Inbox>) {
+    fn handle(&mut self, Sent(open): Sent<OpenQueue>, _: &mut Context<Inbox>) {
         self.queues.open(open.session_id);
     }
 }
-impl Handler<DiscardAll> for Inbox {
+impl Handler<Sent<DiscardAll>> for Inbox {
     type Result = ();
-    fn handle(&mut self, _: DiscardAll, _: &mut Context<Inbox>) {
+    fn handle(&mut self, _: Sent<DiscardAll>, _: &mut Context<Inbox>) {
         let unread = self.queues.discard_all();
-        self.links.discarded.do_send(Discarded { unread });
+        self.links.discarded.do_send(Sent(Discarded { unread }));
     }
 }
-impl Handler<TimerFired> for Inbox {
+impl Handler<Sent<TimerFired>> for Inbox {
     type Result = ();
-    fn handle(&mut self, fired: TimerFired, _: &mut Context<Inbox>) {
+    fn handle(&mut self, Sent(fired): Sent<TimerFired>, _: &mut Context<Inbox>) {
         // The inbox arms no other kind.
         let TimerKind::Call(call) = fired.kind else { return };
         let effects = self.queues.expire(call);

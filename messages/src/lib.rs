@@ -8,31 +8,52 @@
 //!   └────────────Reply──────────── Inbox ◀──Progress── ProgressTicker     DrainActor×2 ─▶ Kernel ──news──▶ all
 //! ```
 //!
-//! * [`catalogue`]: the messages, by who sends them to whom. Read this first.
+//! One file for each conversation, and in it a table of its messages. **Start here**:
+//!
+//! | file | from → to |
+//! |---|---|
+//! | `requests.rs` | host → supervisor, inbox |
+//! | `answers.rs` | supervisor, inbox → host |
+//! | `supervision.rs` | supervisor ↔ process, process ↔ drain, process → ticker |
+//! | `deliveries.rs` | supervisor, ticker ↔ inbox |
+//! | `commands.rs` | process, drain, ticker, supervisor, inbox → kernel |
+//! | `events.rs` | kernel → process, drain, ticker, supervisor, inbox |
+//!
+//! Requests and commands are verbs, events are past participles. Requests of the host and events of the kernel are the
+//! graph's only inputs; in a trace they are the records without a cause, and all others follow from them.
+//!
 //! * [`Record`]: the handle response, progress and the result in one struct; [`LaunchRequest`]: what can be asked for.
 //! * [`LaunchError`], [`CallError`]: every way to be refused.
-//! * [`context`]: what every actor runs in; [`trace`]: what it records.
+//! * [`trace`]: the form of a trace.
 //!
-//! This crate does no I/O and reads no clock.
+//! This crate does no I/O, reads no clock, and does not know actix.
 
-pub mod catalogue;
-pub mod context;
+mod answers;
+mod commands;
+mod deliveries;
 mod entry;
 mod errors;
+mod events;
 mod ids;
 mod launch;
 mod quote;
 mod record;
+mod requests;
 mod stamp;
-mod tell;
+mod supervision;
+mod table;
 pub mod trace;
 
-pub use catalogue::*;
+pub use answers::*;
+pub use commands::*;
+pub use deliveries::*;
 pub use entry::*;
 pub use errors::*;
+pub use events::*;
 pub use ids::*;
 pub use launch::*;
 pub use quote::quote;
 pub use record::*;
+pub use requests::*;
 pub use stamp::Stamp;
-pub use tell::tell;
+pub use supervision::*;

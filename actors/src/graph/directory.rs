@@ -1,8 +1,8 @@
 //! Who is where: the gate looks up here whom an input from outside is for.
 
 use super::{
-    drain::DrainActor, gate::HostActor, kernel::KernelActor, process::ProcessActor, supervisor::Supervisor,
-    ticker::ProgressTicker,
+    drain::DrainActor, kernel::KernelActor, process::ProcessActor, progress::ProgressTicker,
+    router::HostActor, supervisor::Supervisor,
 };
 use actix::Addr;
 use ostler_inbox::Inbox;

@@ -1,16 +1,18 @@
-//! The kernel as an actor: what the graph asks of the world passes here, so that it stands in the trace. What the
-//! world answers enters through the gate.
+//! The kernel as an actor: what the graph asks of the world passes here, so that it stands in the trace. What the world
+//! answers enters through the router.
 
-use crate::kernel::{Backend, Command};
+use crate::backend::Kernel;
 use actix::{Actor, Handler};
-use ostler_messages::{Arm, Close, Disarm, Exec, Peek, Pull, Release, Seal, Signal, Sweep, context::Context};
+use ostler_context::{Context, Sent};
+use ostler_messages::{Arm, Close, Disarm, Exec, KernelCommand, Peek, Pull, Release, Seal, Signal, Sweep};
+use std::{cell::RefCell, rc::Rc};
 
 pub(crate) struct KernelActor {
-    backend: Backend,
+    kernel: Rc<RefCell<Box<dyn Kernel>>>,
 }
 impl KernelActor {
-    pub(crate) fn new(backend: Backend) -> KernelActor {
-        KernelActor { backend }
+    pub(crate) fn new(kernel: Rc<RefCell<Box<dyn Kernel>>>) -> KernelActor {
+        KernelActor { kernel }
     }
 }
 impl Actor for KernelActor {
@@ -19,10 +21,10 @@ impl Actor for KernelActor {
 
 macro_rules! forward {
     ($($message:ident),*) => {$(
-        impl Handler<$message> for KernelActor {
+        impl Handler<Sent<$message>> for KernelActor {
             type Result = ();
-            fn handle(&mut self, message: $message, _: &mut Context<KernelActor>) {
-                self.backend.perform(Command::$message(message));
+            fn handle(&mut self, Sent(message): Sent<$message>, _: &mut Context<KernelActor>) {
+                self.kernel.borrow_mut().perform(KernelCommand::$message(message));
             }
         }
     )*};

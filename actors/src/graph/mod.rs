@@ -2,16 +2,12 @@
 
 mod directory;
 mod drain;
-mod gate;
 mod kernel;
-mod lifecycle;
 mod process;
-mod roster;
-mod run;
+mod progress;
+mod router;
 mod supervisor;
-mod ticker;
-mod trace_sink;
+mod thread;
+pub(crate) mod trace;
 
-pub(crate) use drain::{REPORT_BYTES, WINDOW_BYTES};
-pub(crate) use gate::{News, NewsBody};
-pub(crate) use run::{Facts, NextN, start};
+pub(crate) use thread::start;

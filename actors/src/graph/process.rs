@@ -4,17 +4,19 @@
 use super::{
     directory::{Families, Pillars},
     drain::DrainActor,
-    lifecycle::{Effect, Effects, Event, Failure, Life, Phase, Plan},
-    ticker::ProgressTicker,
+    progress::ProgressTicker,
 };
-use crate::host::Times;
+use crate::{
+    config::Times,
+    core::lifecycle::{Effect, Effects, Event, Failure, Life, Phase, Plan},
+};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
+use ostler_context::{Context, Sent, start};
 use ostler_messages::{
     ActorName, Arm, Asked, Begin, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
     Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
     Record, Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived,
     Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty,
-    context::{Context, start},
 };
 use std::{path::Path, sync::Arc};
 
@@ -71,29 +73,29 @@ impl ProcessActor {
         let kernel = self.origin.pillars.kernel.clone();
         for effect in effects {
             match effect {
-                Effect::Exec => kernel.do_send(Exec {
+                Effect::Exec => kernel.do_send(Sent(Exec {
                     n,
                     command_id: self.record.command_id,
                     request: Asked(self.request.clone()),
-                }),
-                Effect::Arm(kind) => kernel.do_send(Arm { owner, kind, after_ms: self.after_ms(kind) }),
-                Effect::Disarm(kind) => kernel.do_send(Disarm { owner, kind }),
-                Effect::Signal(signal) => kernel.do_send(Signal { n, signal }),
+                })),
+                Effect::Arm(kind) => kernel.do_send(Sent(Arm { owner, kind, after_ms: self.after_ms(kind) })),
+                Effect::Disarm(kind) => kernel.do_send(Sent(Disarm { owner, kind })),
+                Effect::Signal(signal) => kernel.do_send(Sent(Signal { n, signal })),
                 Effect::CloseStream(stream) => match &self.children {
-                    Some(children) => children.drains[stream.index()].do_send(CloseStream {}),
-                    None => kernel.do_send(Close { n, stream }),
+                    Some(children) => children.drains[stream.index()].do_send(Sent(CloseStream {})),
+                    None => kernel.do_send(Sent(Close { n, stream })),
                 },
-                Effect::CloseOrphan(stream) => kernel.do_send(Close { n, stream }),
-                Effect::Sweep(to) => kernel.do_send(Sweep { n, to }),
+                Effect::CloseOrphan(stream) => kernel.do_send(Sent(Close { n, stream })),
+                Effect::Sweep(to) => kernel.do_send(Sent(Sweep { n, to })),
                 Effect::Seal => self.seal(),
                 Effect::ReplyLaunched => self.launched(ctx),
                 Effect::ReplyFailed(why) => self.failed(why),
                 Effect::Finish { kept } => {
                     let record = self.record.clone().into();
-                    self.origin.pillars.supervisor.do_send(Finished { n, record, kept });
+                    self.origin.pillars.supervisor.do_send(Sent(Finished { n, record, kept }));
                 }
-                Effect::Release { undo } => kernel.do_send(Release { n, undo }),
-                Effect::ReplyReleased => self.origin.pillars.supervisor.do_send(Released { n }),
+                Effect::Release { undo } => kernel.do_send(Sent(Release { n, undo })),
+                Effect::ReplyReleased => self.origin.pillars.supervisor.do_send(Sent(Released { n })),
             }
         }
         if self.life.phase() == Phase::Done {
@@ -104,7 +106,7 @@ impl ProcessActor {
     fn launched(&mut self, ctx: &mut Context<ProcessActor>) {
         let n = self.origin.n;
         let (kernel, inbox) = (&self.origin.pillars.kernel, &self.origin.pillars.inbox);
-        let parent = || Some(ctx.address().recipient::<Down>());
+        let parent = || Some(ctx.address().recipient::<Sent<Down>>());
         let drains = Stream::BOTH.map(|stream| {
             let drain = DrainActor::new(n, stream, kernel.clone(), ctx.address());
             start(drain, ActorName::Drain(n, stream), ctx.tracer(), parent())
@@ -120,10 +122,10 @@ impl ProcessActor {
         }
         let launched = Launched { n, record: self.record.clone().into() };
         if let Some(ticker) = &ticker {
-            ticker.do_send(launched.clone());
+            ticker.do_send(Sent(launched.clone()));
         }
         self.children = Some(Children { drains, ticker });
-        self.origin.pillars.supervisor.do_send(launched);
+        self.origin.pillars.supervisor.do_send(Sent(launched));
     }
 
     fn failed(&mut self, why: Failure) {
@@ -133,12 +135,12 @@ impl ProcessActor {
             Failure::TimedOut => LaunchError::StartTimedOut { limit_ms: self.origin.times.start_timeout_ms },
             Failure::Undone => LaunchError::SessionClosed { session_id },
         };
-        self.origin.pillars.supervisor.do_send(LaunchFailed { n: self.origin.n, error });
+        self.origin.pillars.supervisor.do_send(Sent(LaunchFailed { n: self.origin.n, error }));
     }
 
     fn seal(&mut self) {
         if let Some(ticker) = self.children.as_ref().and_then(|children| children.ticker.as_ref()) {
-            ticker.do_send(Halt {});
+            ticker.do_send(Sent(Halt {}));
         }
         self.record.status = self.life.status();
         self.record.timed_out = self.record.status == Status::TimedOut;
@@ -150,7 +152,7 @@ impl ProcessActor {
         let mut record = self.record.clone();
         record.artifact_error = self.read_error.clone();
         let discard = self.life.undone();
-        self.origin.pillars.kernel.do_send(Seal { n: self.origin.n, record: record.into(), discard });
+        self.origin.pillars.kernel.do_send(Sent(Seal { n: self.origin.n, record: record.into(), discard }));
     }
 
     fn sealed(&mut self, mut output: Output) {
@@ -199,22 +201,22 @@ fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Rec
 impl Actor for ProcessActor {
     type Context = Context<ProcessActor>;
 }
-impl Handler<Begin> for ProcessActor {
+impl Handler<Sent<Begin>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, _: Begin, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, _: Sent<Begin>, ctx: &mut Context<ProcessActor>) {
         let first = std::mem::take(&mut self.first);
         self.perform(first, ctx);
     }
 }
-impl Handler<Stop> for ProcessActor {
+impl Handler<Sent<Stop>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, stop: Stop, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(stop): Sent<Stop>, ctx: &mut Context<ProcessActor>) {
         self.on(Event::Stop(stop.cause), ctx);
     }
 }
-impl Handler<Started> for ProcessActor {
+impl Handler<Sent<Started>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, started: Started, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(started): Sent<Started>, ctx: &mut Context<ProcessActor>) {
         self.record.pid = Some(started.pid);
         self.record.process_group_id = Some(started.process_group_id);
         self.record.containment = Some(started.containment);
@@ -223,16 +225,16 @@ impl Handler<Started> for ProcessActor {
         self.on(Event::Started, ctx);
     }
 }
-impl Handler<StartFailed> for ProcessActor {
+impl Handler<Sent<StartFailed>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, failed: StartFailed, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(failed): Sent<StartFailed>, ctx: &mut Context<ProcessActor>) {
         self.error = Some(failed.error);
         self.on(Event::StartFailed, ctx);
     }
 }
-impl Handler<Exited> for ProcessActor {
+impl Handler<Sent<Exited>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, exited: Exited, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(exited): Sent<Exited>, ctx: &mut Context<ProcessActor>) {
         // What is being sealed is what the result says.
         if self.life.phase() < Phase::Sealing {
             self.record.exit_code = Some(exited.exit.exit_code);
@@ -247,9 +249,9 @@ impl Handler<Exited> for ProcessActor {
         self.on(Event::Exited { signalled: exited.signalled, alone: exited.alone }, ctx);
     }
 }
-impl Handler<Drained> for ProcessActor {
+impl Handler<Sent<Drained>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, drained: Drained, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(drained): Sent<Drained>, ctx: &mut Context<ProcessActor>) {
         if let Some(errno) = drained.errno {
             self.read_error =
                 Some(format!("{} could not be read to its end (errno {errno})", drained.stream));
@@ -257,51 +259,51 @@ impl Handler<Drained> for ProcessActor {
         self.on(Event::Closed(drained.stream), ctx);
     }
 }
-impl Handler<TimerFired> for ProcessActor {
+impl Handler<Sent<TimerFired>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, fired: TimerFired, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(fired): Sent<TimerFired>, ctx: &mut Context<ProcessActor>) {
         self.on(Event::TimerFired(fired.kind), ctx);
     }
 }
-impl Handler<TreeAlive> for ProcessActor {
+impl Handler<Sent<TreeAlive>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, alive: TreeAlive, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(alive): Sent<TreeAlive>, ctx: &mut Context<ProcessActor>) {
         if alive.kept.is_some() {
             self.record.leftovers = alive.kept;
         }
         self.on(Event::TreeAlive, ctx);
     }
 }
-impl Handler<TreeEmpty> for ProcessActor {
+impl Handler<Sent<TreeEmpty>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, empty: TreeEmpty, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(empty): Sent<TreeEmpty>, ctx: &mut Context<ProcessActor>) {
         if self.life.phase() < Phase::Sealing {
             self.record.leftovers = empty.leftovers;
         }
         self.on(Event::TreeEmpty, ctx);
     }
 }
-impl Handler<Survived> for ProcessActor {
+impl Handler<Sent<Survived>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, survived: Survived, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(survived): Sent<Survived>, ctx: &mut Context<ProcessActor>) {
         if self.life.phase() < Phase::Sealing {
             self.record.leftovers = survived.leftovers;
         }
         self.on(Event::TimerFired(TimerKind::Unkillable), ctx);
     }
 }
-impl Handler<Sealed> for ProcessActor {
+impl Handler<Sent<Sealed>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, sealed: Sealed, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(sealed): Sent<Sealed>, ctx: &mut Context<ProcessActor>) {
         if self.life.phase() == Phase::Sealing {
             self.sealed(sealed.output);
         }
         self.on(Event::Sealed, ctx);
     }
 }
-impl Handler<Down> for ProcessActor {
+impl Handler<Sent<Down>> for ProcessActor {
     type Result = ();
-    fn handle(&mut self, down: Down, ctx: &mut Context<ProcessActor>) {
+    fn handle(&mut self, Sent(down): Sent<Down>, ctx: &mut Context<ProcessActor>) {
         // Without its ticker a command goes on, only unheard; without a drain its stream ends here.
         if let ActorName::Drain(_, stream) = down.actor {
             self.read_error = Some(format!("the actor that steered {stream} crashed: {}", down.reason));

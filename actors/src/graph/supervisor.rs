@@ -4,19 +4,19 @@
 use super::{
     directory::{Families, Family, Pillars},
     process::{Origin, ProcessActor},
-    roster::{Effect, Roster},
 };
 use crate::{
-    graph::{Facts, NextN},
-    host::Config,
+    backend::{Facts, NextN},
+    config::Config,
+    core::registry::{Effect, Roster},
 };
 use actix::{Actor, AsyncContext, Handler};
+use ostler_context::{Context, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Arm, Asked, Begin, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
     Discarded, Down, EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest,
     Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, Over, QueueClosed, QueueEmptied,
     Record, RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, TimerFired, TimerKind,
-    context::{Context, start},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -55,36 +55,40 @@ impl Supervisor {
         let owner = ActorName::Supervisor;
         for effect in effects {
             match effect {
-                Effect::Reply(call, answer) => host.do_send(Reply { call, answer, leased_by: None }),
+                Effect::Reply(call, answer) => host.do_send(Sent(Reply { call, answer, leased_by: None })),
                 Effect::ReplyOpened(call, session_id) => {
                     let answer = Ok(Answer::Opened(session_id));
-                    host.do_send(Reply { call, answer, leased_by: Some(owner) });
+                    host.do_send(Sent(Reply { call, answer, leased_by: Some(owner) }));
                 }
-                Effect::OpenQueue(session_id) => inbox.do_send(OpenQueue { session_id }),
+                Effect::OpenQueue(session_id) => inbox.do_send(Sent(OpenQueue { session_id })),
                 Effect::CloseQueue { session_id, discard } => {
-                    inbox.do_send(CloseQueue { session_id, discard });
+                    inbox.do_send(Sent(CloseQueue { session_id, discard }));
                 }
-                Effect::RefuseLaunch { call, session_id } => inbox.do_send(RefuseLaunch { call, session_id }),
-                Effect::DiscardAll => inbox.do_send(DiscardAll {}),
-                Effect::Deliver { record, to } => inbox.do_send(Deliver { record, to_calls: to }),
+                Effect::RefuseLaunch { call, session_id } => {
+                    inbox.do_send(Sent(RefuseLaunch { call, session_id }))
+                }
+                Effect::DiscardAll => inbox.do_send(Sent(DiscardAll {})),
+                Effect::Deliver { record, to } => inbox.do_send(Sent(Deliver { record, to_calls: to })),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
                     if let Some(family) = self.families.borrow().get(&n) {
-                        family.process.do_send(Stop { cause });
+                        family.process.do_send(Sent(Stop { cause }));
                     }
                 }
                 Effect::Recover { n } => self.recover(n, ctx),
-                Effect::Abandon { n, undo } => kernel.do_send(Release { n, undo }),
+                Effect::Abandon { n, undo } => kernel.do_send(Sent(Release { n, undo })),
                 Effect::Retire { n } => {
                     self.families.borrow_mut().remove(&n);
                     self.begun.remove(&n);
                     self.records.remove(&n);
                 }
                 Effect::ArmCall { call, after_ms } => {
-                    kernel.do_send(Arm { owner, kind: TimerKind::Call(call), after_ms });
+                    kernel.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
                 }
-                Effect::DisarmCall(call) => kernel.do_send(Disarm { owner, kind: TimerKind::Call(call) }),
-                Effect::Over => host.do_send(Over {}),
+                Effect::DisarmCall(call) => {
+                    kernel.do_send(Sent(Disarm { owner, kind: TimerKind::Call(call) }))
+                }
+                Effect::Over => host.do_send(Sent(Over {})),
             }
         }
     }
@@ -116,7 +120,7 @@ impl Supervisor {
 
     fn enter(&mut self, n: u64, actor: ProcessActor, begin: Begin, ctx: &mut Context<Supervisor>) {
         let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(ctx.address().recipient()));
-        process.do_send(begin);
+        process.do_send(Sent(begin));
         self.families.borrow_mut().insert(n, Family { process, drains: None, ticker: None });
     }
 }
@@ -128,9 +132,9 @@ impl Actor for Supervisor {
 /// One arm per message: hand it to the roster, perform what it says.
 macro_rules! on {
     ($($message:ident => |$roster:ident, $m:ident| $effects:expr;)*) => {$(
-        impl Handler<$message> for Supervisor {
+        impl Handler<Sent<$message>> for Supervisor {
             type Result = ();
-            fn handle(&mut self, $m: $message, ctx: &mut Context<Supervisor>) {
+            fn handle(&mut self, Sent($m): Sent<$message>, ctx: &mut Context<Supervisor>) {
                 let $roster = &mut self.roster;
                 let effects = $effects;
                 self.perform(effects, ctx);
@@ -155,57 +159,57 @@ on! {
     NoQueue => |roster, m| roster.no_queue(m.call, &m.session_id, m.nothing);
     Discarded => |roster, m| roster.discarded(m.unread);
 }
-impl Handler<Launch> for Supervisor {
+impl Handler<Sent<Launch>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, launch: Launch, ctx: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(launch): Sent<Launch>, ctx: &mut Context<Supervisor>) {
         let next_n = &mut self.next_n;
         let effects = self.roster.launch(launch.call, launch.request, next_n);
         self.perform(effects, ctx);
     }
 }
-impl Handler<Launched> for Supervisor {
+impl Handler<Sent<Launched>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, launched: Launched, ctx: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(launched): Sent<Launched>, ctx: &mut Context<Supervisor>) {
         self.records.insert(launched.n, launched.record.0.clone());
         let effects = self.roster.launched(launched.n, launched.record);
         self.perform(effects, ctx);
     }
 }
-impl Handler<LaunchesPaused> for Supervisor {
+impl Handler<Sent<LaunchesPaused>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, launches: LaunchesPaused, _: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(launches): Sent<LaunchesPaused>, _: &mut Context<Supervisor>) {
         self.roster.launches_paused(&launches.session_id, launches.paused);
     }
 }
-impl Handler<QueueEmptied> for Supervisor {
+impl Handler<Sent<QueueEmptied>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, _: QueueEmptied, _: &mut Context<Supervisor>) {
+    fn handle(&mut self, _: Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
         self.roster.queue_emptied();
     }
 }
-impl Handler<TimerFired> for Supervisor {
+impl Handler<Sent<TimerFired>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, fired: TimerFired, ctx: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(fired): Sent<TimerFired>, ctx: &mut Context<Supervisor>) {
         if let TimerKind::Call(call) = fired.kind {
             let effects = self.roster.call_timed_out(call);
             self.perform(effects, ctx);
         }
     }
 }
-impl Handler<Down> for Supervisor {
+impl Handler<Sent<Down>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, down: Down, ctx: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(down): Sent<Down>, ctx: &mut Context<Supervisor>) {
         if let ActorName::Process(n) = down.actor {
             let effects = self.roster.down(n);
             self.perform(effects, ctx);
         }
     }
 }
-impl Handler<KernelFailed> for Supervisor {
+impl Handler<Sent<KernelFailed>> for Supervisor {
     type Result = ();
     /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
     /// every tree.
-    fn handle(&mut self, _: KernelFailed, _: &mut Context<Supervisor>) {
-        self.pillars.host.do_send(Over {});
+    fn handle(&mut self, _: Sent<KernelFailed>, _: &mut Context<Supervisor>) {
+        self.pillars.host.do_send(Sent(Over {}));
     }
 }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::queues::tests::{AT, record};
 use actix::{Addr, System};
+use ostler_context::{Sent, Tracer, in_flight, start};
 use ostler_messages::{
     Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT,
-    context::start,
-    trace::{Header, TRACE_VERSION, Tracer, in_flight},
+    trace::{Header, TRACE_VERSION},
 };
 use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll, thread};
 
@@ -27,9 +27,9 @@ impl Actor for Listener {
 }
 macro_rules! hears {
     ($($message:ident),*) => {$(
-        impl Handler<$message> for Listener {
+        impl Handler<Sent<$message>> for Listener {
             type Result = ();
-            fn handle(&mut self, message: $message, _: &mut Context<Listener>) {
+            fn handle(&mut self, Sent(message): Sent<$message>, _: &mut Context<Listener>) {
                 self.0.borrow_mut().push(Heard::$message(message));
             }
         }
@@ -122,27 +122,27 @@ fn drained(heard: &Heard) -> Vec<Entry> {
 #[test]
 fn a_waiter_is_served_and_its_timer_dropped() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(OpenQueue { session_id: session_id() });
-        bench.inbox.do_send(wait(1));
-        bench.inbox.do_send(drain(2, Some(50)));
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(wait(1)));
+        bench.inbox.do_send(Sent(drain(2, Some(50))));
         assert_eq!(bench.heard().await, [armed(1, 70), armed(2, 50)]);
 
         bench.tracer.set_now_us(7_000);
-        bench.inbox.do_send(Deliver { record: result(1), to_calls: Vec::new() });
+        bench.inbox.do_send(Sent(Deliver { record: result(1), to_calls: Vec::new() }));
         let heard = bench.heard().await;
         assert_eq!(heard[..3], [disarmed(1), reply(1, Answer::Waited(1)), disarmed(2)]);
         let entries = drained(&heard[3]);
         assert_eq!((entries[0].kind.as_ref(), entries[0].at), (TOOL_RESULT, Stamp(AT.0 + 7)));
 
-        bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(2)) });
-        bench.inbox.do_send(TimerFired { kind: TimerKind::Grace });
+        bench.inbox.do_send(Sent(TimerFired { kind: TimerKind::Call(CallId(2)) }));
+        bench.inbox.do_send(Sent(TimerFired { kind: TimerKind::Grace }));
         assert_eq!(bench.heard().await, [], "timers that fire late");
 
-        bench.inbox.do_send(Nack { call: CallId(2) });
-        bench.inbox.do_send(drain(3, None));
+        bench.inbox.do_send(Sent(Nack { call: CallId(2) }));
+        bench.inbox.do_send(Sent(drain(3, None)));
         assert_eq!(drained(&bench.heard().await[0]), entries);
-        bench.inbox.do_send(Ack { call: CallId(3) });
-        bench.inbox.do_send(drain(4, None));
+        bench.inbox.do_send(Sent(Ack { call: CallId(3) }));
+        bench.inbox.do_send(Sent(drain(4, None)));
         assert_eq!(drained(&bench.heard().await[0]), []);
     });
 }
@@ -150,10 +150,10 @@ fn a_waiter_is_served_and_its_timer_dropped() {
 #[test]
 fn a_timer_that_fires_answers_with_nothing() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(OpenQueue { session_id: session_id() });
-        bench.inbox.do_send(wait(1));
-        bench.inbox.do_send(Progress { record: Shared(shared(1, Status::Running)) });
-        bench.inbox.do_send(TimerFired { kind: TimerKind::Call(CallId(1)) });
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(wait(1)));
+        bench.inbox.do_send(Sent(Progress { record: Shared(shared(1, Status::Running)) }));
+        bench.inbox.do_send(Sent(TimerFired { kind: TimerKind::Call(CallId(1)) }));
         assert_eq!(bench.heard().await, [armed(1, 70), reply(1, Answer::Waited(0))]);
     });
 }
@@ -164,19 +164,19 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
     on_a_system(limits, async |bench| {
         let (kind, source) = ("note".to_owned(), "me".to_owned());
         let pending = |call| Pending { call: CallId(call), session_id: session_id(), filter: Filter::any() };
-        bench.inbox.do_send(OpenQueue { session_id: session_id() });
-        bench.inbox.do_send(Push {
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(Push {
             call: CallId(1),
             session_id: session_id(),
             kind,
             source,
             content: 1.into(),
-        });
-        bench.inbox.do_send(Deliver { record: result(1), to_calls: Vec::new() });
-        bench.inbox.do_send(Progress { record: Shared(shared(2, Status::Running)) });
-        bench.inbox.do_send(pending(2));
-        bench.inbox.do_send(Deliver { record: result(2), to_calls: vec![CallId(9)] });
-        bench.inbox.do_send(pending(3));
+        }));
+        bench.inbox.do_send(Sent(Deliver { record: result(1), to_calls: Vec::new() }));
+        bench.inbox.do_send(Sent(Progress { record: Shared(shared(2, Status::Running)) }));
+        bench.inbox.do_send(Sent(pending(2)));
+        bench.inbox.do_send(Sent(Deliver { record: result(2), to_calls: vec![CallId(9)] }));
+        bench.inbox.do_send(Sent(pending(3)));
         let counts =
             [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
         let mut heard = bench.heard().await;
@@ -189,17 +189,17 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         );
         assert_eq!(heard, counts);
 
-        bench.inbox.do_send(CloseQueue { session_id: session_id(), discard: false });
-        bench.inbox.do_send(Nack { call: CallId(9) });
-        bench.inbox.do_send(drain(4, Some(50)));
+        bench.inbox.do_send(Sent(CloseQueue { session_id: session_id(), discard: false }));
+        bench.inbox.do_send(Sent(Nack { call: CallId(9) }));
+        bench.inbox.do_send(Sent(drain(4, Some(50))));
         let heard = bench.heard().await;
         assert_eq!(
             heard[0],
             Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2, kept: true })
         );
         assert_eq!(drained(&heard[1]).len(), 3);
-        bench.inbox.do_send(Ack { call: CallId(4) });
-        bench.inbox.do_send(DiscardAll {});
+        bench.inbox.do_send(Sent(Ack { call: CallId(4) }));
+        bench.inbox.do_send(Sent(DiscardAll {}));
         let emptied = Heard::QueueEmptied(QueueEmptied { session_id: session_id() });
         assert_eq!(bench.heard().await, [emptied, Heard::Discarded(Discarded { unread: 0 })]);
     });

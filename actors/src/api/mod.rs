@@ -1,0 +1,14 @@
+//! What a host sees: [`Ostler`], [`Session`], [`Handle`], [`Command`], and the [`Call`]s between them.
+
+mod call;
+mod command;
+mod ostler;
+mod output;
+mod session;
+
+pub use call::Call;
+pub use command::Command;
+pub(crate) use ostler::Shared;
+pub use ostler::{DROP_LIMIT, Error, Ostler};
+pub use output::ReadOutput;
+pub use session::{Cancelled, Handle, InboxOf, Session};

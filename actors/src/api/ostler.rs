@@ -1,0 +1,195 @@
+//! The graph as a host holds it.
+
+use super::{Call, Session};
+use crate::{
+    backend::{ContainmentReport, FromHost, HostInput, OutputWatch, Outputs, StartError},
+    config::Config,
+    graph, linux,
+    scripted::{self, World},
+};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use ostler_messages::{
+    Answer, CallError, CallId, HostGone, LaunchError, OpenSession, Request, SessionId, Shutdown, Sleep, Tally,
+};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Dropping the last handle to a graph kills everything without grace and waits this long at most: a process that is
+/// dead takes milliseconds, and a host that ends has no more time for one that can't be killed.
+pub const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A launch was refused, or failed; nothing is left of it.
+    #[error(transparent)]
+    Launch(LaunchError),
+    /// Another call was refused.
+    #[error(transparent)]
+    Call(CallError),
+    /// The output could not be read.
+    #[error(transparent)]
+    Read(ostler_artifacts::ReadError),
+    /// The graph is over: it was shut down, or one of its threads crashed. Every process of its handles is gone.
+    #[error("ostler is shut down")]
+    Closed,
+}
+
+/// The shared side of every handle, session and call: the way into the graph.
+pub(crate) struct Shared {
+    pub(crate) requests: Sender<HostInput>,
+    /// See [`FromHost::acks`].
+    pub(crate) acks: Sender<CallId>,
+    pub(crate) next_call: AtomicU64,
+    pub(crate) open_calls: Arc<AtomicU64>,
+    pub(crate) open_calls_limit: u64,
+    /// Time moves only while the host waits.
+    pub(crate) virtual_time: bool,
+    outputs: Arc<Outputs>,
+    artifact_root: Arc<Path>,
+    containment: ContainmentReport,
+    graph: Option<JoinHandle<()>>,
+    over: Receiver<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = self.requests.send(HostInput::HostGone(HostGone {}));
+        // Disconnects when the graph's thread ends.
+        let timed_out =
+            matches!(self.over.recv_timeout(DROP_LIMIT), Err(crossbeam_channel::RecvTimeoutError::Timeout));
+        if let Some(graph) = self.graph.take().filter(|_| !timed_out) {
+            let _ = graph.join();
+        }
+    }
+}
+
+/// A running graph. A clone is the same graph; it can be used from any thread, any async runtime, and from within
+/// another actix system.
+///
+/// When the last clone, session, handle and call is dropped, everything is killed without grace, and the drop returns
+/// within [`DROP_LIMIT`]. To end in order, use [`shutdown`](Ostler::shutdown).
+///
+/// A host that is built with `panic = "abort"` loses the isolation of actors: any panic, of its own or in the graph,
+/// ends the whole process, and then the kernel alone ends the commands.
+#[derive(Clone)]
+pub struct Ostler(Arc<Shared>);
+
+impl std::fmt::Debug for Ostler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ostler").field("artifact_root", &self.0.artifact_root).finish_non_exhaustive()
+    }
+}
+
+impl Ostler {
+    /// Starts a graph on a thread of its own, on real processes.
+    pub fn start(config: Config) -> Result<Ostler, StartError> {
+        Ostler::start_with(config, None)
+    }
+
+    /// Starts a graph on a scripted kernel: no process, no clock, no file. See [`World`].
+    pub fn scripted(config: Config, world: &World) -> Result<Ostler, StartError> {
+        Ostler::start_with(config, Some(world))
+    }
+
+    fn start_with(config: Config, world: Option<&World>) -> Result<Ostler, StartError> {
+        let (requests, taken) = unbounded();
+        let (acks, acked) = unbounded();
+        let (alive, over) = bounded(0);
+        let open_calls_limit = config.limits.open_calls;
+        let from_host = FromHost { requests: taken, acks: acked };
+        let (facts, start_kernel) = match world {
+            None => linux::start(&config)?,
+            Some(world) => scripted::start(world),
+        };
+        let started = graph::start(config, facts, start_kernel, from_host, alive)?;
+        if let Some(world) = world {
+            world.connect(requests.clone());
+        }
+        Ok(Ostler(Arc::new(Shared {
+            requests,
+            acks,
+            next_call: AtomicU64::new(0),
+            open_calls: Arc::default(),
+            open_calls_limit,
+            virtual_time: world.is_some(),
+            outputs: started.outputs,
+            artifact_root: started.artifact_root,
+            containment: started.containment,
+            graph: Some(started.thread),
+            over,
+        })))
+    }
+
+    /// Opens a session: with the host's own id, which was never used before in this graph, or with a new one.
+    pub fn open_session(&self, id: impl Into<Option<SessionId>>) -> Call<Session> {
+        let (ostler, session_id) = (self.clone(), id.into());
+        self.call(
+            |call| OpenSession { call, session_id },
+            move |answer| match answer {
+                Answer::Opened(id) => Some(Session::new(ostler, id)),
+                _ => None,
+            },
+        )
+    }
+
+    /// A session that was opened before, by its id. Whether it is known shows at its first use.
+    pub fn session(&self, id: impl Into<SessionId>) -> Session {
+        Session::new(self.clone(), id.into())
+    }
+
+    /// Ends every session as [`Session::end`] does, then the graph. **What is unread is discarded**, of sessions that had
+    /// ended before too; [`Tally::unread`] says how many results that were. Calls that come later fail with
+    /// [`Error::Closed`].
+    pub fn shutdown(&self) -> Call<Tally> {
+        self.call(
+            |call| Shutdown { call },
+            |answer| match answer {
+                Answer::Stopped(tally) => Some(tally),
+                _ => None,
+            },
+        )
+    }
+
+    /// Answers after a time by the graph's clock: under a scripted kernel that is virtual time.
+    pub fn sleep(&self, time: Duration) -> Call<()> {
+        let sleep_ms = super::session::timeout_ms(time);
+        self.call(|call| Sleep { call, sleep_ms }, |answer| matches!(answer, Answer::Slept).then_some(()))
+    }
+
+    /// Where the artifacts lie: a directory for each command, named by its command id.
+    pub fn artifact_root(&self) -> &Path {
+        &self.0.artifact_root
+    }
+
+    /// What holds the trees of this graph's commands, and why nothing stronger does.
+    pub fn containment(&self) -> &ContainmentReport {
+        &self.0.containment
+    }
+
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.0.outputs
+    }
+
+    pub(crate) fn is_scripted(&self) -> bool {
+        self.0.virtual_time
+    }
+
+    pub(crate) fn watch(&self, watch: OutputWatch) {
+        // A graph that is over drops it, which ends the wait.
+        let _ = self.0.requests.send(HostInput::Watch(watch));
+    }
+
+    pub(crate) fn call<T, R: Into<Request>>(
+        &self,
+        request: impl FnOnce(CallId) -> R,
+        convert: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Call<T> {
+        Call::new(&self.0, |call| request(call).into(), convert)
+    }
+}

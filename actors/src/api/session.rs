@@ -1,0 +1,229 @@
+//! A session, its inbox and its handles, as a host holds them. All are names: dropping one ends nothing.
+
+use super::{Call, Command, Ostler, ReadOutput};
+use ostler_messages::{
+    Answer, Cancel, CommandId, Drain, EndSession, Entry, Filter, HandleId, Launch, LaunchRequest, List,
+    Pending, Push, Record, SessionId, Tally, Wait,
+};
+use std::{sync::Arc, time::Duration};
+
+/// One agent conversation: owns handles and an inbox. A clone is the same session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    ostler: Ostler,
+    id: SessionId,
+}
+impl Session {
+    pub(crate) fn new(ostler: Ostler, id: SessionId) -> Session {
+        Session { ostler, id }
+    }
+    /// Its name.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+    /// The graph it belongs to.
+    pub fn ostler(&self) -> &Ostler {
+        &self.ostler
+    }
+    /// Starts a command. The answer comes when the process has started, or has failed to
+    /// ([`Error::Launch`](crate::Error::Launch)); nothing is left after an error.
+    pub fn launch(&self, command: Command) -> Call<Handle> {
+        self.launch_request(command.into_request(&self.id))
+    }
+    /// The same for a request that came over a wire. Its `session_id` is replaced by this session's.
+    pub fn launch_request(&self, mut request: LaunchRequest) -> Call<Handle> {
+        request.session_id = self.id.clone();
+        let ostler = self.ostler.clone();
+        let request = Arc::new(request);
+        self.ostler.call(
+            |call| Launch { call, request },
+            move |answer| match answer {
+                Answer::Launched(record) => Some(Handle { ostler, record: record.0 }),
+                _ => None,
+            },
+        )
+    }
+    /// The live handles, as they were launched.
+    pub fn list(&self) -> Call<Vec<Handle>> {
+        let (ostler, session_id) = (self.ostler.clone(), self.id.clone());
+        self.ostler.call(
+            |call| List { call, session_id },
+            move |answer| match answer {
+                Answer::Listed(records) => Some(
+                    records
+                        .into_iter()
+                        .map(|record| Handle { ostler: ostler.clone(), record: record.0 })
+                        .collect(),
+                ),
+                _ => None,
+            },
+        )
+    }
+    /// Refuses new launches from now on, stops all handles at the same time, answers when all have ended. What is
+    /// unread in the inbox can still be taken, and the session counts towards [`Limits::sessions`](crate::Limits::sessions)
+    /// until it is.
+    pub fn end(&self) -> Call<Tally> {
+        self.end_with(false)
+    }
+    /// The same, and what is unread is discarded; [`Tally::unread`] says how many results that were.
+    pub fn end_and_discard(&self) -> Call<Tally> {
+        self.end_with(true)
+    }
+    fn end_with(&self, discard: bool) -> Call<Tally> {
+        let session_id = self.id.clone();
+        self.ostler.call(
+            |call| EndSession { call, session_id, discard },
+            |answer| match answer {
+                Answer::Ended(tally) => Some(tally),
+                _ => None,
+            },
+        )
+    }
+    /// Where results and progress arrive.
+    pub fn inbox(&self) -> InboxOf {
+        InboxOf { ostler: self.ostler.clone(), id: self.id.clone() }
+    }
+}
+
+/// The inbox of one session. Entries stand in it, first in first out, until somebody takes them.
+#[derive(Clone, Debug)]
+pub struct InboxOf {
+    ostler: Ostler,
+    id: SessionId,
+}
+impl InboxOf {
+    /// Takes all entries.
+    pub fn drain(&self) -> Call<Vec<Entry>> {
+        self.take(Filter::any(), None, None)
+    }
+    /// Takes those that fit; the others stay, in order.
+    pub fn drain_where(&self, filter: Filter) -> Call<Vec<Entry>> {
+        self.take(filter, None, None)
+    }
+    /// Takes up to `most` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
+    /// time is up, or the session is over and nothing more will come.
+    pub fn receive(&self, filter: Filter, most: usize, timeout: Duration) -> Call<Vec<Entry>> {
+        self.take(filter, Some(most), Some(timeout))
+    }
+    fn take(&self, filter: Filter, most: Option<usize>, timeout: Option<Duration>) -> Call<Vec<Entry>> {
+        let (session_id, wait_ms) = (self.id.clone(), timeout.map(timeout_ms));
+        self.ostler.call(
+            |call| Drain { call, session_id, filter, most, wait_ms },
+            |answer| match answer {
+                Answer::Drained { entries, .. } => Some(entries),
+                _ => None,
+            },
+        )
+    }
+    /// Waits until an entry fits, and tells how many do; 0 when the time is up. Takes nothing.
+    pub fn wait(&self, filter: Filter, timeout: Duration) -> Call<usize> {
+        let (session_id, timeout_ms) = (self.id.clone(), timeout_ms(timeout));
+        self.ostler.call(
+            |call| Wait { call, session_id, filter, timeout_ms },
+            |answer| match answer {
+                Answer::Waited(count) => Some(count),
+                _ => None,
+            },
+        )
+    }
+    /// How many entries fit.
+    pub fn pending(&self, filter: Filter) -> Call<usize> {
+        let session_id = self.id.clone();
+        self.ostler.call(
+            |call| Pending { call, session_id, filter },
+            |answer| match answer {
+                Answer::Pending(count) => Some(count),
+                _ => None,
+            },
+        )
+    }
+    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own.
+    pub fn push(
+        &self,
+        kind: impl Into<String>,
+        source: impl Into<String>,
+        content: serde_json::Value,
+    ) -> Call<u64> {
+        let (session_id, kind, source) = (self.id.clone(), kind.into(), source.into());
+        self.ostler.call(
+            |call| Push { call, session_id, kind, source, content },
+            |answer| match answer {
+                Answer::Pushed(sequence) => Some(sequence),
+                _ => None,
+            },
+        )
+    }
+}
+
+/// Longest wait of a call, a year: beyond it a number is a mistake.
+const TIMEOUT_MAX_MS: u64 = ostler_messages::MAX_TIME_MS;
+
+pub(crate) fn timeout_ms(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).min(TIMEOUT_MAX_MS)
+}
+
+/// What became of a cancel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancelled {
+    /// Whether this call stopped the command; false if it had ended before.
+    pub cancelled: bool,
+    /// The result; or, if the wait ran out, the record with `status: running`.
+    pub record: Arc<Record>,
+}
+
+/// One running or finished command.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    ostler: Ostler,
+    record: Arc<Record>,
+}
+impl Handle {
+    /// Its name.
+    pub fn id(&self) -> HandleId {
+        self.record.handle_id
+    }
+    /// Names its artifact directory.
+    pub fn command_id(&self) -> CommandId {
+        self.record.command_id
+    }
+    /// The record as it was at the start: pid, paths, times.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+    /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel
+    /// means now. The result comes here and not to the inbox.
+    pub fn cancel(&self) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), None, false)
+    }
+    /// The same, with a limit on the wait: after it the answer is what is known, and the result goes to the inbox.
+    pub fn cancel_within(&self, wait: Duration) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), Some(wait), false)
+    }
+    /// The same as [`cancel`](Handle::cancel); the result comes here and to the inbox.
+    pub fn cancel_and_notify(&self) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), None, true)
+    }
+    /// Reads the command's output; see [`ReadOutput`].
+    pub fn read(&self) -> ReadOutput {
+        self.ostler.read_command(self.command_id())
+    }
+}
+
+impl Ostler {
+    /// Stops a command by its id; see [`Handle::cancel`].
+    pub fn cancel(
+        &self,
+        handle_id: HandleId,
+        wait: Option<Duration>,
+        notify_on_cancel: bool,
+    ) -> Call<Cancelled> {
+        let wait_ms = wait.map(timeout_ms);
+        self.call(
+            |call| Cancel { call, handle_id, wait_ms, notify_on_cancel },
+            |answer| match answer {
+                Answer::Cancelled { cancelled, record } => Some(Cancelled { cancelled, record: record.0 }),
+                _ => None,
+            },
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! What enters the graph from the host's side, and what goes back.
+
+use crossbeam_channel::Receiver;
+use ostler_artifacts::{Live, Which};
+use ostler_messages::{Answer, CallError, CallId, HostGone, Limit, Refusal, Request};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// What enters the graph from the host's side.
+pub(crate) enum HostInput {
+    /// A call. Bounded by the permits.
+    Call { call: CallId, request: Request, reply_to: ReplyTo },
+    /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
+    /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
+    Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
+    /// The last handle of the host was dropped.
+    HostGone(HostGone),
+    /// The host does nothing before this call is answered: virtual time may move.
+    Blocked(CallId),
+    /// The host does nothing before there is output, or virtual time has passed.
+    Watch(OutputWatch),
+    /// Moves virtual time.
+    Advance { by_ms: u64, done: oneshot::Sender<()> },
+}
+
+/// The graph's side of both ways in.
+pub(crate) struct FromHost {
+    pub(crate) requests: Receiver<HostInput>,
+    /// Calls whose caller has the answer. They free memory and nobody who waits, so they do not wake the graph: it looks
+    /// here before it takes the next request. Never more than the limit on open calls, since each of these calls was open
+    /// when the graph last took a request.
+    pub(crate) acks: Receiver<CallId>,
+}
+
+/// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
+/// graph knows nothing of it.
+pub(crate) struct OutputWatch {
+    pub(crate) live: Arc<Live>,
+    pub(crate) which: Which,
+    pub(crate) offset: u64,
+    pub(crate) wait_ms: u64,
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// Where an answer goes.
+pub(crate) type ReplyTo = oneshot::Sender<Answered>;
+
+/// An answer on its way to a caller's thread. It is a copy: what must not be lost stays in the graph.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) answer: Result<Answer, Refusal>,
+    /// The graph keeps what the answer holds until the call's Ack or Nack.
+    pub(crate) leased: bool,
+}
+
+/// The right to have one call open. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<AtomicU64>);
+impl Permit {
+    pub(crate) fn take(open: &Arc<AtomicU64>, max: u64) -> Result<Permit, CallError> {
+        let permit = Permit(open.clone());
+        match open.fetch_add(1, Ordering::Relaxed) >= max {
+            true => Err(CallError::LimitReached { limit: Limit::OpenCalls, most: max, leased: 0 }),
+            false => Ok(permit),
+        }
+    }
+}
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

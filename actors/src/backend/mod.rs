@@ -1,0 +1,62 @@
+//! What a kernel must do for the graph: take commands, and give what happens.
+//!
+//! * in: [`KernelCommand`]s, by [`Kernel::perform`];
+//! * out: [`Input`]s, which are the kernel's own [`KernelEvent`]s and what the host asks.
+//!
+//! Two do it: `linux` with real processes, and `scripted` in virtual time. Nothing of the graph's decisions depends on which.
+
+mod facts;
+mod host;
+mod outputs;
+
+use crossbeam_channel::Receiver;
+pub use facts::{ContainmentReport, Refused, StartError};
+pub(crate) use facts::{Facts, NextN};
+pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
+use ostler_messages::{ActorName, CallId, Event, KernelCommand};
+pub(crate) use outputs::Outputs;
+
+/// Bytes that a stream may carry beyond what the graph has granted: 16 reads of the largest pipe.
+pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
+/// A drain reports what flowed after so many bytes: half a window, so that the next grant is on its way in time.
+pub(crate) const REPORT_BYTES: u64 = WINDOW_BYTES / 2;
+
+/// What enters the graph.
+pub(crate) enum Input {
+    Kernel(KernelEvent),
+    Host(HostInput),
+}
+
+/// Something that happened, with the actor that it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KernelEvent {
+    pub(crate) to: ActorName,
+    pub(crate) event: Event,
+}
+impl KernelEvent {
+    pub(crate) fn new(to: ActorName, event: impl Into<Event>) -> KernelEvent {
+        KernelEvent { to, event: event.into() }
+    }
+}
+
+/// A world, as the graph's thread has it.
+pub(crate) trait Kernel {
+    /// Takes a command. Never blocks.
+    fn perform(&mut self, command: KernelCommand);
+    /// An input that is there already: what the kernel reports before what the host asks, so that what a process did is
+    /// settled before more is asked.
+    fn ready(&mut self) -> Option<Input>;
+    /// The next input, however long it takes; none if there will never be one.
+    fn next(&mut self) -> Option<Input>;
+    /// Microseconds since the graph's start, monotonic or virtual.
+    fn now_us(&self) -> u64;
+    /// The host does nothing until this call is answered: virtual time may move.
+    fn blocked(&mut self, _call: CallId) {}
+    /// The graph is idle after an input. `waits` tells whether a call still waits for its answer.
+    fn after_input(&mut self, _waits: &dyn Fn(CallId) -> bool) {}
+    /// The graph has ended: kills and reaps what is left, and ends the kernel's threads.
+    fn close(&mut self);
+}
+
+/// Makes the kernel, on the graph's thread.
+pub(crate) type StartKernel = Box<dyn FnOnce(Receiver<HostInput>) -> Box<dyn Kernel> + Send>;

@@ -1,0 +1,10 @@
+//! What a host can set, and what follows from its machine.
+
+mod capacity;
+mod environment;
+mod settings;
+
+pub(crate) use capacity::{cores, handles_by_descriptors, spawn_thread_count};
+pub(crate) use environment::environment;
+pub use environment::{CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, CredentialRule};
+pub use settings::*;

@@ -1,0 +1,173 @@
+//! What a host can set. Every field has a default with its reason.
+
+use super::{CredentialRule, handles_by_descriptors};
+use ostler_messages::{Containment, trace::Fault};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Settings of one graph.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where artifacts lie; absent: `$XDG_STATE_HOME/ostler/artifacts`, else `~/.local/state/ostler/artifacts`, else
+    /// `$TMPDIR/ostler-{uid}`.
+    pub artifact_root: Option<PathBuf>,
+    /// What may hold the trees of commands: the strongest of these that the machine has is taken. Default: all. Leave out
+    /// what must not be used; name only one to force it.
+    pub containment: Vec<Containment>,
+    /// How many of each thing there may be.
+    pub limits: Limits,
+    /// Times that no request sets.
+    pub times: Times,
+    /// Which inherited variables are credentials.
+    pub credentials: CredentialRule,
+    /// What happens to the artifacts of hosts that are gone.
+    pub retention: Retention,
+    /// Where the trace goes.
+    pub trace: TraceTo,
+    /// Panics that a test asks for.
+    #[doc(hidden)]
+    pub faults: Vec<Fault>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            artifact_root: None,
+            containment: vec![Containment::Cgroup, Containment::Subreaper, Containment::Group],
+            limits: Limits::default(),
+            times: Times::default(),
+            credentials: CredentialRule::default(),
+            retention: Retention::default(),
+            trace: TraceTo::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// Live handles of one session by default: a model that starts more at once has lost its way.
+pub const SESSION_HANDLES: u64 = 1_024;
+/// Sessions that are open or hold unread results (about 1 KiB each without them): far more conversations than one host
+/// leads at once.
+pub const SESSIONS: u64 = 65_536;
+/// Results of one session that nobody has taken (about 1 KiB each); beyond it nothing is launched in it.
+pub const UNREAD_RESULTS: u64 = 16_384;
+/// Finished handles whose result a late cancel can still ask for.
+pub const REPLAY_RESULTS: u64 = 256;
+/// Calls that are open (about 300 bytes each): on their way to the graph, which takes about 1 µs for each, or waiting for
+/// their answer.
+pub const OPEN_CALLS: u64 = 16_384;
+
+/// How many of each thing there may be. Reaching a limit is a typed error, never a wait without end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Live handles in all. Default: what `RLIMIT_NOFILE` has room for; that limit is never raised for the host.
+    pub handles: u64,
+    /// Live handles of one session. Default [`SESSION_HANDLES`].
+    pub session_handles: u64,
+    /// Sessions that are open, or have ended with entries that nobody has taken. Default [`SESSIONS`].
+    pub sessions: u64,
+    /// Results of one session that nobody has taken; beyond it launches in that session are refused until half of them are
+    /// taken. Default [`UNREAD_RESULTS`].
+    pub unread_results: u64,
+    /// Unread results of one session that keep their text in memory; the others reload it when taken.
+    /// Default [`ostler_inbox::RESULTS_WITH_TEXT`].
+    pub results_with_text: u64,
+    /// Unread entries pushed by the host, for each session. Default [`ostler_inbox::PUSHED_ENTRIES`].
+    pub pushed_entries: u64,
+    /// Finished handles whose result a late cancel can still ask for. Default [`REPLAY_RESULTS`].
+    pub replay_results: u64,
+    /// Calls that were sent and are not finished. One more fails at once. Default [`OPEN_CALLS`].
+    pub open_calls: u64,
+}
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            handles: handles_by_descriptors(),
+            session_handles: SESSION_HANDLES,
+            sessions: SESSIONS,
+            unread_results: UNREAD_RESULTS,
+            results_with_text: ostler_inbox::RESULTS_WITH_TEXT as u64,
+            pushed_entries: ostler_inbox::PUSHED_ENTRIES as u64,
+            replay_results: REPLAY_RESULTS,
+            open_calls: OPEN_CALLS,
+        }
+    }
+}
+
+/// Default time for a start: an exec from a local disk takes milliseconds, one from a slow network file system seconds.
+pub const START_TIMEOUT_MS: u64 = 10_000;
+/// Default time between kill and giving up: the end of a process with 6 GiB of memory took 0.7 s.
+pub const UNKILLABLE_MS: u64 = 1_000;
+/// Default time for closing the files: a disk that answers does it in milliseconds.
+pub const SEAL_TIMEOUT_MS: u64 = 5_000;
+
+/// Times that no request sets, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// For a launch that neither starts nor fails. Default [`START_TIMEOUT_MS`].
+    pub start_timeout_ms: u64,
+    /// Between kill and reporting survivors. Default [`UNKILLABLE_MS`].
+    pub unkillable_ms: u64,
+    /// For completing the artifacts. Default [`SEAL_TIMEOUT_MS`].
+    pub seal_timeout_ms: u64,
+}
+impl Default for Times {
+    fn default() -> Times {
+        Times {
+            start_timeout_ms: START_TIMEOUT_MS,
+            unkillable_ms: UNKILLABLE_MS,
+            seal_timeout_ms: SEAL_TIMEOUT_MS,
+        }
+    }
+}
+
+/// When the artifacts of hosts that are gone are removed: at the start of a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Older than so many hours. Default 168, a week.
+    pub age_hours: u64,
+    /// The oldest beyond so many commands. Default 512.
+    pub commands: usize,
+}
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            age_hours: ostler_artifacts::RETENTION_AGE_HOURS,
+            commands: ostler_artifacts::RETENTION_COUNT,
+        }
+    }
+}
+
+/// Where the trace goes.
+#[derive(Clone, Debug, Default)]
+pub enum TraceTo {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Into a file, which is made or emptied, mode 0600. It is written by a thread of its own; if the disk can't keep
+    /// up with 16 MiB in between, a line `{"lost": n}` says how many deliveries are missing.
+    File(PathBuf),
+    /// Into memory.
+    Memory(TraceLog),
+}
+
+/// Most bytes that a [`TraceLog`] holds; what comes after is left out.
+pub const TRACE_LOG_BYTES: usize = 64 << 20;
+
+/// A trace in memory: JSON Lines.
+#[derive(Clone, Debug, Default)]
+pub struct TraceLog(Arc<Mutex<Vec<u8>>>);
+impl TraceLog {
+    /// What was recorded so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+    pub(crate) fn write(&self, line: &[u8]) {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() + line.len() <= TRACE_LOG_BYTES {
+            log.extend_from_slice(line);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Lets everything happen to a [`Roster`] that can, in every order, within plans that are small enough to be walked to
+//! their ends. A rule that is broken shows the shortest way to it.
+
+#[path = "walk_model.rs"]
+mod model;
+#[path = "stories.rs"]
+mod stories;
+
+use super::{Effect, Effects, Roster};
+use crate::config::Limits;
+use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, Stand, Timer, closed, ensure, record, request};
+use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
+use std::{
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Asks(usize),
+    Launched(u64),
+    /// Undone, if the session ends; otherwise refused by the kernel.
+    LaunchFailed(u64),
+    Finished(u64, Status, bool),
+    Released(u64),
+    Crashes(u64),
+    QueueClosed(usize),
+    /// Asked for at the end of a shutdown.
+    Discarded,
+    TimerFires(usize),
+}
+
+/// What may happen in one walk.
+struct Plan {
+    asks: Vec<Ask>,
+    limits: Limits,
+    crashes: bool,
+    keeps: bool,
+}
+
+fn limits() -> Limits {
+    Limits { handles: 2, session_handles: 2, replay_results: 1, unread_results: 9, ..Limits::default() }
+}
+
+impl Plan {
+    fn of(asks: &[Ask]) -> Plan {
+        Plan { asks: asks.to_vec(), limits: limits(), crashes: false, keeps: false }
+    }
+
+    /// Returns how many states there were.
+    fn walk(&self) -> usize {
+        let mut seen = HashSet::from([text_hash(&self.begin())]);
+        let mut came = vec![(0, String::new())];
+        let mut edge = vec![(0, self.begin())];
+        while !edge.is_empty() {
+            let mut next_edge = Vec::new();
+            for (number, state) in edge {
+                let mut happens = false;
+                for step in self.steps(&state) {
+                    happens |= !matches!(step, Step::Asks(_));
+                    let mut next = state.clone();
+                    let mut told = String::new();
+                    let rules = self.take(&mut next, step, &mut told);
+                    if let Err(rule) = rules {
+                        panic!("{rule}\n{}  {told}", story(&came, number));
+                    }
+                    if seen.insert(text_hash(&next)) {
+                        if let Err(rule) = next.settle(self.limits.replay_results) {
+                            panic!("{rule}\n{}  {told}", story(&came, number));
+                        }
+                        next_edge.push((came.len(), next));
+                        came.push((number, told));
+                    }
+                }
+                if let Some(Err(rule)) = (!happens).then(|| state.quiet(&self.asks)) {
+                    panic!("{rule}\n{}", story(&came, number));
+                }
+            }
+            edge = next_edge;
+        }
+        seen.len()
+    }
+
+    fn begin(&self) -> Model {
+        let mut roster = Roster::new(self.limits.clone(), HOST_PID, true);
+        for id in SESSIONS {
+            roster.open(CallId(0), Some(SessionId::new(id)));
+        }
+        Model {
+            roster,
+            calls: vec![Call::Unasked; self.asks.len()],
+            timers: vec![Timer::No; self.asks.len()],
+            processes: Vec::new(),
+            queues: [Queue::Open; 2],
+            ending: [false; 2],
+            paused: false,
+            discarding: false,
+            host_gone: false,
+            over: false,
+            finished: Vec::new(),
+        }
+    }
+
+    fn steps(&self, state: &Model) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if state.over {
+            return steps;
+        }
+        for (n, process) in (1..).zip(&state.processes) {
+            match process.stand {
+                Stand::Launching => steps.extend([Step::Launched(n), Step::LaunchFailed(n)]),
+                // The one that takes over kills, and says that it is lost.
+                Stand::Live if process.recovered => steps.push(Step::Finished(n, Status::Lost, false)),
+                Stand::Live => {
+                    steps.push(Step::Finished(n, Status::Completed, false));
+                    let other = if process.stopped { Status::Killed } else { Status::TimedOut };
+                    steps.push(Step::Finished(n, other, false));
+                    if self.keeps && !process.stopped {
+                        steps.push(Step::Finished(n, Status::Completed, true));
+                    }
+                }
+                Stand::Kept => steps.push(Step::Released(n)),
+                Stand::Over => continue,
+            }
+            if self.crashes {
+                steps.push(Step::Crashes(n));
+            }
+        }
+        let closing = (0..SESSIONS.len()).filter(|session| state.queues[*session] == Queue::Closing);
+        steps.extend(closing.map(Step::QueueClosed));
+        steps.extend(state.discarding.then_some(Step::Discarded));
+        let timed = (0..self.asks.len()).filter(|call| state.timers[*call] != Timer::No);
+        steps.extend(timed.map(Step::TimerFires));
+        let open = |call: &usize| match self.asks[*call] {
+            _ if state.host_gone || state.calls[*call] != Call::Unasked => false,
+            Ask::Nack { of } => state.calls[of] == Call::Waits,
+            _ => true,
+        };
+        steps.extend((0..self.asks.len()).filter(open).map(Step::Asks));
+        steps
+    }
+
+    /// One step, held against the rules; tells what it did.
+    fn take(&self, state: &mut Model, step: Step, told: &mut String) -> Result<(), String> {
+        let before = state.clone();
+        let effects = self.happen(state, step);
+        *told = match step {
+            Step::Asks(call) => format!("{:?} → {effects:?}", self.asks[call]),
+            _ => format!("{step:?} → {effects:?}"),
+        };
+        effects.iter().try_for_each(|effect| state.witness(effect, &self.asks))?;
+        if let Step::Asks(call) = step {
+            self.answered_rightly(&before, call, &effects)?;
+        }
+        if let Step::Finished(n, status, _) = step {
+            let waits = before.roster.handles[&n].waiting.len();
+            let notify = before.roster.handles[&n].notify;
+            let leased = status == Status::Killed && waits > 0 && !notify;
+            ensure!((state.process(n).leased == 1) == leased, "the result went to the wrong one");
+        }
+        Ok(())
+    }
+
+    /// The step itself: the model's part of it, then the roster's.
+    fn happen(&self, state: &mut Model, step: Step) -> Effects {
+        match step {
+            Step::Asks(call) => self.ask(state, call),
+            Step::Launched(n) => {
+                let process = state.process(n);
+                (process.stand, process.launched) = (Stand::Live, true);
+                let session = process.session;
+                state.roster.launched(n, record(n, session, Status::Running))
+            }
+            Step::LaunchFailed(n) => {
+                state.process(n).stand = Stand::Over;
+                let undone = state.process(n).ending;
+                state.roster.launch_failed(n, if undone { closed() } else { LaunchError::EmptyProgram })
+            }
+            Step::Finished(n, status, kept) => {
+                let process = state.process(n);
+                process.stand = if kept { Stand::Kept } else { Stand::Over };
+                process.result = Some(status);
+                let session = process.session;
+                if !kept {
+                    state.finished.push(n);
+                }
+                state.roster.finished(n, record(n, session, status), kept)
+            }
+            Step::Released(n) => {
+                state.process(n).stand = Stand::Over;
+                state.finished.push(n);
+                state.roster.released(n)
+            }
+            Step::Crashes(n) => {
+                let process = state.process(n);
+                if process.stand != Stand::Live || process.recovered {
+                    if process.stand == Stand::Live {
+                        process.result = Some(Status::Lost);
+                    }
+                    let launched = process.stand != Stand::Launching;
+                    process.stand = Stand::Over;
+                    state.finished.extend(launched.then_some(n));
+                }
+                state.roster.down(n)
+            }
+            Step::QueueClosed(session) => {
+                state.queues[session] = Queue::Closed;
+                state.roster.queue_closed(SessionId::new(SESSIONS[session]), 0, false)
+            }
+            Step::Discarded => {
+                state.discarding = false;
+                state.roster.discarded(0)
+            }
+            Step::TimerFires(call) => {
+                state.timers[call] = Timer::No;
+                state.roster.call_timed_out(CallId(call as u64))
+            }
+        }
+    }
+
+    fn ask(&self, state: &mut Model, call: usize) -> Effects {
+        let id = CallId(call as u64);
+        let session = |at: usize| SessionId::new(SESSIONS[at]);
+        state.calls[call] = Call::Waits;
+        match self.asks[call] {
+            Ask::Launch { session, key } => {
+                let next_n = state.processes.len() as u64 + 1;
+                state.roster.launch(id, request(session, key), || next_n)
+            }
+            Ask::Cancel { n, wait_ms, notify } => {
+                state.roster.cancel(id, HandleId { host_pid: HOST_PID, n }, wait_ms, notify)
+            }
+            Ask::End(at) => {
+                state.ending[at] = true;
+                state.roster.end(id, &session(at), false)
+            }
+            Ask::Sleep => state.roster.sleep(id, 1),
+            Ask::Shutdown => {
+                state.ending = [true; 2];
+                state.roster.shutdown(id)
+            }
+            Ask::Nack { of } => {
+                state.calls[call] = Call::Gone;
+                state.calls[of] = Call::Gone;
+                state.roster.nack(CallId(of as u64))
+            }
+            // Callers hold the graph as well: the host is gone when the last of them has hung up.
+            Ask::HostGone => {
+                state.calls[call] = Call::Gone;
+                let waits: Vec<_> =
+                    (0..self.asks.len()).filter(|of| state.calls[*of] == Call::Waits).collect();
+                let mut effects = Effects::new();
+                for of in waits {
+                    state.calls[of] = Call::Gone;
+                    effects.extend(state.roster.nack(CallId(of as u64)));
+                }
+                state.host_gone = true;
+                effects.extend(state.roster.host_gone());
+                effects
+            }
+            Ask::Paused(paused) => {
+                state.calls[call] = Call::Gone;
+                state.paused = paused;
+                state.roster.launches_paused(&session(0), paused);
+                Effects::new()
+            }
+        }
+    }
+
+    /// What each request has to bring about at once, seen from the model alone.
+    fn answered_rightly(&self, before: &Model, call: usize, effects: &Effects) -> Result<(), String> {
+        let id = CallId(call as u64);
+        let refused = |error: LaunchError| vec![Effect::Reply(id, Err(Refusal::Launch(error)))];
+        let stops = |session: Option<usize>| {
+            let alive = before.live(|p| session.is_none_or(|at| p.session == at));
+            let again = session.is_some_and(|at| before.ending[at]);
+            let stops = effects.iter().filter(|effect| matches!(effect, Effect::Stop { .. })).count();
+            stops as u64 == if again { 0 } else { alive }
+        };
+        match self.asks[call] {
+            Ask::Launch { session, key } => {
+                let full = |limit, most| refused(LaunchError::LimitReached { limit, most, leased: 0 });
+                let lives = |stand| matches!(stand, Stand::Launching | Stand::Live);
+                let twin = |p: &&model::Process| p.session == session && p.key == key && lives(p.stand);
+                let twin = key.and_then(|_| before.processes.iter().find(twin));
+                let expected = if before.ending[session] {
+                    refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })
+                } else if let Some(twin) = twin {
+                    let n = 1 + before.processes.iter().position(|p| std::ptr::eq(p, twin)).unwrap() as u64;
+                    let launched = Ok(Answer::Launched(record(n, session, Status::Running)));
+                    if twin.launched { vec![Effect::Reply(id, launched)] } else { Vec::new() }
+                } else if before.paused && session == 0 {
+                    vec![Effect::RefuseLaunch { call: id, session_id: SessionId::new(SESSIONS[session]) }]
+                } else if before.live(|p| p.session == session) >= self.limits.session_handles {
+                    full(Limit::SessionHandles, self.limits.session_handles)
+                } else if before.live(|_| true) >= self.limits.handles {
+                    full(Limit::Handles, self.limits.handles)
+                } else {
+                    vec![Effect::Spawn {
+                        n: before.processes.len() as u64 + 1,
+                        request: request(session, key),
+                    }]
+                };
+                ensure!(*effects == expected, "expected {expected:?}");
+            }
+            Ask::Cancel { n, wait_ms, .. } => {
+                let process = usize::try_from(n - 1).ok().and_then(|at| before.processes.get(at));
+                let stored = before.finished.iter().rev().take(self.limits.replay_results as usize);
+                let known = stored.into_iter().any(|stored| *stored == n);
+                match process.map(|p| p.stand) {
+                    Some(Stand::Live) => {
+                        ensure!(effects[0] == Effect::Stop { n, cause: Cause::Cancelled }, "not stopped");
+                        let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
+                        ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
+                    }
+                    Some(stand @ (Stand::Kept | Stand::Over)) if stand == Stand::Kept || known => {
+                        let process = process.unwrap();
+                        let Some(Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))) =
+                            effects.first()
+                        else {
+                            return Err("the stored result is not given".into());
+                        };
+                        ensure!(Some(record.status) == process.result, "another result than before");
+                    }
+                    _ => {
+                        let unknown = matches!(effects[..], [Effect::Reply(_, Err(Refusal::Call(_)))]);
+                        ensure!(unknown, "not refused though unknown");
+                    }
+                }
+            }
+            Ask::End(session) => ensure!(stops(Some(session)), "not all are stopped at the end"),
+            Ask::HostGone => ensure!(stops(None), "not all are stopped when the host is gone"),
+            Ask::Sleep | Ask::Shutdown | Ask::Nack { .. } | Ask::Paused(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// By its text. Records are told by their status: which one it is follows from that and the handle.
+fn text_hash(state: &Model) -> u64 {
+    let Model {
+        roster,
+        calls,
+        timers,
+        processes,
+        queues,
+        ending,
+        paused,
+        discarding,
+        host_gone,
+        over,
+        finished,
+    } = state;
+    let handles = roster.handles.iter().map(|(n, handle)| {
+        let (stand, calls, status) = match &handle.stand {
+            super::Stand::Launching { calls } => (0, &calls[..], None),
+            super::Stand::Live(record) => (1, &[][..], Some(record.status)),
+            super::Stand::Kept(record) => (2, &[][..], Some(record.status)),
+            super::Stand::Finished(record) => (3, &[][..], Some(record.status)),
+        };
+        (n, stand, calls, status, &handle.waiting, handle.notify, handle.recovered)
+    });
+    let handles: Vec<_> = handles.collect();
+    let around = (calls, timers, processes, queues, ending, paused, discarding, host_gone, over, finished);
+    let own = (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, &roster.ended);
+    let ends = (&roster.shutdown_calls, roster.shutting_down, roster.host_gone);
+    let mut hasher = DefaultHasher::new();
+    format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
+fn story(came: &[(usize, String)], mut number: usize) -> String {
+    let mut lines = Vec::new();
+    while number != 0 {
+        lines.push(format!("  {}\n", came[number].1));
+        number = came[number].0;
+    }
+    lines.into_iter().rev().collect()
+}
+
+const LAUNCH: Ask = Ask::Launch { session: 0, key: None };
+const LAUNCH_KEYED: Ask = Ask::Launch { session: 0, key: Some("key") };
+const LAUNCH_ELSEWHERE: Ask = Ask::Launch { session: 1, key: Some("key") };
+fn cancel(n: u64, wait_ms: Option<u64>, notify: bool) -> Ask {
+    Ask::Cancel { n, wait_ms, notify }
+}
+
+// Each walk is held against half of the states that it had when it was written: fewer would mean that it lost its way.
+
+#[test]
+fn a_result_goes_to_those_who_cancelled_or_to_the_inbox() {
+    let cancels = [cancel(1, None, false), cancel(1, Some(9), false), cancel(1, Some(0), false)];
+    let asks = [LAUNCH, cancels[0], cancels[1], cancels[2], cancel(1, None, true), Ask::Nack { of: 1 }];
+    assert!(Plan { keeps: true, ..Plan::of(&asks) }.walk() > 300);
+}
+
+#[test]
+fn the_same_key_never_starts_the_work_twice_while_its_handle_lives() {
+    let asks = [LAUNCH_KEYED, LAUNCH_KEYED, LAUNCH_ELSEWHERE, cancel(1, None, false), Ask::End(0)];
+    assert!(Plan::of(&asks).walk() > 3_000);
+}
+
+#[test]
+fn a_session_ends_when_all_its_handles_have() {
+    let asks = [LAUNCH, LAUNCH, LAUNCH_ELSEWHERE, Ask::End(0), Ask::End(0), Ask::Shutdown];
+    assert!(Plan { keeps: true, ..Plan::of(&asks) }.walk() > 25_000);
+}
+
+#[test]
+fn a_crash_costs_nobody_an_answer() {
+    let asks = [LAUNCH, LAUNCH_ELSEWHERE, cancel(1, None, false), cancel(2, Some(9), true), Ask::Shutdown];
+    assert!(Plan { crashes: true, keeps: true, ..Plan::of(&asks) }.walk() > 5_000);
+}
+
+#[test]
+fn a_host_that_is_gone_is_waited_for_by_nobody() {
+    let calls = [cancel(1, None, false), Ask::Sleep, Ask::End(1), Ask::Shutdown, Ask::HostGone];
+    let asks = [&[LAUNCH, LAUNCH_ELSEWHERE], &calls[..]].concat();
+    assert!(Plan { keeps: true, ..Plan::of(&asks) }.walk() > 20_000);
+}
+
+#[test]
+fn a_limit_is_told_by_its_name() {
+    let launches = [LAUNCH, LAUNCH, LAUNCH_ELSEWHERE, LAUNCH_ELSEWHERE];
+    let asks = [&launches[..], &[Ask::Paused(true), Ask::Paused(false)]].concat();
+    let (session_handles, handles) = (limits().session_handles, limits().handles);
+    for limits in [
+        Limits { session_handles: 1, handles, ..limits() },
+        Limits { session_handles, handles: 1, ..limits() },
+    ] {
+        assert!(Plan { limits, ..Plan::of(&asks) }.walk() > 2_000);
+    }
+}

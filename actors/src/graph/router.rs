@@ -1,0 +1,164 @@
+//! The gate: everything from outside enters here, and every answer leaves here.
+//!
+//! One input is delivered, then the graph runs until nothing is in flight, then the next. That gives backpressure, one
+//! order, and replay.
+
+use super::directory::{Families, Pillars};
+use crate::backend::{Answered, KernelEvent, ReplyTo};
+use actix::{Actor, Handler};
+use ostler_context::{Context, Sent, entering};
+use ostler_messages::{Ack, ActorName, Answer, CallId, Event, Nack, Over, Reply, Request, route_request};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+/// One call of a host that is not closed yet.
+struct OpenCall {
+    /// None once it is answered.
+    reply_to: Option<ReplyTo>,
+    /// Who knows of it: the actor that works on its answer, or the one that keeps what was leased to it.
+    holder: ActorName,
+}
+
+/// The calls of the host that are open: they wait for their answer, or their answer is leased to them. Bounded by the
+/// host's limit on open calls.
+#[derive(Clone, Default)]
+pub(crate) struct OpenCalls(Rc<RefCell<BTreeMap<CallId, OpenCall>>>);
+impl OpenCalls {
+    pub(crate) fn open(&self, call: CallId, reply_to: ReplyTo, holder: ActorName) {
+        self.0.borrow_mut().insert(call, OpenCall { reply_to: Some(reply_to), holder });
+    }
+    /// Closes the call and returns who held it; none if it is closed already: then its end means nothing.
+    pub(crate) fn close(&self, call: CallId) -> Option<ActorName> {
+        self.0.borrow_mut().remove(&call).map(|open| open.holder)
+    }
+    pub(crate) fn waits(&self, call: CallId) -> bool {
+        self.0.borrow().get(&call).is_some_and(|open| open.reply_to.is_some())
+    }
+    /// Callers that still wait hear that the graph has ended.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+    /// Where the answer goes. If it leases something, the call stays open, with the one who keeps that.
+    fn answer(&self, call: CallId, leased_by: Option<ActorName>) -> Option<ReplyTo> {
+        let mut calls = self.0.borrow_mut();
+        let Some(holder) = leased_by else { return calls.remove(&call)?.reply_to };
+        let open = calls.get_mut(&call)?;
+        open.holder = holder;
+        open.reply_to.take()
+    }
+}
+
+/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all is over may end
+/// its process at once, and the rest of the trace with it.
+pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
+
+/// Stands for the host in the graph: hands answers to the callers' threads. What is leased with an answer stays in the
+/// graph until the call says that its caller has it.
+pub(crate) struct HostActor {
+    calls: OpenCalls,
+    last: LastAnswers,
+    over: Rc<Cell<bool>>,
+}
+impl HostActor {
+    pub(crate) fn new(calls: OpenCalls, last: LastAnswers, over: Rc<Cell<bool>>) -> HostActor {
+        HostActor { calls, last, over }
+    }
+}
+impl Actor for HostActor {
+    type Context = Context<HostActor>;
+}
+impl Handler<Sent<Reply>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, Sent(reply): Sent<Reply>, _: &mut Context<HostActor>) {
+        let Reply { call, answer, leased_by } = reply;
+        let Some(reply_to) = self.calls.answer(call, leased_by) else { return };
+        let last = matches!(answer, Ok(Answer::Stopped(_)));
+        let answered = Answered { answer, leased: leased_by.is_some() };
+        if last {
+            self.last.borrow_mut().push((reply_to, answered));
+        } else {
+            // A caller that is gone has sent its Nack, which frees what was leased.
+            let _ = reply_to.send(answered);
+        }
+    }
+}
+impl Handler<Sent<Over>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, _: Sent<Over>, _: &mut Context<HostActor>) {
+        self.over.set(true);
+    }
+}
+
+/// Delivers what the kernel reports. What is for an actor that has ended is dropped: late events are legal and mean
+/// nothing.
+pub(crate) fn deliver_event(KernelEvent { to, event }: KernelEvent, pillars: &Pillars, families: &Families) {
+    let families = families.borrow();
+    let process = |n: u64| families.get(&n).map(|family| &family.process);
+    let drain = |n: u64, stream: usize| {
+        families.get(&n).and_then(|family| family.drains.as_ref()).map(|drains| &drains[stream])
+    };
+    macro_rules! send {
+        ($addr:expr, $message:expr) => {
+            if let Some(addr) = $addr {
+                addr.do_send(Sent($message));
+            }
+        };
+    }
+    entering(ActorName::Kernel, || match (to, event) {
+        (ActorName::Process(n), Event::Started(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::StartFailed(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::Exited(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::TimerFired(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::TreeAlive(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::TreeEmpty(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::Survived(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::Sealed(m)) => send!(process(n), m),
+        (ActorName::Drain(n, s), Event::Flowed(m)) => send!(drain(n, s.index()), m),
+        (ActorName::Drain(n, s), Event::EndOfStream(m)) => send!(drain(n, s.index()), m),
+        (ActorName::Drain(n, s), Event::ReadFailed(m)) => send!(drain(n, s.index()), m),
+        (ActorName::Ticker(n), Event::TimerFired(m)) => {
+            send!(families.get(&n).and_then(|f| f.ticker.as_ref()), m)
+        }
+        (ActorName::Ticker(n), Event::Peeked(m)) => {
+            send!(families.get(&n).and_then(|f| f.ticker.as_ref()), m)
+        }
+        (ActorName::Supervisor, Event::TimerFired(m)) => pillars.supervisor.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::KernelFailed(m)) => pillars.supervisor.do_send(Sent(m)),
+        (ActorName::Inbox, Event::TimerFired(m)) => pillars.inbox.do_send(Sent(m)),
+        // No kernel reports anything else.
+        _ => {}
+    });
+}
+
+/// Delivers a request of the host's.
+pub(crate) fn deliver_request(request: Request, pillars: &Pillars) {
+    let Pillars { supervisor, inbox, .. } = pillars;
+    entering(ActorName::Host, || {
+        route_request!(
+            request, message,
+            supervisor: supervisor.do_send(Sent(message)),
+            inbox: inbox.do_send(Sent(message))
+        );
+    });
+}
+
+/// Tells the holder of a call that its caller has the answer.
+pub(crate) fn deliver_ack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+    entering(ActorName::Host, || match calls.close(call) {
+        Some(ActorName::Inbox) => pillars.inbox.do_send(Sent(Ack { call })),
+        Some(_) => pillars.supervisor.do_send(Sent(Ack { call })),
+        None => {}
+    });
+}
+
+/// Tells the holder of a call that its caller is gone. Of a call that was answered and held nothing, nobody hears.
+pub(crate) fn deliver_nack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+    entering(ActorName::Host, || match calls.close(call) {
+        Some(ActorName::Inbox) => pillars.inbox.do_send(Sent(Nack { call })),
+        Some(_) => pillars.supervisor.do_send(Sent(Nack { call })),
+        None => {}
+    });
+}

@@ -1,0 +1,186 @@
+//! The graph's thread: one input is delivered, the graph runs until nothing is in flight, then the next.
+
+use super::{
+    directory::{Families, Pillars},
+    kernel::KernelActor,
+    router::{HostActor, LastAnswers, OpenCalls, deliver_ack, deliver_event, deliver_nack, deliver_request},
+    supervisor::Supervisor,
+    trace::sink::{self, Tracing},
+};
+use crate::{
+    backend::{
+        ContainmentReport, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError, StartKernel,
+    },
+    config::Config,
+};
+use actix_rt::System;
+use crossbeam_channel::{Receiver, Sender};
+use ostler_context::{Reserved, Tracer, in_flight, start as start_actor};
+use ostler_inbox::{Inbox, Links};
+use ostler_messages::{ActorName, CallId};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    thread::{Builder, JoinHandle},
+};
+
+/// A graph that runs.
+pub(crate) struct Running {
+    pub(crate) thread: JoinHandle<()>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) artifact_root: Arc<Path>,
+    pub(crate) containment: ContainmentReport,
+}
+
+/// Starts the graph's thread. `alive` is dropped when it ends.
+pub(crate) fn start(
+    config: Config,
+    facts: Facts,
+    start_kernel: StartKernel,
+    from_host: FromHost,
+    alive: Sender<()>,
+) -> Result<Running, StartError> {
+    let trace_file = sink::open(&config.trace)?;
+    // Neither sockets nor tokio's timers are used, so no descriptor is spent on them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|source| StartError::Resource { what: "runtime", source })?;
+    let outputs = facts.outputs.clone();
+    let artifact_root = facts.artifact_root.clone();
+    let containment = facts.containment.clone();
+    let run = move || {
+        let _alive = alive;
+        let tracing = sink::sink(&config.trace, trace_file);
+        let FromHost { requests, acks } = from_host;
+        let kernel = start_kernel(requests);
+        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, kernel));
+    };
+    let thread = Builder::new()
+        .name("ostler-graph".into())
+        .spawn(run)
+        .map_err(|source| StartError::Resource { what: "thread", source })?;
+    Ok(Running { thread, outputs, artifact_root, containment })
+}
+
+async fn run(
+    config: Config,
+    facts: Facts,
+    tracing: Tracing,
+    acks: Receiver<CallId>,
+    kernel: Box<dyn Kernel>,
+) {
+    let kernel = Rc::new(RefCell::new(kernel));
+    let Tracing { sink, flushed } = tracing;
+    let tracer = Tracer::new(&facts.header, sink);
+    config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
+    let (calls, over) = (OpenCalls::default(), Rc::new(Cell::new(false)));
+    let last = LastAnswers::default();
+    let host = HostActor::new(calls.clone(), last.clone(), over.clone());
+    let (pillars, families) = raise(config, facts, &tracer, host, kernel.clone());
+    while !over.get() && !tracer.failed() {
+        let ready = kernel.borrow_mut().ready();
+        let input = match ready {
+            Some(input) => input,
+            None => {
+                tracer.flush();
+                let Some(input) = kernel.borrow_mut().next() else { break };
+                input
+            }
+        };
+        tracer.set_now_us(kernel.borrow().now_us());
+        match input {
+            Input::Kernel(event) => deliver_event(event, &pillars, &families),
+            Input::Host(HostInput::Call { call, request, reply_to }) => {
+                take_acks(&acks, &calls, &pillars).await;
+                calls.open(call, reply_to, request.holder());
+                deliver_request(request, &pillars);
+            }
+            Input::Host(HostInput::Nack { call, permit, taken }) => {
+                take_acks(&acks, &calls, &pillars).await;
+                deliver_nack(call, &calls, &pillars);
+                quiet().await;
+                drop((permit, taken));
+            }
+            Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &pillars),
+            Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
+            // Only a scripted world takes these, and has taken them.
+            Input::Host(HostInput::Advance { .. } | HostInput::Watch(_)) => {}
+        }
+        quiet().await;
+        kernel.borrow_mut().after_input(&|call| calls.waits(call));
+    }
+    calls.clear();
+    families.borrow_mut().clear();
+    kernel.borrow_mut().close();
+    tracer.end();
+    if let Some(flushed) = flushed {
+        flushed.wait();
+    }
+    for (reply_to, answered) in last.take() {
+        // A caller that is gone has nothing to lose by it.
+        let _ = reply_to.send(answered);
+    }
+}
+
+/// Whatever a caller does next finds its earlier answers acknowledged. Only calls and their ends ask for that: all else
+/// comes at moments of its own, and a scripted world would differ from run to run.
+async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, pillars: &Pillars) {
+    while let Ok(call) = acks.try_recv() {
+        deliver_ack(call, calls, pillars);
+        quiet().await;
+    }
+}
+
+/// Starts the actors that live as long as the graph. None of them has a parent: if one crashes, the graph ends.
+fn raise(
+    config: Config,
+    facts: Facts,
+    tracer: &Tracer,
+    host: HostActor,
+    kernel: Rc<RefCell<Box<dyn Kernel>>>,
+) -> (Pillars, Families) {
+    let families = Families::default();
+    let supervisor = Reserved::new(ActorName::Supervisor, tracer);
+    let host = start_actor(host, ActorName::Host, tracer, None);
+    let kernel = start_actor(KernelActor::new(kernel), ActorName::Kernel, tracer, None);
+    let links = Links {
+        kernel_arm: kernel.clone().recipient(),
+        kernel_disarm: kernel.clone().recipient(),
+        host: host.clone().recipient(),
+        queue_closed: supervisor.addr().clone().recipient(),
+        queue_emptied: supervisor.addr().clone().recipient(),
+        launches_paused: supervisor.addr().clone().recipient(),
+        no_queue: supervisor.addr().clone().recipient(),
+        discarded: supervisor.addr().clone().recipient(),
+    };
+    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let limits = ostler_inbox::Limits {
+        results_with_text: match facts.texts_on_disk {
+            true => size(config.limits.results_with_text),
+            false => usize::MAX,
+        },
+        pushed_entries: size(config.limits.pushed_entries),
+        unread_results: size(config.limits.unread_results),
+    };
+    let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
+    let pillars = Pillars { host, kernel, supervisor: supervisor.addr().clone(), inbox };
+    let actor = Supervisor::new(config, facts, pillars.clone(), families.clone());
+    supervisor.start(actor, None);
+    (pillars, families)
+}
+
+/// Lets the actors run until no message is in flight.
+async fn quiet() {
+    poll_fn(|context| match in_flight() {
+        0 => Poll::Ready(()),
+        _ => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}

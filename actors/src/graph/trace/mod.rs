@@ -1,0 +1,6 @@
+//! What becomes of a trace: a sink that never holds up the graph, and a form for people.
+
+mod narrate;
+pub(crate) mod sink;
+
+pub use narrate::tell;

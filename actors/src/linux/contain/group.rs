@@ -1,0 +1,90 @@
+//! The leader, and the process group that it leads.
+
+use crate::linux::sys::{self, Status};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use ostler_messages::StopSignal;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How the group of a leader is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupBy {
+    /// By the leader's pidfd (kernel 6.9): valid after the leader was reaped, and never another group.
+    Pidfd,
+    /// By number, which is safe as long as the leader's zombie holds it.
+    Number,
+}
+impl GroupBy {
+    /// Asked, not guessed from a version. Our own pidfd need not lead a group for that: then the kernel knows the flag and
+    /// finds no group.
+    pub(crate) fn probe() -> GroupBy {
+        match sys::open_process(std::process::id()).and_then(|fd| sys::signal_group(fd.as_fd(), None)) {
+            Ok(()) | Err(Errno::ESRCH) => GroupBy::Pidfd,
+            Err(_) => GroupBy::Number,
+        }
+    }
+}
+
+/// See the [module](self).
+pub(crate) struct Group {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) by: GroupBy,
+    /// Nobody holds the leader's number any more.
+    pub(crate) reaped: bool,
+}
+
+impl Group {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Whether the leader is dead, and how it ended. Its zombie stays where something needs its number.
+    pub(crate) fn death(&mut self) -> Result<Option<Status>, Errno> {
+        let reap = self.by == GroupBy::Pidfd;
+        let death = sys::wait(self.as_fd(), reap);
+        // An error: someone else in the host has taken it away.
+        self.reaped = (reap && matches!(death, Ok(Some(_)))) || death.is_err();
+        death
+    }
+
+    /// Takes the leader's zombie away. Only for a leader that is our own child, and dead.
+    pub(crate) fn reap(&mut self) {
+        if !std::mem::replace(&mut self.reaped, true) {
+            // ECHILD means that someone else has done it.
+            let _ = sys::wait(self.as_fd(), true);
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: StopSignal) {
+        for signal in unix(signal) {
+            // That nobody is there any more, or that a member may not be signalled, shows when the tree is looked at.
+            let _ = self.reach(Some(*signal));
+        }
+    }
+
+    /// Whether nobody is in it, not even a zombie.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reach(None) == Err(Errno::ESRCH)
+    }
+
+    fn reach(&self, signal: Option<Signal>) -> Result<(), Errno> {
+        match (self.by, self.reaped) {
+            (GroupBy::Pidfd, _) => sys::signal_group(self.as_fd(), signal),
+            (GroupBy::Number, false) => killpg(Pid::from_raw(self.pid.cast_signed()), signal),
+            // The number may belong to somebody else by now.
+            (GroupBy::Number, true) => Err(Errno::ESRCH),
+        }
+    }
+}
+
+/// What is sent: a stopped process acts on SIGTERM only once it goes on.
+pub(crate) fn unix(signal: StopSignal) -> &'static [Signal] {
+    match signal {
+        StopSignal::Terminate => &[Signal::SIGTERM, Signal::SIGCONT],
+        StopSignal::Kill => &[Signal::SIGKILL],
+    }
+}

@@ -1,0 +1,12 @@
+//! What holds a tree together and ends it: a cgroup, a helper, or the leader's group.
+
+pub(crate) mod cgroup;
+pub(crate) mod group;
+pub(crate) mod helper;
+// The helper uses more of it than the graph.
+#[path = "helper/protocol.rs"]
+#[allow(dead_code)]
+pub(crate) mod helper_protocol;
+pub(crate) mod members;
+pub(crate) mod tier;
+pub(crate) mod tree;

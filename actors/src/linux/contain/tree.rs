@@ -1,0 +1,22 @@
+//! What holds the processes of one command together.
+
+use crate::linux::contain::{cgroup::Leaf, helper::Link};
+use std::os::fd::OwnedFd;
+
+/// What holds the tree together beside the leader's group.
+pub(crate) enum Tree {
+    Group,
+    Cgroup(Leaf),
+    Helper(Helper),
+}
+
+/// The leader's real parent, which tells of it.
+pub(crate) struct Helper {
+    pub(crate) link: Link,
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    /// It has told that nothing is left.
+    pub(crate) empty: bool,
+    /// Nothing more will come from it.
+    pub(crate) gone: bool,
+}

@@ -1,0 +1,3 @@
+//! The drain threads: from pipes to files, digest and text.
+
+pub(crate) mod drains;

@@ -1,0 +1,291 @@
+//! Real processes on Linux: three kinds of threads that the graph's commands are dealt out to.
+//!
+//! | thread | does | never |
+//! |---|---|---|
+//! | spawn, two per core up to eight | artifact directory, lookup, pipes, clone | anything that another handle waits for |
+//! | signal | exits, signals, reaping, timers | touches a disk |
+//! | drain, one per core | pipes to files, digest, text | looks at another thread's processes |
+//!
+//! Their news go into one bounded queue. A thread waits when it is full; the graph never waits for a thread.
+
+use crate::{
+    backend::{
+        ContainmentReport, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
+    },
+    config::{Config, Retention, cores, spawn_thread_count},
+    linux::{
+        clock::{self, Clock},
+        contain::group::GroupBy,
+        drain::drains::{DrainCommand, DrainThread},
+        exec::{clone, slots},
+        mailbox::{Alarm, Outbox, mailbox},
+        spawn::launch::{SpawnCommand, SpawnThread, thread_of},
+        sys::ask_for_short_turns,
+        watch::signals::{SignalCommand, SignalThread},
+    },
+};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased, unbounded};
+use nix::{
+    fcntl::{OFlag, open},
+    sys::{signal::SigSet, stat::Mode},
+};
+use ostler_artifacts::{Root, retain};
+use ostler_messages::{
+    ActorName, KernelCommand, KernelFailed,
+    trace::{Header, TRACE_VERSION},
+};
+use std::{
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// News on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
+/// the pipes: that is the backpressure.
+const NEWS: usize = 4_096;
+/// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
+const JOIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long the descriptors and the memory of a command that is over may be held: what comes in a burst is given back together.
+const RELEASED_WITHIN: Duration = Duration::from_millis(20);
+/// What the graph asks of the world is dealt out here.
+pub(crate) struct Port {
+    spawns: Vec<Sender<SpawnCommand>>,
+    signals: Outbox<SignalCommand>,
+    alarm: Alarm,
+    drains: Vec<(Outbox<DrainCommand>, Alarm)>,
+    /// In the order in which they end: first no more processes, then their deaths, then their files.
+    threads: Vec<Thread>,
+    /// Held as long as the graph lives: what it wrote is not removed by another host.
+    root: Option<Root>,
+}
+
+struct Thread {
+    handle: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+impl Port {
+    fn perform(&mut self, command: KernelCommand) {
+        let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
+        let spawn = |n: u64| &self.spawns[thread_of(n, self.spawns.len())];
+        match command {
+            KernelCommand::Exec(exec) => {
+                // A spawn thread that is gone has told so; the graph ends.
+                let _ = spawn(exec.n).send(SpawnCommand::Exec(exec));
+            }
+            KernelCommand::Release(release) if release.undo => {
+                let _ = spawn(release.n).send(SpawnCommand::Release(release));
+            }
+            KernelCommand::Release(release) => {
+                // What is released is over, or was killed in vain: nobody waits for it.
+                let (within, threads) = (Instant::now() + RELEASED_WITHIN, self.drains.len());
+                let (drain, alarm) = &mut self.drains[thread_of(release.n, threads)];
+                drain.leave(DrainCommand::Release(release.clone()));
+                alarm.set(within);
+                self.signals.leave(SignalCommand::Release(release));
+                self.alarm.set(within);
+            }
+            KernelCommand::Signal(signal) => self.signals.send(SignalCommand::Signal(signal)),
+            KernelCommand::Sweep(sweep) => self.signals.send(SignalCommand::Sweep(sweep)),
+            KernelCommand::Arm(arm) => {
+                let at = Instant::now() + Duration::from_millis(arm.after_ms);
+                self.signals.leave(SignalCommand::Arm(arm, at));
+                self.alarm.set(at);
+            }
+            KernelCommand::Disarm(disarm) => self.signals.leave(SignalCommand::Disarm(disarm)),
+            KernelCommand::Pull(pull) => drain(pull.n).send(DrainCommand::Pull(pull)),
+            KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
+            KernelCommand::Peek(peek) => drain(peek.n).send(DrainCommand::Peek(peek)),
+            KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
+        }
+    }
+
+    /// Ends the threads, and with the signal thread every process that is left.
+    fn close(&mut self) {
+        self.spawns.iter().for_each(|spawn| drop(spawn.send(SpawnCommand::Quit)));
+        let mut threads = self.threads.drain(..);
+        let mut end = |count: usize| {
+            for thread in threads.by_ref().take(count) {
+                if thread.ended.recv_timeout(JOIN_LIMIT) != Err(crossbeam_channel::RecvTimeoutError::Timeout)
+                {
+                    let _ = thread.handle.join();
+                }
+            }
+        };
+        end(self.spawns.len());
+        self.signals.send(SignalCommand::Quit);
+        end(1);
+        self.drains.iter().for_each(|(drain, _)| drain.send(DrainCommand::Quit));
+        end(usize::MAX);
+        drop(threads);
+        self.root.take();
+    }
+}
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The real kernel as the graph's thread has it.
+struct Linux {
+    port: Port,
+    /// None once the graph has ended: a thread that waits for room in the queue must see that nobody takes events.
+    inputs: Option<(Receiver<KernelEvent>, Receiver<HostInput>)>,
+    clock: Clock,
+}
+impl Kernel for Linux {
+    fn perform(&mut self, command: KernelCommand) {
+        self.port.perform(command);
+    }
+    fn ready(&mut self) -> Option<Input> {
+        let (events, requests) = self.inputs.as_ref()?;
+        match events.try_recv() {
+            Ok(event) => Some(Input::Kernel(event)),
+            Err(TryRecvError::Empty) => requests.try_recv().ok().map(Input::Host),
+            // `next` ends the graph.
+            Err(TryRecvError::Disconnected) => None,
+        }
+    }
+    fn next(&mut self) -> Option<Input> {
+        let (events, requests) = self.inputs.as_ref()?;
+        select_biased! {
+            recv(events) -> event => event.ok().map(Input::Kernel),
+            recv(requests) -> request => request.ok().map(Input::Host),
+        }
+    }
+    fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+    fn close(&mut self) {
+        self.inputs = None;
+        self.port.close();
+    }
+}
+
+/// Opens the artifact root, starts the threads.
+pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError> {
+    let host_pid = std::process::id();
+    let root = Root::open(config.artifact_root.clone(), host_pid)?;
+    let artifact_root: Arc<std::path::Path> = root.path().into();
+    let outputs = Arc::new(Outputs::new(host_pid));
+    let clock = Clock::new();
+    let header = Header {
+        ostler_trace: TRACE_VERSION,
+        host_pid,
+        artifact_root: artifact_root.display().to_string(),
+        started_at: clock::stamp(),
+    };
+    let (port, news, containment) = threads(config, root, &outputs, clock)?;
+    clean_up(&artifact_root, &config.retention);
+    let facts =
+        Facts { header, artifact_root, outputs, containment, texts_on_disk: true, next_n: Box::new(next_n) };
+    let start = move |requests| -> Box<dyn Kernel> {
+        ask_for_short_turns();
+        Box::new(Linux { port, inputs: Some((news, requests)), clock })
+    };
+    Ok((facts, Box::new(start)))
+}
+
+/// Handle ids are unique in the host process, however many graphs it has.
+fn next_n() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn threads(
+    config: &Config,
+    root: Root,
+    outputs: &Arc<Outputs>,
+    clock: Clock,
+) -> Result<(Port, Receiver<KernelEvent>, ContainmentReport), StartError> {
+    let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
+    let (news, inputs) = bounded(NEWS);
+    let (signals, alarm, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
+    let cores = cores();
+    let mailboxes: Vec<_> =
+        (0..cores).map(|_| mailbox()).collect::<io::Result<_>>().map_err(lacking("descriptor"))?;
+    let (drains, drain_mailboxes): (Vec<_>, Vec<_>) =
+        mailboxes.into_iter().map(|(outbox, alarm, mailbox)| ((outbox, alarm), mailbox)).unzip();
+    let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .and_then(slots::above_stdio)
+        .map_err(|errno| lacking("/dev/null")(errno.into()))?;
+    let null = Arc::new(File::from(null));
+    let spawn_thread = |commands| -> Result<SpawnThread, StartError> {
+        Ok(SpawnThread {
+            commands,
+            news: news.clone(),
+            signals: signals.clone(),
+            drains: drains.iter().map(|(outbox, _)| outbox.clone()).collect(),
+            outputs: outputs.clone(),
+            root: root.path().into(),
+            credentials: config.credentials.clone(),
+            clock,
+            start_limit: Duration::from_millis(config.times.start_timeout_ms),
+            null: null.clone(),
+            scratch: clone::Scratch::new(&null)
+                .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
+        })
+    };
+    let (spawns, commands): (Vec<_>, Vec<_>) = (0..spawn_thread_count(cores)).map(|_| unbounded()).unzip();
+    let mut spawn_threads =
+        commands.into_iter().map(spawn_thread).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let group_by = GroupBy::probe();
+    let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
+    // The port first: if a later thread can't be made, dropping it ends the earlier ones.
+    let mut port = Port { spawns, signals, alarm, drains, threads: Vec::new(), root: Some(root) };
+    let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
+        port.threads.push(thread(&name, news.clone(), run).map_err(lacking("thread"))?);
+        Ok(())
+    };
+    let (say, chosen) = bounded(1);
+    let allowed = config.containment.clone();
+    if let Some(first) = spawn_threads.next() {
+        add("ostler-spawn-0".into(), Box::new(move || first.run_first(&allowed, &say)))?;
+    }
+    let chosen = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
+    let (tier, report) = chosen.map_err(StartError::Containment)?;
+    for (index, spawn) in (1..).zip(spawn_threads) {
+        let tier = tier.clone();
+        add(format!("ostler-spawn-{index}"), Box::new(move || spawn.run(&tier)))?;
+    }
+    add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
+    for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
+        let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
+        let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone(), digest };
+        add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
+    }
+    Ok((port, inputs, report))
+}
+
+/// A thread that no signal of the host's interrupts, and whose panic the graph hears of.
+fn thread(name: &str, news: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>) -> io::Result<Thread> {
+    let (alive, ended) = bounded::<()>(0);
+    let thread = name.to_owned();
+    let body = move || {
+        let _alive = alive;
+        // Refused only for arguments that are wrong.
+        let _ = SigSet::all().thread_block();
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            let _ = news.send(KernelEvent::new(ActorName::Supervisor, KernelFailed { thread }));
+        }
+    };
+    let handle = Builder::new().name(name.to_owned()).spawn(body)?;
+    Ok(Thread { handle, ended })
+}
+
+/// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
+fn clean_up(root: &std::path::Path, retention: &Retention) {
+    let (root, commands) = (root.to_owned(), retention.commands);
+    let age = Duration::from_secs(retention.age_hours.saturating_mul(3_600));
+    let _ = Builder::new().name("ostler-retention".into()).spawn(move || {
+        // What could not be removed is tried again at the next start.
+        let _ = retain(&root, age, commands);
+    });
+}

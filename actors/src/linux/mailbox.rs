@@ -1,0 +1,201 @@
+//! A queue into a kernel thread that sleeps in epoll.
+//!
+//! Unbounded in type, bounded by protocol: the graph has only so many commands outstanding for each live handle (asserted
+//! by the lifecycle's walk), and the number of live handles is limited. A bounded queue could block the graph's thread,
+//! and two bounded queues in a ring can deadlock.
+//!
+//! Waking a thread costs more than most of what it is asked for. So what is not urgent is *left*: it is taken up, in its
+//! place in the queue, when the thread wakes for something else.
+
+use crate::linux::sys;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use nix::{
+    errno::Errno,
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+        eventfd::{EfdFlags, EventFd},
+        time::TimeSpec,
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Events taken from epoll at once: enough to spread the cost of the call, few enough to look at the queue often.
+const EVENTS: usize = 64;
+/// Most messages that are left: taking them up delays what is urgent by about 100 µs.
+const LEFT: usize = 64;
+/// The eventfd's own key; those of processes and streams are above it.
+const WAKE: u64 = 0;
+/// The alarm's.
+const ALARM: u64 = u64::MAX;
+
+struct Waker {
+    event: EventFd,
+    asleep: AtomicBool,
+    /// Whoever leaves something wakes the thread all the same.
+    eager: AtomicBool,
+    epoll: Epoll,
+}
+impl Waker {
+    fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key))
+    }
+    fn wake(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // The counter can't overflow: it is written once for each sleep.
+            let _ = self.event.write(1);
+        }
+    }
+}
+
+/// The sending end.
+pub(crate) struct Outbox<T> {
+    queue: Sender<T>,
+    waker: Arc<Waker>,
+}
+impl<T> Clone for Outbox<T> {
+    fn clone(&self) -> Outbox<T> {
+        Outbox { queue: self.queue.clone(), waker: self.waker.clone() }
+    }
+}
+impl<T> Outbox<T> {
+    /// Never blocks. A thread that is gone hears nothing, and its end is told to the graph as news.
+    pub(crate) fn send(&self, message: T) {
+        if self.queue.send(message).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// For when the thread wakes anyway, or much was left.
+    pub(crate) fn leave(&self, message: T) {
+        let much = |queue: &Sender<T>| queue.len() >= LEFT;
+        if self.queue.send(message).is_ok() && (self.waker.eager.load(Ordering::SeqCst) || much(&self.queue))
+        {
+            self.waker.wake();
+        }
+    }
+
+    /// Watches a descriptor for the thread, as [`Mailbox::watch`] does.
+    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.waker.watch(fd, key)
+    }
+}
+
+/// Wakes a thread at a time, for what was left for it. Setting it costs a system call only if it would ring too late.
+pub(crate) struct Alarm(Arc<Clapper>);
+
+struct Clapper {
+    timer: TimerFd,
+    begin: Instant,
+    /// When it rings, in nanoseconds since `begin`; 0 if it is not set. The thread puts it back when it has heard the ring,
+    /// before it looks into its queue: so whoever finds a time here, even one that is past, is not too late with what he
+    /// has left.
+    rings_at: AtomicU64,
+}
+
+impl Alarm {
+    /// For that time at the latest. For one thread only.
+    pub(crate) fn set(&mut self, at: Instant) {
+        let Clapper { timer, begin, rings_at } = &*self.0;
+        let ns = u64::try_from(at.saturating_duration_since(*begin).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let set = rings_at.load(Ordering::SeqCst);
+        if set != 0 && set <= ns {
+            return;
+        }
+        rings_at.store(ns, Ordering::SeqCst);
+        // A time of 0 would mean never.
+        let wait = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        // Refused only for a time that is no time.
+        let once = Expiration::OneShot(TimeSpec::from_duration(wait));
+        let _ = timer.set(once, TimerSetTimeFlags::empty());
+    }
+}
+
+/// The thread's end: its queue and its epoll.
+pub(crate) struct Mailbox<T> {
+    queue: Receiver<T>,
+    waker: Arc<Waker>,
+    alarm: Arc<Clapper>,
+    events: Vec<EpollEvent>,
+}
+
+/// Both ends, and the thread's alarm.
+pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Alarm, Mailbox<T>)> {
+    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let waker =
+        Arc::new(Waker { event, asleep: AtomicBool::new(false), eager: AtomicBool::new(false), epoll });
+    waker.watch(waker.event.as_fd(), WAKE)?;
+    waker.watch(timer.as_fd(), ALARM)?;
+    let alarm = Arc::new(Clapper { timer, begin: Instant::now(), rings_at: AtomicU64::new(0) });
+    let (sender, queue) = unbounded();
+    let events = vec![EpollEvent::empty(); EVENTS];
+    let outbox = Outbox { queue: sender, waker: waker.clone() };
+    Ok((outbox, Alarm(alarm.clone()), Mailbox { queue, waker, alarm, events }))
+}
+
+impl<T> Mailbox<T> {
+    /// Whether nothing may wait that is left from now on.
+    pub(crate) fn set_eager(&self, eager: bool) {
+        self.waker.eager.store(eager, Ordering::SeqCst);
+    }
+
+    /// Watches a descriptor for reading; `key` must not be 0.
+    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.waker.watch(fd, key)
+    }
+
+    pub(crate) fn unwatch(&self, fd: impl AsFd) {
+        // Not watched any more is what was wanted.
+        let _ = self.waker.epoll.delete(fd);
+    }
+
+    pub(crate) fn try_next(&self) -> Option<T> {
+        self.queue.try_recv().ok()
+    }
+
+    /// A descriptor is ready that this thread has not heard of: whoever has it watched is about to leave the message. To
+    /// look again at once would only take the processor away from it.
+    pub(crate) fn expect(&self) -> Option<T> {
+        /// It has nothing to do in between.
+        const MOMENT: Duration = Duration::from_millis(1);
+        self.queue.recv_timeout(MOMENT).ok()
+    }
+
+    /// Sleeps until a descriptor is ready, a message comes, or the time is there; gives the keys that are ready.
+    pub(crate) fn sleep(&mut self, until: Option<Instant>) -> Vec<u64> {
+        self.waker.asleep.store(true, Ordering::SeqCst);
+        let wait = match until {
+            _ if !self.queue.is_empty() => Some(Duration::ZERO),
+            until => until.map(|until| until.saturating_duration_since(Instant::now())),
+        };
+        let count = sys::wait_for_events(&self.waker.epoll, &mut self.events, wait);
+        self.waker.asleep.store(false, Ordering::SeqCst);
+        let keys = self.events[..count].iter().map(EpollEvent::data);
+        keys.filter(|key| match *key {
+            WAKE => {
+                let _ = self.waker.event.read();
+                false
+            }
+            ALARM => {
+                // It doesn't block: one that was set anew meanwhile has nothing to read, and will ring.
+                if self.alarm.timer.wait().is_ok() {
+                    self.alarm.rings_at.store(0, Ordering::SeqCst);
+                }
+                false
+            }
+            _ => true,
+        })
+        .collect()
+    }
+}

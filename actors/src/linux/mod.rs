@@ -1,0 +1,22 @@
+//! Real processes on Linux. What is Linux's own is in here, and file modes in `artifacts`.
+//!
+//! ```text
+//! kernel ─▶ spawn ─▶ watch ─▶ contain ─▶ exec ─▶ sys
+//!    └────────┴────▶ drain ─────────────────────▶ sys
+//! ```
+
+mod clock;
+mod contain;
+mod drain;
+mod exec;
+mod kernel;
+mod mailbox;
+mod names;
+// The helper uses more of it than the graph.
+#[allow(dead_code)]
+mod proc;
+mod spawn;
+mod sys;
+mod watch;
+
+pub(crate) use kernel::start;

@@ -1,0 +1,257 @@
+//! A spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
+//! here; and the thread lives as long as the graph, because death signals are bound to it.
+
+use crate::linux::{
+    clock::{Activity, Clock, stamp},
+    contain::tier::{Prepared, SpawnError, Spawned, Tier},
+    drain::drains::{self, DrainCommand, NewDrain},
+    exec::clone::Scratch,
+    exec::slots,
+    mailbox::Outbox,
+    spawn::failures,
+    spawn::lookup::{self, Program},
+    watch::{child::Watch, signals::SignalCommand},
+};
+use crate::{
+    backend::{ContainmentReport, KernelEvent, Outputs, Refused},
+    config::{CredentialRule, environment},
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    unistd::pipe2,
+};
+use ostler_artifacts::{Live, Paths, Recorder, create, discard};
+use ostler_messages::{
+    ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started, Stream,
+};
+use std::{
+    collections::VecDeque,
+    ffi::CString,
+    fs::File,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// How often a program that is being written to (ETXTBSY) is tried again, and when: half a second in all. Whoever wrote
+/// the file has closed it by then, or is a child of another thread that is about to exec.
+const BUSY_RETRIES: u32 = 10;
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// What the graph asks of this thread.
+pub(crate) enum SpawnCommand {
+    Exec(Exec),
+    /// For a process that may not have been started yet: by the time this is taken up, it was.
+    Release(Release),
+    Quit,
+}
+
+/// What a spawn thread is given.
+pub(crate) struct SpawnThread {
+    pub(crate) commands: Receiver<SpawnCommand>,
+    pub(crate) news: Sender<KernelEvent>,
+    pub(crate) signals: Outbox<SignalCommand>,
+    pub(crate) drains: Vec<Outbox<DrainCommand>>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) root: Arc<Path>,
+    pub(crate) credentials: CredentialRule,
+    pub(crate) clock: Clock,
+    /// How long a start may take: the graph does not wait for longer either.
+    pub(crate) start_limit: Duration,
+    pub(crate) null: Arc<File>,
+    pub(crate) scratch: Scratch,
+}
+
+/// A graph's tier, and what it is to be told of it.
+pub(crate) type Chosen = Result<(Arc<Tier>, ContainmentReport), Refused>;
+
+/// Nanoseconds since 1970: with the pid, unique on this machine.
+fn stamp_ns() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
+}
+
+/// A program that was busy, with its directory and pipes still to be made again.
+struct Retry {
+    exec: Exec,
+    left: u32,
+    at: Instant,
+}
+
+impl SpawnThread {
+    /// The life of a graph's first one: chooses the tier, so that what is tried out dies with it and is disturbed by no
+    /// signal of the host's; says which; goes on like the others.
+    pub(crate) fn run_first(mut self, allowed: &[Containment], say: &Sender<Chosen>) {
+        let name = format!("{}-{}", std::process::id(), stamp_ns());
+        match Tier::choose(allowed, &name, &self.null, &mut self.scratch) {
+            Ok((tier, report)) => {
+                let tier = Arc::new(tier);
+                let _ = say.send(Ok((tier.clone(), report)));
+                self.run(&tier);
+            }
+            Err(refused) => drop(say.send(Err(refused))),
+        }
+    }
+
+    /// Starts commands until it is told to quit.
+    pub(crate) fn run(mut self, tier: &Tier) {
+        let mut busy: VecDeque<Retry> = VecDeque::new();
+        loop {
+            let command = match busy.front() {
+                None => self.commands.recv().ok(),
+                Some(first) => match self.commands.recv_deadline(first.at) {
+                    Ok(command) => Some(command),
+                    Err(RecvTimeoutError::Disconnected) => None,
+                    Err(RecvTimeoutError::Timeout) => {
+                        if let Some(retry) = busy.pop_front() {
+                            busy.extend(self.exec(tier, retry.exec, retry.left));
+                        }
+                        continue;
+                    }
+                },
+            };
+            match command {
+                Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(tier, exec, BUSY_RETRIES)),
+                Some(SpawnCommand::Release(release)) => {
+                    busy.retain(|retry| retry.exec.n != release.n);
+                    self.signals.send(SignalCommand::Release(release.clone()));
+                    self.drain_of(release.n).send(DrainCommand::Release(release));
+                }
+                Some(SpawnCommand::Quit) | None => return,
+            }
+        }
+    }
+
+    fn drain_of(&self, n: u64) -> &Outbox<DrainCommand> {
+        &self.drains[thread_of(n, self.drains.len())]
+    }
+
+    /// Gives it back if it should be tried again.
+    fn exec(&mut self, tier: &Tier, exec: Exec, left: u32) -> Option<Retry> {
+        let paths = Paths::of(&self.root, exec.command_id);
+        let result = match create(&paths) {
+            Ok(()) => self.start(tier, &exec, &paths).inspect_err(|_| {
+                // What can't be removed now goes with the retention.
+                let _ = discard(&paths);
+            }),
+            Err(error) => Err(failures::artifacts(&paths, &error)),
+        };
+        match result {
+            Ok(()) => None,
+            Err(LaunchError::TextBusy { .. }) if left > 0 => {
+                Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
+            }
+            Err(error) => {
+                let _ = self.news.send(KernelEvent::new(ActorName::Process(exec.n), StartFailed { error }));
+                None
+            }
+        }
+    }
+
+    fn start(&mut self, tier: &Tier, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
+        let request = &exec.request;
+        let env = environment(std::env::vars_os(), request, &self.credentials);
+        let cwd = lookup::working_dir(request.cwd.as_deref())?;
+        let program = lookup::find(&request.program, &cwd, env.get(&"PATH".into()))?;
+        // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
+        let c_string = |bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| LaunchError::Nul { field: "program, args or env".into() })
+        };
+        let path = c_string(program.path.as_os_str().as_bytes())?;
+        let argv: Vec<CString> = std::iter::once(&request.program)
+            .chain(&request.args)
+            .map(|arg| c_string(arg.as_bytes()))
+            .collect::<Result<_, _>>()?;
+        let env: Vec<CString> = env
+            .iter()
+            .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<Result<_, _>>()?;
+        let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
+        let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
+        let (began, started_at) = (Instant::now(), stamp());
+        let prepared = Prepared {
+            path: &path,
+            argv: &argv,
+            env: &env,
+            cwd: cwd_text.as_deref(),
+            stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+            limit: self.start_limit,
+        };
+        let spawned = tier
+            .spawn(exec.n, &prepared, &mut self.scratch)
+            .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
+        drop((out_write, err_write));
+
+        let n = exec.n;
+        let live = Arc::new(Live::new());
+        let recorder =
+            Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
+        let activity = Arc::new(Activity::new(self.clock.now_us()));
+        self.outputs.begin(n, exec.command_id, live);
+        let started = Started {
+            pid: spawned.pid,
+            process_group_id: spawned.pid,
+            containment: tier.containment(),
+            cwd: cwd.into_os_string().into(),
+            started_at,
+        };
+        // First of all its news: those of the other threads come after it in the same queue.
+        let _ = self.news.send(KernelEvent::new(ActorName::Process(n), started));
+        // The threads need not hear of it before it says something: what they wait for is watched from here on.
+        let outbox = self.drain_of(n);
+        let pipes = [out_read, err_read];
+        let watched = Stream::BOTH
+            .map(|stream| outbox.watch(pipes[stream.index()].as_fd(), drains::key(n, stream)).is_ok());
+        let drain = NewDrain { n, pipes, watched, recorder, activity: activity.clone() };
+        let attach = DrainCommand::Attach(Box::new(drain));
+        if watched == [true; 2] {
+            outbox.leave(attach)
+        } else {
+            outbox.send(attach)
+        }
+
+        let Spawned { pid, pidfd, tree } = spawned;
+        let mut watch = Watch { n, pid, pidfd, began, activity, tree, watched: true };
+        watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
+        if watch.watched {
+            self.signals.leave(SignalCommand::Watch(Box::new(watch)));
+        } else {
+            self.signals.send(SignalCommand::Watch(Box::new(watch)));
+        }
+        Ok(())
+    }
+}
+
+fn failure(
+    error: SpawnError,
+    program: &Program,
+    cwd: &Path,
+    argv: &[CString],
+    env: &[CString],
+) -> LaunchError {
+    let bytes = argv.iter().chain(env).map(|text| text.as_bytes_with_nul().len() as u64).sum();
+    match error {
+        SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, bytes),
+        SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),
+    }
+}
+
+/// Which of several threads a process belongs to: always the same one.
+pub(crate) fn thread_of(n: u64, threads: usize) -> usize {
+    usize::try_from(n).unwrap_or(0) % threads.max(1)
+}
+
+/// A pipe whose ends are above the standard descriptors, closed on exec; only our end doesn't block.
+fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    let failed = |errno: Errno| failures::descriptors_or(Stage::Pipe, errno);
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    let (read, write) =
+        (slots::above_stdio(read).map_err(failed)?, slots::above_stdio(write).map_err(failed)?);
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
+    Ok((read, write))
+}

@@ -1,0 +1,5 @@
+//! The signal thread: exits, signals, reaping, timers.
+
+pub(crate) mod child;
+pub(crate) mod signals;
+pub(crate) mod timers;

@@ -1,0 +1,346 @@
+//! The signal thread: exits, signals, reaping, timers. It never touches a disk.
+
+use crate::backend::KernelEvent;
+use crate::linux::{
+    clock::Clock,
+    contain::group::GroupBy,
+    mailbox::Mailbox,
+    watch::child::{Child, LOOK_FIRST, LOOK_KEPT_MAX, LOOK_MAX, Watch},
+    watch::timers::{TimerKey, Timers},
+};
+use crossbeam_channel::Sender;
+use ostler_messages::{
+    ActorName, Arm, Disarm, Event, Exited, Leftover, Outcome, Release, Signal, StopSignal, Survived, Sweep,
+    SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty,
+};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// At the end of a graph: how long the dead are waited for. SIGKILL acts within milliseconds; what takes longer is left
+/// to init.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at them.
+const REAP_STEP: Duration = Duration::from_millis(1);
+
+/// A helper has nothing to do but to answer; one that does not for so long, when nobody of its tree is seen any more, was
+/// stopped by somebody.
+const HELPER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the graph, and the spawn thread, ask of this thread.
+pub(crate) enum SignalCommand {
+    Watch(Box<Watch>),
+    Signal(Signal),
+    Sweep(Sweep),
+    Release(Release),
+    /// When it is to fire.
+    Arm(Arm, Instant),
+    Disarm(Disarm),
+    Quit,
+}
+
+pub(crate) struct SignalThread {
+    pub(crate) mailbox: Mailbox<SignalCommand>,
+    pub(crate) news: Sender<KernelEvent>,
+    pub(crate) clock: Clock,
+    pub(crate) group_by: GroupBy,
+}
+
+impl SignalThread {
+    pub(crate) fn run(self) {
+        crate::linux::sys::ask_for_short_turns();
+        let timers = Timers::default();
+        let mut state = State {
+            thread: self,
+            children: Children::default(),
+            early: BTreeMap::new(),
+            timers,
+            idle: BTreeMap::new(),
+        };
+        loop {
+            while let Some(command) = state.thread.mailbox.try_next() {
+                if matches!(command, SignalCommand::Quit) {
+                    return;
+                }
+                state.obey(command);
+            }
+            let now = Instant::now();
+            while let Some(key) = state.timers.pop_due(now) {
+                state.fire(key);
+            }
+            let until = state.timers.next_at();
+            for n in state.thread.mailbox.sleep(until) {
+                if !state.children.0.contains_key(&n)
+                    && let Some(command) = state.thread.mailbox.expect()
+                {
+                    if matches!(command, SignalCommand::Quit) {
+                        return;
+                    }
+                    state.obey(command);
+                }
+                state.noticed(n);
+            }
+        }
+    }
+}
+
+/// All processes. However this thread ends, also by a panic, none of them outlives it.
+#[derive(Default)]
+struct Children(BTreeMap<u64, Child>);
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in self.0.values_mut() {
+            child.signal(StopSignal::Kill);
+            child.begin_sweep(SweepFor::Kill);
+        }
+        let limit = Instant::now() + REAP_LIMIT;
+        loop {
+            self.0.retain(|_, child| !child.is_over());
+            if self.0.is_empty() || Instant::now() >= limit {
+                return;
+            }
+            std::thread::sleep(REAP_STEP);
+        }
+    }
+}
+
+struct State {
+    thread: SignalThread,
+    children: Children,
+    /// Signals for processes that the graph has heard of but this thread has not: the spawn thread tells the graph first.
+    early: BTreeMap<u64, StopSignal>,
+    timers: Timers,
+    /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
+    idle: BTreeMap<u64, u64>,
+}
+
+impl State {
+    fn tell(&self, n: u64, body: impl Into<Event>) {
+        // A graph that is over hears nothing; the end of this thread follows.
+        let _ = self.thread.news.send(KernelEvent::new(ActorName::Process(n), body));
+    }
+
+    fn obey(&mut self, command: SignalCommand) {
+        match command {
+            SignalCommand::Watch(watch) => self.watch(*watch),
+            SignalCommand::Signal(signal) => self.signal(&signal),
+            SignalCommand::Sweep(sweep) => self.sweep(&sweep),
+            SignalCommand::Release(release) => self.release(release.n),
+            SignalCommand::Arm(arm, at) => {
+                if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
+                    self.idle.insert(n, arm.after_ms);
+                }
+                self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
+            }
+            SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
+            SignalCommand::Quit => {}
+        }
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        let (n, watched) = (watch.n, watch.watched);
+        let child = Child::new(watch, self.thread.group_by);
+        if !watched {
+            // ENOMEM or the limit on watches: looking now and then is late, but never wrong.
+            self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
+        }
+        self.children.0.insert(n, child);
+        if let Some(signal) = self.early.remove(&n) {
+            self.thread.mailbox.set_eager(!self.early.is_empty());
+            self.signal(&Signal { n, signal });
+        }
+    }
+
+    /// There is news of a process.
+    fn noticed(&mut self, n: u64) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        let told_end = child.tells_end();
+        let exited = child.notice();
+        if child.is_silent() {
+            // A dead process, and a closed socket, stay readable for ever.
+            self.thread.mailbox.unwatch(child.as_fd());
+        }
+        let swept = told_end && child.sweep.is_some();
+        if exited {
+            self.tell_exit(n);
+        }
+        if swept {
+            self.look(n);
+        }
+        self.forget_if_over(n);
+    }
+
+    fn tell_exit(&self, n: u64) {
+        if let Some(child) = self.children.0.get(&n)
+            && let Some(exit) = child.exit.clone()
+        {
+            self.tell(n, Exited { exit, signalled: child.signalled, alone: child.alone });
+        }
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        let n = signal.n;
+        self.noticed_before_signal(n);
+        let Some(child) = self.children.0.get_mut(&n) else {
+            // A second one is never weaker.
+            self.early.insert(n, signal.signal);
+            self.thread.mailbox.set_eager(true);
+            return;
+        };
+        if child.exit.is_some() {
+            // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
+            return self.tell_exit(n);
+        }
+        child.signalled = true;
+        child.signal(signal.signal);
+    }
+
+    /// If it is dead already, it ended by itself.
+    fn noticed_before_signal(&mut self, n: u64) {
+        if let Some(child) = self.children.0.get_mut(&n)
+            && !child.signalled
+            && child.notice()
+            && child.is_silent()
+        {
+            self.thread.mailbox.unwatch(child.as_fd());
+        }
+    }
+
+    fn sweep(&mut self, sweep: &Sweep) {
+        let Some(child) = self.children.0.get_mut(&sweep.n) else { return };
+        child.begin_sweep(sweep.to);
+        let look = child.look();
+        match sweep.to {
+            _ if look.empty => {}
+            SweepFor::Terminate => child.signal(StopSignal::Terminate),
+            SweepFor::Kill => {
+                child.signal(StopSignal::Kill);
+                child.mark(&look.living, Outcome::Killed);
+            }
+            SweepFor::Watch | SweepFor::Keep => {}
+        }
+        // A helper proves it in a moment, if nobody was seen.
+        if !look.living.is_empty() || (!look.empty && !child.tells_end()) {
+            let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
+            self.tell(sweep.n, TreeAlive { seen: look.living.len() as u64, kept });
+        }
+        self.looked(sweep.n, look.empty);
+    }
+
+    /// Tells that the tree is empty, or sets the time of the next look.
+    fn looked(&mut self, n: u64, empty: bool) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if empty {
+            child.reap();
+            child.sweep = None;
+            let leftovers = child.leftovers();
+            return self.tell(n, TreeEmpty { leftovers });
+        }
+        if child.tells_end() {
+            return self.timers.arm(TimerKey::Look(n), Instant::now() + HELPER_PATIENCE);
+        }
+        let most = if child.sweep == Some(SweepFor::Keep) { LOOK_KEPT_MAX } else { LOOK_MAX };
+        self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
+        child.look_after = (child.look_after * 2).min(most);
+    }
+
+    fn look(&mut self, n: u64) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        if child.released {
+            return self.forget_if_over(n);
+        }
+        if child.exit.is_none() {
+            // What tells of it could not be watched.
+            self.noticed(n);
+            if self.children.0.get(&n).is_some_and(|child| child.exit.is_none()) {
+                self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_MAX);
+            }
+            return;
+        }
+        let Some(sweep) = child.sweep else { return };
+        let look = child.look();
+        if child.tells_end() && !look.empty && look.living.is_empty() {
+            child.give_up_helper();
+        }
+        if sweep == SweepFor::Kill && !look.empty {
+            // What was forked while the signal was on its way.
+            child.signal(StopSignal::Kill);
+            child.mark(&look.living, Outcome::Killed);
+        }
+        self.looked(n, look.empty);
+    }
+
+    fn fire(&mut self, key: TimerKey) {
+        match key {
+            TimerKey::Look(n) => self.look(n),
+            TimerKey::Graph(ActorName::Process(n), TimerKind::Idle) => {
+                let idle_us = self.idle.get(&n).copied().unwrap_or(0).saturating_mul(1_000);
+                let last_us = self.children.0.get(&n).map_or(0, |child| child.activity.last_us());
+                if last_us + idle_us > self.thread.clock.now_us() {
+                    return self.timers.arm(key, self.thread.clock.at_us(last_us + idle_us));
+                }
+                self.tell(n, TimerFired { kind: TimerKind::Idle });
+            }
+            TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
+                let leftovers = self.survivors(n);
+                self.tell(n, Survived { leftovers });
+            }
+            TimerKey::Graph(owner, kind) => {
+                let _ = self.thread.news.send(KernelEvent::new(owner, TimerFired { kind }));
+            }
+        }
+    }
+
+    fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
+        self.noticed(n);
+        let child = self.children.0.get_mut(&n)?;
+        let look = child.look();
+        child.give_up_helper();
+        child.mark(&look.living, Outcome::Survived);
+        child.leftovers()
+    }
+
+    fn release(&mut self, n: u64) {
+        self.idle.remove(&n);
+        if self.early.remove(&n).is_some() {
+            self.thread.mailbox.set_eager(!self.early.is_empty());
+        }
+        self.timers.forget(n);
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        child.released = true;
+        if !child.is_over() {
+            child.signal(StopSignal::Kill);
+            child.begin_sweep(SweepFor::Kill);
+        }
+        self.forget_if_over(n);
+    }
+
+    /// A process that can't be killed is kept until it dies, so that its number stays ours and its zombie is taken away.
+    fn forget_if_over(&mut self, n: u64) {
+        let Some(child) = self.children.0.get_mut(&n).filter(|child| child.released) else { return };
+        if child.is_over() {
+            self.children.0.remove(&n);
+        } else {
+            if child.is_silent() {
+                self.thread.mailbox.unwatch(child.as_fd());
+            }
+            if child.look_after >= HELPER_PATIENCE {
+                child.give_up_helper();
+            }
+            self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
+            child.look_after = (child.look_after * 2).min(LOOK_KEPT_MAX);
+        }
+    }
+}
+
+impl Drop for State {
+    /// Processes that this thread was still to hear of are among those that don't outlive it.
+    fn drop(&mut self) {
+        while let Some(command) = self.thread.mailbox.try_next() {
+            if let SignalCommand::Watch(watch) = command {
+                self.children.0.insert(watch.n, Child::new(*watch, self.thread.group_by));
+            }
+        }
+    }
+}

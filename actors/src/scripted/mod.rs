@@ -1,0 +1,44 @@
+//! A world that a test writes itself: no process, no file, no clock.
+
+mod player;
+mod process;
+mod program;
+mod world;
+
+pub use program::{Descendant, OnTerminate, Program};
+pub use world::World;
+
+use crate::backend::{ContainmentReport, Facts, Outputs, StartKernel};
+use ostler_messages::{
+    Containment,
+    trace::{Header, TRACE_VERSION},
+};
+use player::{BEGIN, HOST_PID, Player, ROOT};
+use std::{path::Path, sync::Arc};
+
+/// The facts of every scripted world are the same.
+pub(crate) fn start(world: &World) -> (Facts, StartKernel) {
+    let outputs = Arc::new(Outputs::new(HOST_PID));
+    let header = Header {
+        ostler_trace: TRACE_VERSION,
+        host_pid: HOST_PID,
+        artifact_root: ROOT.into(),
+        started_at: BEGIN,
+    };
+    let containment = ContainmentReport { tier: Containment::Group, host_death: None, refused: Vec::new() };
+    let mut last = 0;
+    let next_n = Box::new(move || {
+        last += 1;
+        last
+    });
+    let facts = Facts {
+        header,
+        artifact_root: Path::new(ROOT).into(),
+        outputs: outputs.clone(),
+        containment,
+        texts_on_disk: false,
+        next_n,
+    };
+    let world = world.clone();
+    (facts, Box::new(move |requests| Box::new(Player::new(world, outputs, requests))))
+}

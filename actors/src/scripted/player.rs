@@ -1,0 +1,319 @@
+//! The scripted world at work: virtual time, and what commands and time bring about.
+
+use super::{
+    process::{Happening, Process},
+    world::World,
+};
+use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
+use crossbeam_channel::Receiver;
+use ostler_artifacts::{Live, Paths, Recorder};
+use ostler_messages::{
+    ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Survived,
+    TimerFired, TimerKind,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+/// Process id of the host in every scripted world.
+pub(crate) const HOST_PID: u32 = 1;
+/// Where its artifacts would lie.
+pub(crate) const ROOT: &str = "/ostler";
+/// Where its commands run.
+const CWD: &str = "/work";
+/// When it begins: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
+/// Leaders have the pids 1000, 2000, …; their descendants those after.
+const PIDS_PER_PROCESS: u64 = 1_000;
+
+/// See the [module](self).
+pub(crate) struct Player {
+    requests: Receiver<HostInput>,
+    world: World,
+    outputs: Arc<Outputs>,
+    now_us: u64,
+    /// What will happen, by time and then by order of planning.
+    agenda: BTreeMap<(u64, u64), Event>,
+    planned: u64,
+    timers: BTreeMap<(ActorName, TimerKind), (u64, u64)>,
+    idle_us: BTreeMap<u64, u64>,
+    processes: BTreeMap<u64, Process>,
+    news: VecDeque<KernelEvent>,
+    /// Calls for which the host does nothing but wait.
+    blocked: BTreeSet<CallId>,
+    advancing: Option<(u64, oneshot::Sender<()>)>,
+    /// Readers that wait for output, with the time until which they do.
+    watching: Vec<(u64, OutputWatch)>,
+}
+
+enum Event {
+    Timer(ActorName, TimerKind),
+    Start(Box<Exec>),
+    Happens(u64, Happening),
+}
+
+impl Player {
+    pub(crate) fn new(world: World, outputs: Arc<Outputs>, requests: Receiver<HostInput>) -> Player {
+        Player {
+            requests,
+            world,
+            outputs,
+            now_us: 0,
+            agenda: BTreeMap::new(),
+            planned: 0,
+            timers: BTreeMap::new(),
+            idle_us: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            news: VecDeque::new(),
+            blocked: BTreeSet::new(),
+            advancing: None,
+            watching: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, input: Option<HostInput>) -> Option<Input> {
+        match input? {
+            HostInput::Advance { by_ms, done } => {
+                let until = self.now_us.saturating_add(by_ms.saturating_mul(1_000));
+                self.advancing = Some((until, done));
+                None
+            }
+            HostInput::Watch(watch) => {
+                let until = self.now_us.saturating_add(watch.wait_ms.saturating_mul(1_000));
+                self.watching.push((until, watch));
+                None
+            }
+            other => Some(Input::Host(other)),
+        }
+    }
+}
+
+impl Kernel for Player {
+    fn perform(&mut self, command: KernelCommand) {
+        self.act_on(command);
+    }
+
+    fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    fn blocked(&mut self, call: CallId) {
+        self.blocked.insert(call);
+    }
+
+    fn after_input(&mut self, waits: &dyn Fn(CallId) -> bool) {
+        self.blocked.retain(|call| waits(*call));
+    }
+
+    fn ready(&mut self) -> Option<Input> {
+        if let Some(event) = self.news.pop_front() {
+            return Some(Input::Kernel(event));
+        }
+        let input = self.requests.try_recv().ok();
+        self.take(input)
+    }
+
+    /// What is asked comes first; then, if the host waits, what happens next in the world.
+    fn next(&mut self) -> Option<Input> {
+        loop {
+            if let Some(input) = self.ready() {
+                return Some(input);
+            }
+            // An Advance or a Watch may have been taken, and more be behind it.
+            if !self.requests.is_empty() {
+                continue;
+            }
+            if self.step() {
+                continue;
+            }
+            let input = self.requests.recv().ok()?;
+            if let Some(input) = self.take(Some(input)) {
+                return Some(input);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        // Whoever waits for the graph hears of its end when the channel goes.
+        self.requests = crossbeam_channel::never();
+    }
+}
+
+impl OutputWatch {
+    fn is_ready(&self) -> bool {
+        self.live.ended() || self.live.length(self.which) > self.offset
+    }
+}
+
+impl Player {
+    /// Moves time to the next event, if it may move. True if something was done.
+    fn step(&mut self) -> bool {
+        let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let given_up = self.watching.iter().map(|(until, _)| *until).min();
+        if let Some(ready) = self.watching.iter().position(|(_, watch)| watch.is_ready()) {
+            // A reader that is gone has what it wanted.
+            let _ = self.watching.remove(ready).1.done.send(());
+            return true;
+        }
+        let until = match (&self.advancing, given_up, self.blocked.is_empty()) {
+            (Some((until, _)), ..) => *until,
+            (None, None, true) => return false,
+            (None, ..) => u64::MAX,
+        };
+        if let Some(at) = given_up.filter(|at| *at <= until && next.is_none_or(|next| next > *at)) {
+            self.now_us = at;
+            let (over, still): (Vec<_>, Vec<_>) =
+                self.watching.drain(..).partition(|(until, _)| *until <= at);
+            self.watching = still;
+            over.into_iter().for_each(|(_, watch)| drop(watch.done.send(())));
+            return true;
+        }
+        if next.is_none_or(|at| at > until) {
+            let Some((until, done)) = self.advancing.take() else { return false };
+            self.now_us = until;
+            // A host that no longer waits for it has what it wanted.
+            let _ = done.send(());
+            return true;
+        }
+        let Some(((at, _), event)) = self.agenda.pop_first() else { return false };
+        self.now_us = at;
+        match event {
+            Event::Timer(owner, kind) => self.fire(owner, kind),
+            Event::Start(exec) => self.start(&exec),
+            Event::Happens(n, happening) => self.with(n, |process, now| process.happen(happening, now)),
+        }
+        true
+    }
+
+    fn plan(&mut self, at_us: u64, event: Event) -> (u64, u64) {
+        self.planned += 1;
+        let key = (at_us, self.planned);
+        self.agenda.insert(key, event);
+        key
+    }
+
+    fn act_on(&mut self, command: KernelCommand) {
+        match command {
+            KernelCommand::Exec(exec) => {
+                let program = self.world.find(exec.request.program.as_bytes());
+                match program.as_ref().and_then(|program| program.starts_ms) {
+                    Some(ms) => drop(self.plan(self.now_us + ms * 1_000, Event::Start(Box::new(exec)))),
+                    None if program.is_some_and(|program| program.never_starts) => {}
+                    None => self.start(&exec),
+                }
+            }
+            KernelCommand::Arm(arm) => {
+                if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
+                    self.idle_us.insert(n, arm.after_ms.saturating_mul(1_000));
+                }
+                let at = self.now_us.saturating_add(arm.after_ms.saturating_mul(1_000));
+                self.arm(arm.owner, arm.kind, at);
+            }
+            KernelCommand::Disarm(disarm) => {
+                if let Some(key) = self.timers.remove(&(disarm.owner, disarm.kind)) {
+                    self.agenda.remove(&key);
+                }
+            }
+            KernelCommand::Signal(signal) => {
+                self.with(signal.n, |process, now| process.signal(signal.signal, now))
+            }
+            KernelCommand::Sweep(sweep) => self.with(sweep.n, |process, now| process.sweep(sweep.to, now)),
+            KernelCommand::Close(close) => self.with(close.n, |process, _| process.close(close.stream)),
+            KernelCommand::Peek(peek) => {
+                self.with(peek.n, |process, now| process.peek(peek.inline_bytes, now))
+            }
+            KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
+            // A scripted stream never waits for credit.
+            KernelCommand::Pull(_) => {}
+            KernelCommand::Release(release) => {
+                self.processes.remove(&release.n);
+                self.idle_us.remove(&release.n);
+                let n = release.n;
+                self.agenda.retain(|_, event| match event {
+                    Event::Start(exec) => exec.n != n,
+                    Event::Happens(whose, _) => *whose != n,
+                    Event::Timer(..) => true,
+                });
+                if release.undo {
+                    self.outputs.forget(n);
+                } else {
+                    self.outputs.finish(n);
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, owner: ActorName, kind: TimerKind, at_us: u64) {
+        let key = self.plan(at_us, Event::Timer(owner, kind));
+        if let Some(old) = self.timers.insert((owner, kind), key) {
+            self.agenda.remove(&old);
+        }
+    }
+
+    fn fire(&mut self, owner: ActorName, kind: TimerKind) {
+        self.timers.remove(&(owner, kind));
+        let process = match owner {
+            ActorName::Process(n) => self.processes.get_mut(&n).map(|process| (n, process)),
+            _ => None,
+        };
+        match (kind, process) {
+            (TimerKind::Idle, Some((n, process))) => {
+                let due = process.last_byte_us + self.idle_us.get(&n).copied().unwrap_or(0);
+                if due > self.now_us {
+                    return self.arm(owner, kind, due);
+                }
+                self.news.push_back(KernelEvent::new(owner, TimerFired { kind }));
+            }
+            (TimerKind::Unkillable, Some((_, process))) => {
+                let leftovers = process.survivors();
+                self.news.push_back(KernelEvent::new(owner, Survived { leftovers }));
+            }
+            _ => self.news.push_back(KernelEvent::new(owner, TimerFired { kind })),
+        }
+    }
+
+    fn start(&mut self, exec: &Exec) {
+        let (n, request) = (exec.n, &exec.request);
+        let to = ActorName::Process(n);
+        let failed = |error| KernelEvent::new(to, StartFailed { error });
+        let Some(program) = self.world.find(request.program.as_bytes()) else {
+            let error = LaunchError::ProgramNotFound { program: request.program.to_string() };
+            return self.news.push_back(failed(error));
+        };
+        if let Some(error) = program.fails.clone() {
+            return self.news.push_back(failed(error));
+        }
+        let live = Arc::new(Live::new());
+        let paths = Paths::of(Path::new(ROOT), exec.command_id);
+        let mut recorder =
+            Recorder::in_memory(paths, request.capture, request.output_limit_bytes, live.clone());
+        if let Some(bytes) = program.disk_full_at {
+            recorder.fail_at(bytes, nix::libc::ENOSPC);
+        }
+        self.outputs.begin(n, exec.command_id, live);
+        let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
+        let started = Started {
+            pid,
+            process_group_id: pid,
+            containment: Containment::Group,
+            cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
+            started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
+        };
+        self.news.push_back(KernelEvent::new(to, started));
+        self.processes.insert(n, Process::new(n, pid, program, recorder, self.now_us));
+        self.with(n, |process, now| process.begin(now));
+    }
+
+    /// Lets a process act, then takes what it tells and what it plans.
+    fn with(&mut self, n: u64, act: impl FnOnce(&mut Process, u64)) {
+        let now_us = self.now_us;
+        let Some(process) = self.processes.get_mut(&n) else { return };
+        act(process, now_us);
+        self.news.append(&mut process.news);
+        for (at_us, happening) in std::mem::take(&mut process.plans) {
+            self.plan(at_us, Event::Happens(n, happening));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! One scripted process with its descendants and its output.
+
+use super::{
+    player::BEGIN,
+    program::{Act, OnTerminate, Program},
+};
+use crate::backend::{KernelEvent, REPORT_BYTES};
+use ostler_artifacts::Recorder;
+use ostler_messages::{
+    ActorName, EndOfStream, Event, Exit, Exited, Flowed, Leftover, Outcome, Output, Peeked, Seal, Sealed,
+    Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
+};
+use std::collections::VecDeque;
+
+/// Something that a process planned.
+pub(super) enum Happening {
+    Act(Act),
+    /// The kernel notices the exit.
+    ExitSeen,
+    /// The leader has cleaned up after SIGTERM.
+    CleanedUp {
+        says: String,
+        code: i32,
+    },
+    /// A descendant has done so, or ends by itself.
+    DescendantEnds(usize),
+}
+
+struct Member {
+    pid: u32,
+    name: String,
+    holds_pipes: bool,
+    on_terminate: OnTerminate,
+    alive: bool,
+    /// Set when it is found alive after the leader's exit.
+    outcome: Option<Outcome>,
+}
+
+pub(super) struct Process {
+    n: u64,
+    pid: u32,
+    program: Program,
+    recorder: Recorder,
+    began_us: u64,
+    pub(super) last_byte_us: u64,
+    members: Vec<Member>,
+    exit: Option<Exit>,
+    exit_told: bool,
+    signalled: bool,
+    sweep: Option<SweepFor>,
+    /// The leader has closed it.
+    left: [bool; 2],
+    /// Its record is complete.
+    closed: [bool; 2],
+    unreported: [u64; 2],
+    pub(super) news: VecDeque<KernelEvent>,
+    pub(super) plans: Vec<(u64, Happening)>,
+}
+
+impl Process {
+    pub(super) fn new(n: u64, pid: u32, program: Program, recorder: Recorder, now_us: u64) -> Process {
+        let members = (1..)
+            .zip(&program.descendants)
+            .map(|(offset, descendant)| Member {
+                pid: pid + offset,
+                name: descendant.name.clone(),
+                holds_pipes: descendant.holds_pipes,
+                on_terminate: descendant.on_terminate.clone(),
+                alive: true,
+                outcome: None,
+            })
+            .collect();
+        Process {
+            n,
+            pid,
+            program,
+            recorder,
+            began_us: now_us,
+            last_byte_us: now_us,
+            members,
+            exit: None,
+            exit_told: false,
+            signalled: false,
+            sweep: None,
+            left: [false; 2],
+            closed: [false; 2],
+            unreported: [0; 2],
+            news: VecDeque::new(),
+            plans: Vec::new(),
+        }
+    }
+
+    /// Plans everything that the program does by itself.
+    pub(super) fn begin(&mut self, now_us: u64) {
+        for (ms, act) in std::mem::take(&mut self.program.acts) {
+            self.plans.push((now_us + ms * 1_000, Happening::Act(act)));
+        }
+        for (index, descendant) in self.program.descendants.iter().enumerate() {
+            if let Some(ms) = descendant.ends_ms {
+                self.plans.push((now_us + ms * 1_000, Happening::DescendantEnds(index)));
+            }
+        }
+    }
+
+    pub(super) fn happen(&mut self, happening: Happening, now_us: u64) {
+        match happening {
+            Happening::ExitSeen => self.tell_exit(),
+            Happening::DescendantEnds(index) => self.descendant_ends(index),
+            Happening::CleanedUp { says, code } if self.exit.is_none() => {
+                self.say(Stream::Stdout, says.as_bytes(), now_us);
+                self.exit(code, None, now_us);
+            }
+            Happening::Act(act) if self.exit.is_none() => match act {
+                Act::Says(stream, bytes) => self.say(stream, &bytes, now_us),
+                Act::Closes(stream) => {
+                    self.left[stream.index()] = true;
+                    self.end_streams();
+                }
+                Act::Exits(code) => self.exit(code, None, now_us),
+                Act::DiesOf(signal) => self.exit(-1, Some(signal), now_us),
+            },
+            // The leader is dead: what it had planned does not happen.
+            Happening::CleanedUp { .. } | Happening::Act(_) => {}
+        }
+    }
+
+    pub(super) fn signal(&mut self, signal: StopSignal, now_us: u64) {
+        if self.exit.is_some() && !self.signalled {
+            return self.tell_exit();
+        }
+        self.signalled = true;
+        // The graph asks again because the actor that heard of it first is gone.
+        if std::mem::take(&mut self.exit_told) {
+            self.tell_exit();
+        }
+        self.act_on(signal, now_us);
+    }
+
+    pub(super) fn sweep(&mut self, to: SweepFor, now_us: u64) {
+        self.sweep = Some(to);
+        let kept = to == SweepFor::Keep;
+        let mut seen = 0;
+        for member in self.members.iter_mut().filter(|member| member.alive) {
+            seen += 1;
+            let outcome = match to {
+                SweepFor::Kill => Outcome::Killed,
+                SweepFor::Keep => Outcome::Kept,
+                SweepFor::Watch | SweepFor::Terminate => Outcome::Terminated,
+            };
+            if member.outcome.is_none() || to == SweepFor::Kill {
+                member.outcome = Some(outcome);
+            }
+        }
+        if seen > 0 {
+            let kept = kept.then(|| self.leftovers());
+            self.tell(TreeAlive { seen, kept });
+        }
+        match to {
+            SweepFor::Terminate => self.act_on(StopSignal::Terminate, now_us),
+            SweepFor::Kill => self.act_on(StopSignal::Kill, now_us),
+            SweepFor::Watch | SweepFor::Keep => {}
+        }
+        self.tell_if_empty();
+    }
+
+    fn act_on(&mut self, signal: StopSignal, now_us: u64) {
+        let name = match signal {
+            StopSignal::Terminate => "SIGTERM",
+            StopSignal::Kill => "SIGKILL",
+        };
+        if self.program.unkillable {
+            return;
+        }
+        for index in 0..self.members.len() {
+            match self.members[index].on_terminate.clone() {
+                OnTerminate::Ignores if signal == StopSignal::Terminate => {}
+                OnTerminate::Exits { after_ms, .. } if signal == StopSignal::Terminate => {
+                    self.plans.push((now_us + after_ms * 1_000, Happening::DescendantEnds(index)));
+                }
+                _ => self.descendant_ends(index),
+            }
+        }
+        if self.exit.is_some() {
+            return;
+        }
+        match self.program.on_terminate.clone() {
+            OnTerminate::Ignores if signal == StopSignal::Terminate => {}
+            OnTerminate::Exits { after_ms, says, code } if signal == StopSignal::Terminate => {
+                self.plans.push((now_us + after_ms * 1_000, Happening::CleanedUp { says, code }));
+            }
+            _ => self.exit(-1, Some(name.to_owned()), now_us),
+        }
+    }
+
+    fn descendant_ends(&mut self, index: usize) {
+        if std::mem::take(&mut self.members[index].alive) {
+            self.end_streams();
+            self.tell_if_empty();
+        }
+    }
+
+    fn tell_if_empty(&mut self) {
+        if self.sweep.is_some() && self.members.iter().all(|member| !member.alive) {
+            self.sweep = None;
+            let leftovers = Some(self.leftovers());
+            self.tell(TreeEmpty { leftovers });
+        }
+    }
+
+    fn exit(&mut self, exit_code: i32, signal: Option<String>, now_us: u64) {
+        self.exit = Some(Exit {
+            exit_code,
+            signal,
+            usage: Some(Usage::default()),
+            ended_at: Stamp(BEGIN.0 + now_us / 1_000),
+            duration_ms: (now_us - self.began_us) / 1_000,
+        });
+        self.end_streams();
+        match self.program.exit_seen_late_ms {
+            0 => self.tell_exit(),
+            ms => self.plans.push((now_us + ms * 1_000, Happening::ExitSeen)),
+        }
+    }
+
+    fn tell_exit(&mut self) {
+        if !std::mem::replace(&mut self.exit_told, true)
+            && let Some(exit) = self.exit.clone()
+        {
+            let alone = self.members.iter().all(|member| !member.alive);
+            self.tell(Exited { exit, signalled: self.signalled, alone });
+        }
+    }
+
+    fn say(&mut self, stream: Stream, bytes: &[u8], now_us: u64) {
+        let index = stream.index();
+        if self.closed[index] || bytes.is_empty() {
+            return;
+        }
+        self.last_byte_us = now_us;
+        self.recorder.append(stream, bytes);
+        self.unreported[index] += bytes.len() as u64;
+        if self.unreported[index] >= REPORT_BYTES {
+            let bytes = std::mem::take(&mut self.unreported[index]);
+            self.tell_drain(stream, Flowed { bytes });
+        }
+    }
+
+    /// A stream ends when nobody holds it any more.
+    fn end_streams(&mut self) {
+        let held = self.members.iter().any(|member| member.alive && member.holds_pipes);
+        for stream in Stream::BOTH {
+            let leader_holds = self.exit.is_none() && !self.left[stream.index()];
+            if !held && !leader_holds && !self.closed[stream.index()] {
+                self.close(stream);
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, stream: Stream) {
+        self.closed[stream.index()] = true;
+        let bytes = std::mem::take(&mut self.unreported[stream.index()]);
+        self.tell_drain(stream, EndOfStream { bytes });
+    }
+
+    pub(super) fn peek(&mut self, inline_bytes: u64, now_us: u64) {
+        let output = self.recorder.peek(inline_bytes);
+        let silence_ms = (now_us - self.last_byte_us) / 1_000;
+        self.news.push_back(KernelEvent::new(ActorName::Ticker(self.n), Peeked { output, silence_ms }));
+    }
+
+    pub(super) fn seal(&mut self, seal: &Seal) {
+        if self.program.disk_hangs {
+            return;
+        }
+        let output = match seal.discard {
+            true => Output::default(),
+            false => self.recorder.seal((*seal.record).clone()),
+        };
+        self.tell(Sealed { output });
+    }
+
+    /// After SIGKILL and the time given to it.
+    pub(super) fn survivors(&mut self) -> Option<Vec<Leftover>> {
+        for member in self.members.iter_mut().filter(|member| member.alive) {
+            member.outcome = Some(Outcome::Survived);
+        }
+        let mut leftovers = self.leftovers();
+        if self.exit.is_none() {
+            let leader = Leftover { pid: self.pid, name: "leader".into(), outcome: Outcome::Survived };
+            leftovers.insert(0, leader);
+        }
+        Some(leftovers)
+    }
+
+    fn leftovers(&self) -> Vec<Leftover> {
+        let seen = |member: &Member| {
+            let (pid, name) = (member.pid, member.name.clone());
+            member.outcome.map(|outcome| Leftover { pid, name, outcome })
+        };
+        self.members.iter().filter_map(seen).collect()
+    }
+
+    fn tell(&mut self, body: impl Into<Event>) {
+        self.news.push_back(KernelEvent::new(ActorName::Process(self.n), body));
+    }
+    fn tell_drain(&mut self, stream: Stream, body: impl Into<Event>) {
+        self.news.push_back(KernelEvent::new(ActorName::Drain(self.n, stream), body));
+    }
+}

@@ -1,0 +1,141 @@
+//! process, drain, ticker, supervisor, inbox → kernel: what the graph asks of the world. Handled in
+//! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
+
+use crate::{ActorName, Asked, CallId, CommandId, Shared, Stream, table::table};
+use serde::{Deserialize, Serialize};
+
+/// What a timer is for; with its owner it names the timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKind {
+    /// A launch that neither starts nor fails.
+    StartTimeout,
+    /// `timeout_ms`.
+    Deadline,
+    /// `idle_timeout_ms`; the kernel starts it again while bytes flow.
+    Idle,
+    /// Between terminate and kill.
+    Grace,
+    /// For pipes that stay open after the leader's exit.
+    DrainGrace,
+    /// Between terminate and kill of leftovers.
+    LeftoversGrace,
+    /// Between kill and giving up; the kernel answers with `Survived`.
+    Unkillable,
+    /// For a disk that does not come back.
+    SealTimeout,
+    /// To the next progress entry.
+    Progress,
+    /// A call's own `wait_ms`.
+    Call(CallId),
+}
+
+/// SIGTERM or SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopSignal {
+    /// SIGTERM, then SIGCONT so that a stopped process can act on it.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What to do about the processes that a sweep finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SweepFor {
+    /// Only wait for their end: they have had their signal.
+    Watch,
+    /// Terminate them, then wait.
+    Terminate,
+    /// Kill them, then wait.
+    Kill,
+    /// Leave them alone.
+    Keep,
+}
+
+table! {
+    (Serialize)
+    /// Everything that the graph can ask of a kernel.
+    KernelCommand
+    /// Make the artifact directory, start the process. → [`Started`] or [`StartFailed`]
+    Exec {
+        /// Which process.
+        n: u64,
+        /// Names the artifact directory.
+        command_id: CommandId,
+        /// What to run.
+        request: Asked,
+    }
+    /// Close the files, digest, and write the result beside them. → [`Sealed`]
+    Seal {
+        /// Which process.
+        n: u64,
+        /// The result but for its output.
+        record: Shared,
+        /// The launch is undone: remove the directory instead.
+        discard: bool,
+    }
+    /// Signal the whole tree, unless the leader is found dead before the first signal: then only → [`Exited`].
+    Signal {
+        /// Which process.
+        n: u64,
+        /// Which signal.
+        signal: StopSignal,
+    }
+    /// After the leader's exit: look what is left of the tree. → [`TreeAlive`] at once if something is, and
+    /// [`TreeEmpty`] when nothing is.
+    Sweep {
+        /// Which process.
+        n: u64,
+        /// What to do with what is found.
+        to: SweepFor,
+    }
+    /// Nothing more of this process is needed: kill what may be left, forget it.
+    Release {
+        /// Which process.
+        n: u64,
+        /// It may not have started yet: undo the launch when it does, and remove its directory.
+        undo: bool,
+    }
+    /// Set a timer. → [`TimerFired`] to its owner
+    Arm {
+        /// Whose.
+        owner: ActorName,
+        /// What for.
+        kind: TimerKind,
+        /// From now.
+        after_ms: u64,
+    }
+    /// Drop a timer. It may have fired already: then the news is late and means nothing.
+    Disarm {
+        /// Whose.
+        owner: ActorName,
+        /// What for.
+        kind: TimerKind,
+    }
+    /// Read so many bytes more. → [`Flowed`], [`EndOfStream`], [`ReadFailed`]
+    Pull {
+        /// Which process.
+        n: u64,
+        /// Which stream.
+        stream: Stream,
+        /// Added to what was granted before.
+        bytes: u64,
+    }
+    /// Read what the pipe holds now, then record no more; go on reading, so that nobody's pipe breaks.
+    /// → [`EndOfStream`]
+    Close {
+        /// Which process.
+        n: u64,
+        /// Which stream.
+        stream: Stream,
+    }
+    /// Tell how the output stands. → [`Peeked`]
+    Peek {
+        /// Which process.
+        n: u64,
+        /// Limit of the text for each stream.
+        inline_bytes: u64,
+    }
+}

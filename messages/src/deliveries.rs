@@ -1,0 +1,82 @@
+//! supervisor, ticker ↔ inbox: results and progress on their way to a session's queue.
+
+use crate::{Answer, CallId, SessionId, Shared, table::notices};
+use serde::Serialize;
+
+// supervisor, ticker → inbox, in `inbox/src/inbox.rs`.
+notices! {
+    /// Make the queue of a session that was opened.
+    OpenQueue {
+        /// Whose.
+        session_id: SessionId,
+    }
+    /// The session has ended: its queue stays until its entries are taken. → [`QueueClosed`]
+    CloseQueue {
+        /// Whose.
+        session_id: SessionId,
+        /// They are not to be taken: it goes at once.
+        discard: bool,
+    }
+    /// A launch in a session whose launches are paused. → [`Reply`] with the limit and how it is reached
+    RefuseLaunch {
+        /// Who asks.
+        call: CallId,
+        /// Whose.
+        session_id: SessionId,
+    }
+    /// The graph ends, and with it every queue. → [`Discarded`]
+    DiscardAll {}
+    /// A result: exactly one for each handle. Withdraws the handle's progress.
+    Deliver {
+        /// The result.
+        record: Shared,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        /// Open calls to which it is leased, all together; each is answered. Empty: it is an entry for whoever reads.
+        to_calls: Vec<CallId>,
+    }
+    /// How a command gets on; replaces an unread one of the same handle.
+    Progress {
+        /// With `status: running`.
+        record: Shared,
+    }
+}
+
+// inbox → supervisor, in `actors/src/graph/supervisor.rs`.
+notices! {
+    /// The queue takes nothing more.
+    QueueClosed {
+        /// Whose.
+        session_id: SessionId,
+        /// Results that nobody had taken, leased ones included.
+        unread: u64,
+        /// Its entries stay until taken; [`QueueEmptied`] follows when they are gone.
+        kept: bool,
+    }
+    /// All entries of a closed queue are gone.
+    QueueEmptied {
+        /// Whose.
+        session_id: SessionId,
+    }
+    /// Whether so many results of a session are unread that nothing more may be launched in it.
+    LaunchesPaused {
+        /// Whose.
+        session_id: SessionId,
+        /// True: stop launching. False: go on.
+        paused: bool,
+    }
+    /// A call about a session that has no queue: it was never opened, or it has ended and everything is read. The
+    /// supervisor knows, and answers.
+    NoQueue {
+        /// Who asks.
+        call: CallId,
+        /// Whose.
+        session_id: SessionId,
+        /// What there is to read of a session that has ended; null for who wants to add something.
+        nothing: Option<Answer>,
+    }
+    /// Nothing is kept any more.
+    Discarded {
+        /// Results that nobody had taken, in all sessions.
+        unread: u64,
+    }
+}

@@ -1,0 +1,107 @@
+//! kernel → process, drain, ticker, supervisor, inbox: what happened in the world. Whom each is for is decided in
+//! `actors/src/graph/router.rs`.
+
+use crate::{Containment, LaunchError, Leftover, Output, Stamp, Text, TimerKind, Usage, table::table};
+use serde::{Deserialize, Serialize};
+
+/// How the leader ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The real code; -1 for death by signal or unknown.
+    pub exit_code: i32,
+    /// Name of the signal.
+    pub signal: Option<String>,
+    /// What it used; null if someone else has reaped it.
+    pub usage: Option<Usage>,
+    /// When it was seen.
+    pub ended_at: Stamp,
+    /// From just before the spawn.
+    pub duration_ms: u64,
+}
+
+table! {
+    (Serialize, Deserialize)
+    /// Everything that a kernel can report.
+    Event
+    /// The program runs.
+    Started {
+        /// The leader.
+        pid: u32,
+        /// Its process group.
+        process_group_id: u32,
+        /// What holds the tree.
+        containment: Containment,
+        /// Where it runs.
+        cwd: Text,
+        /// When it was started.
+        started_at: Stamp,
+    }
+    /// The program does not run, and nothing is left of the attempt.
+    StartFailed {
+        /// Why.
+        error: LaunchError,
+    }
+    /// The leader is dead.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Whether a signal of ours had been sent before.
+        signalled: bool,
+        /// No other process of the tree lives: there is nothing to sweep. False also if that can't be seen yet.
+        alone: bool,
+    }
+    /// The time is up.
+    TimerFired {
+        /// What for.
+        kind: TimerKind,
+    }
+    /// Processes of the tree live.
+    TreeAlive {
+        /// How many were seen.
+        seen: u64,
+        /// Who, if they are to be kept.
+        kept: Option<Vec<Leftover>>,
+    }
+    /// No process of the tree lives, and the leader is reaped.
+    TreeEmpty {
+        /// Those that were found alive after the leader's exit; null if nobody could look.
+        leftovers: Option<Vec<Leftover>>,
+    }
+    /// SIGKILL and the time after it did not end them. They are followed no longer, but reaped when they die.
+    Survived {
+        /// Who.
+        leftovers: Option<Vec<Leftover>>,
+    }
+    /// Bytes went from the pipe to the files.
+    Flowed {
+        /// Since the last such news.
+        bytes: u64,
+    }
+    /// The stream's record is complete.
+    EndOfStream {
+        /// Since the last `Flowed`.
+        bytes: u64,
+    }
+    /// The pipe could not be read any further.
+    ReadFailed {
+        /// What the kernel said.
+        errno: i32,
+    }
+    /// How the output stands.
+    Peeked {
+        /// Counts and text so far.
+        output: Output,
+        /// Since the last byte.
+        silence_ms: u64,
+    }
+    /// The files are complete.
+    Sealed {
+        /// Counts, digest and text.
+        output: Output,
+    }
+    /// A thread of the kernel's crashed: everything is killed and the graph ends.
+    KernelFailed {
+        /// Which.
+        thread: String,
+    }
+}

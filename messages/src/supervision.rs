@@ -1,0 +1,112 @@
+//! supervisor ↔ process, process ↔ drain, process → ticker: the life of one command.
+
+use crate::{
+    ActorName, CommandId, LaunchError, LaunchRequest, Shared, Stream,
+    table::{messages, notices},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A request on its way from actor to actor: a trace tells it in full once, where it comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked(pub Arc<LaunchRequest>);
+impl std::ops::Deref for Asked {
+    type Target = LaunchRequest;
+    fn deref(&self) -> &LaunchRequest {
+        &self.0
+    }
+}
+impl Serialize for Asked {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.display())
+    }
+}
+/// Why a command is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A host's `Cancel`. The second one means now.
+    Cancelled,
+    /// Its session ends: joins a grace that is already running.
+    SessionEnded,
+    /// The last host handle is gone: no grace.
+    HostGone,
+    /// `timeout_ms` passed.
+    Deadline,
+    /// `idle_timeout_ms` passed without a byte.
+    Idle,
+    /// The actor that followed it crashed: no grace.
+    Lost,
+}
+
+// supervisor → process, in `actors/src/graph/process.rs`.
+messages! {
+    /// Stop it.
+    Stop {
+        /// Why; the first cause wins.
+        cause: Cause,
+    }
+}
+
+// supervisor → process: Begin. process → supervisor, in `actors/src/graph/supervisor.rs`: all others.
+notices! {
+    /// Start it.
+    Begin {
+        /// Names the artifact directory.
+        command_id: CommandId,
+        /// What to run.
+        request: Asked,
+    }
+    /// It runs.
+    Launched {
+        /// Which process.
+        n: u64,
+        /// The handle response.
+        record: Shared,
+    }
+    /// It does not run and never will; nothing is left.
+    LaunchFailed {
+        /// Which process.
+        n: u64,
+        /// Why; `SessionClosed` for one that was undone.
+        error: LaunchError,
+    }
+    /// Its result: exactly one for each `Launched`.
+    Finished {
+        /// Which process.
+        n: u64,
+        /// The result.
+        record: Shared,
+        /// Leftovers live on; `Released` follows when they are gone.
+        kept: bool,
+    }
+    /// The leftovers that were kept are gone.
+    Released {
+        /// Which process.
+        n: u64,
+    }
+    /// An actor panicked. Its parent hears of it.
+    Down {
+        /// Who.
+        actor: ActorName,
+        /// What it said.
+        reason: String,
+    }
+}
+
+// process → drain, in `actors/src/graph/drain.rs`; drain → process; process → ticker, in `actors/src/graph/progress.rs`.
+messages! {
+    /// End your stream now.
+    CloseStream {}
+    /// Nothing more of the stream is recorded.
+    Drained {
+        /// Which.
+        stream: Stream,
+        /// Bytes read of it.
+        bytes: u64,
+        /// What the kernel said, if the pipe could not be read to its end.
+        errno: Option<i32>,
+    }
+    /// The command is over: stop.
+    Halt {}
+}
