@@ -76,7 +76,7 @@ pub(crate) enum Effect {
 type Effects = Vec<Effect>;
 
 #[derive(Clone, Debug, PartialEq)]
-enum Stand {
+enum State {
     Launching {
         calls: Vec<CallId>,
     },
@@ -89,7 +89,7 @@ enum Stand {
 #[derive(Clone, Debug)]
 struct Handle {
     session_id: SessionId,
-    stand: Stand,
+    state: State,
     launch_key: Option<String>,
     /// Cancels that wait for the result.
     waiting: Vec<CallId>,
@@ -135,7 +135,7 @@ impl EndedIds {
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
-pub(crate) struct Roster {
+pub(crate) struct Registry {
     limits: Limits,
     host_pid: u32,
     /// Texts are on disk too, so that they may be left out of what is kept for replay.
@@ -162,9 +162,9 @@ pub(crate) struct Roster {
     host_gone: bool,
 }
 
-impl Roster {
-    pub(crate) fn new(limits: Limits, host_pid: u32, texts_on_disk: bool) -> Roster {
-        Roster {
+impl Registry {
+    pub(crate) fn new(limits: Limits, host_pid: u32, texts_on_disk: bool) -> Registry {
+        Registry {
             limits,
             host_pid,
             texts_on_disk,
@@ -253,13 +253,13 @@ impl Roster {
         })?;
         let twin = request.launch_key.as_ref().and_then(|key| session.keys.get(key)).copied();
         if let Some((n, handle)) = twin.and_then(|n| self.handles.get_mut(&n).map(|handle| (n, handle))) {
-            return Ok(match &mut handle.stand {
-                Stand::Launching { calls } => {
+            return Ok(match &mut handle.state {
+                State::Launching { calls } => {
                     calls.push(call);
                     self.waiting.insert(call, n);
                     Vec::new()
                 }
-                Stand::Live(record) | Stand::Kept(record) | Stand::Finished(record) => {
+                State::Live(record) | State::Kept(record) | State::Finished(record) => {
                     vec![Effect::Reply(call, Ok(Answer::Launched(record.clone())))]
                 }
             });
@@ -283,7 +283,7 @@ impl Roster {
             n,
             Handle {
                 session_id: id.clone(),
-                stand: Stand::Launching { calls: vec![call] },
+                state: State::Launching { calls: vec![call] },
                 launch_key: request.launch_key.clone(),
                 waiting: Vec::new(),
                 notify: false,
@@ -296,24 +296,24 @@ impl Roster {
 
     pub(crate) fn launched(&mut self, n: u64, record: Shared) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
-        match std::mem::replace(&mut handle.stand, Stand::Live(record.clone())) {
-            Stand::Launching { calls } => {
+        match std::mem::replace(&mut handle.state, State::Live(record.clone())) {
+            State::Launching { calls } => {
                 self.waiting.retain(|call, _| !calls.contains(call));
                 let answer = |call| Effect::Reply(call, Ok(Answer::Launched(record.clone())));
                 calls.into_iter().map(answer).collect()
             }
             other => {
-                handle.stand = other;
+                handle.state = other;
                 Vec::new()
             }
         }
     }
 
     pub(crate) fn launch_failed(&mut self, n: u64, error: LaunchError) -> Effects {
-        let launching = self.handles.get(&n).is_some_and(|h| matches!(h.stand, Stand::Launching { .. }));
+        let launching = self.handles.get(&n).is_some_and(|h| matches!(h.state, State::Launching { .. }));
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
         self.forget_key(&handle);
-        let Stand::Launching { calls } = handle.stand else { return Vec::new() };
+        let State::Launching { calls } = handle.state else { return Vec::new() };
         self.waiting.retain(|call, _| !calls.contains(call));
         let refusal = |call| Effect::Reply(call, Err(Refusal::Launch(error.clone())));
         let mut effects: Effects = calls.into_iter().map(refusal).collect();
@@ -329,11 +329,11 @@ impl Roster {
     pub(crate) fn finished(&mut self, n: u64, record: Shared, kept: bool) -> Effects {
         let mut effects = Effects::new();
         let Some(handle) = self.handles.get_mut(&n) else { return effects };
-        if !matches!(handle.stand, Stand::Live(_)) {
+        if !matches!(handle.state, State::Live(_)) {
             return effects;
         }
         let stored = if self.texts_on_disk { for_replay(&record) } else { record.clone() };
-        handle.stand = if kept { Stand::Kept(stored) } else { Stand::Finished(stored) };
+        handle.state = if kept { State::Kept(stored) } else { State::Finished(stored) };
         let waiting = std::mem::take(&mut handle.waiting);
         let notify = handle.notify;
         let handle = handle.clone();
@@ -364,8 +364,8 @@ impl Roster {
     pub(crate) fn released(&mut self, n: u64) -> Effects {
         let mut effects = Effects::new();
         let Some(handle) = self.handles.get_mut(&n) else { return effects };
-        let Stand::Kept(record) = &handle.stand else { return effects };
-        handle.stand = Stand::Finished(record.clone());
+        let State::Kept(record) = &handle.state else { return effects };
+        handle.state = State::Finished(record.clone());
         let session_id = handle.session_id.clone();
         self.retire(n, &session_id, &mut effects);
         effects
@@ -381,14 +381,14 @@ impl Roster {
         let handle = self.handles.get_mut(&handle_id.n).filter(|_| handle_id.host_pid == self.host_pid);
         let unknown = Err(Refusal::Call(CallError::HandleUnknown { handle_id }));
         let Some(handle) = handle else { return vec![Effect::Reply(call, unknown)] };
-        match &handle.stand {
+        match &handle.state {
             // Its id has not been given to anyone yet.
-            Stand::Launching { .. } => vec![Effect::Reply(call, unknown)],
-            Stand::Kept(record) | Stand::Finished(record) => {
+            State::Launching { .. } => vec![Effect::Reply(call, unknown)],
+            State::Kept(record) | State::Finished(record) => {
                 let answer = Answer::Cancelled { cancelled: false, record: record.clone() };
                 vec![Effect::Reply(call, Ok(answer))]
             }
-            Stand::Live(record) => {
+            State::Live(record) => {
                 handle.notify |= notify;
                 let mut effects = vec![Effect::Stop { n: handle_id.n, cause: Cause::Cancelled }];
                 if wait_ms == Some(0) {
@@ -419,7 +419,7 @@ impl Roster {
             Some(None) => Answer::Slept,
             Some(Some(n)) => {
                 self.waits_no_more(call);
-                let Some(Stand::Live(record)) = self.handles.get(&n).map(|handle| &handle.stand) else {
+                let Some(State::Live(record)) = self.handles.get(&n).map(|handle| &handle.state) else {
                     return Vec::new();
                 };
                 Answer::Cancelled { cancelled: true, record: record.clone() }
@@ -449,7 +449,7 @@ impl Roster {
     fn waits_no_more(&mut self, call: CallId) {
         if let Some(handle) = self.waiting.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
             handle.waiting.retain(|waiting| *waiting != call);
-            if let Stand::Launching { calls } = &mut handle.stand {
+            if let State::Launching { calls } = &mut handle.state {
                 calls.retain(|waiting| *waiting != call);
             }
         }
@@ -461,8 +461,8 @@ impl Roster {
             None => Err(CallError::SessionUnknown { session_id: session_id.to_string() }.into()),
             Some(session) => {
                 let handles = session.live.iter().filter_map(|n| self.handles.get(n));
-                let live = handles.filter_map(|handle| match &handle.stand {
-                    Stand::Live(record) => Some(record.clone()),
+                let live = handles.filter_map(|handle| match &handle.state {
+                    State::Live(record) => Some(record.clone()),
                     _ => None,
                 });
                 Ok(Answer::Listed(live.collect()))
@@ -570,29 +570,29 @@ impl Roster {
     /// The actor of a process crashed.
     pub(crate) fn down(&mut self, n: u64) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
-        let undo = matches!(handle.stand, Stand::Launching { .. });
+        let undo = matches!(handle.state, State::Launching { .. });
         let mut effects = vec![Effect::Abandon { n, undo }];
-        match &handle.stand {
-            Stand::Launching { .. } => effects.extend(self.launch_failed(n, LaunchError::Crashed)),
-            Stand::Live(_) if !handle.recovered => {
+        match &handle.state {
+            State::Launching { .. } => effects.extend(self.launch_failed(n, LaunchError::Crashed)),
+            State::Live(_) if !handle.recovered => {
                 handle.recovered = true;
                 return vec![Effect::Recover { n }];
             }
             // The one that took over crashed too: there is nobody left to ask what became of it.
-            Stand::Live(record) => {
+            State::Live(record) => {
                 let mut lost = (**record).clone();
                 lost.status = Status::Lost;
                 lost.exit_code = Some(-1);
                 effects.extend(self.finished(n, lost.into(), false));
             }
-            Stand::Kept(_) => effects.extend(self.released(n)),
-            Stand::Finished(_) => return Vec::new(),
+            State::Kept(_) => effects.extend(self.released(n)),
+            State::Finished(_) => return Vec::new(),
         }
         effects
     }
 
     fn alive(&self) -> impl Iterator<Item = (u64, &Handle)> {
-        self.handles.iter().filter(|(_, h)| !matches!(h.stand, Stand::Finished(_))).map(|(n, h)| (*n, h))
+        self.handles.iter().filter(|(_, h)| !matches!(h.state, State::Finished(_))).map(|(n, h)| (*n, h))
     }
 
     /// Stops everything in a session; the first one that ends it decides whether its unread entries are kept.

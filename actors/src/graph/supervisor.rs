@@ -1,4 +1,4 @@
-//! Owns sessions and handles: the shell around [`Roster`], which decides everything. Spawns one [`ProcessActor`] per
+//! Owns sessions and handles: the shell around [`Registry`], which decides everything. Spawns one [`ProcessActor`] per
 //! handle and hears of its end, or of its crash.
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
 use crate::{
     backend::{Facts, NextN},
     config::Config,
-    core::registry::{Effect, Roster},
+    core::registry::{Effect, Registry},
 };
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Sent, start};
@@ -21,7 +21,7 @@ use ostler_messages::{
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub(crate) struct Supervisor {
-    roster: Roster,
+    registry: Registry,
     config: Config,
     host_pid: u32,
     artifact_root: Arc<Path>,
@@ -38,7 +38,7 @@ impl Supervisor {
     pub(crate) fn new(config: Config, facts: Facts, pillars: Pillars, families: Families) -> Supervisor {
         let host_pid = facts.header.host_pid;
         Supervisor {
-            roster: Roster::new(config.limits.clone(), host_pid, facts.texts_on_disk),
+            registry: Registry::new(config.limits.clone(), host_pid, facts.texts_on_disk),
             config,
             host_pid,
             artifact_root: facts.artifact_root,
@@ -129,13 +129,13 @@ impl Actor for Supervisor {
     type Context = Context<Supervisor>;
 }
 
-/// One arm per message: hand it to the roster, perform what it says.
+/// One arm per message: hand it to the registry, perform what it says.
 macro_rules! on {
-    ($($message:ident => |$roster:ident, $m:ident| $effects:expr;)*) => {$(
+    ($($message:ident => |$registry:ident, $m:ident| $effects:expr;)*) => {$(
         impl Handler<Sent<$message>> for Supervisor {
             type Result = ();
             fn handle(&mut self, Sent($m): Sent<$message>, ctx: &mut Context<Supervisor>) {
-                let $roster = &mut self.roster;
+                let $registry = &mut self.registry;
                 let effects = $effects;
                 self.perform(effects, ctx);
             }
@@ -143,27 +143,27 @@ macro_rules! on {
     )*};
 }
 on! {
-    OpenSession => |roster, m| roster.open(m.call, m.session_id);
-    Cancel => |roster, m| roster.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
-    EndSession => |roster, m| roster.end(m.call, &m.session_id, m.discard);
-    List => |roster, m| roster.list(m.call, &m.session_id);
-    Sleep => |roster, m| roster.sleep(m.call, m.sleep_ms);
-    Ack => |roster, m| roster.ack(m.call);
-    Nack => |roster, m| roster.nack(m.call);
-    Shutdown => |roster, m| roster.shutdown(m.call);
-    HostGone => |roster, _m| roster.host_gone();
-    LaunchFailed => |roster, m| roster.launch_failed(m.n, m.error);
-    Finished => |roster, m| roster.finished(m.n, m.record, m.kept);
-    Released => |roster, m| roster.released(m.n);
-    QueueClosed => |roster, m| roster.queue_closed(m.session_id, m.unread, m.kept);
-    NoQueue => |roster, m| roster.no_queue(m.call, &m.session_id, m.nothing);
-    Discarded => |roster, m| roster.discarded(m.unread);
+    OpenSession => |registry, m| registry.open(m.call, m.session_id);
+    Cancel => |registry, m| registry.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
+    EndSession => |registry, m| registry.end(m.call, &m.session_id, m.discard);
+    List => |registry, m| registry.list(m.call, &m.session_id);
+    Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
+    Ack => |registry, m| registry.ack(m.call);
+    Nack => |registry, m| registry.nack(m.call);
+    Shutdown => |registry, m| registry.shutdown(m.call);
+    HostGone => |registry, _m| registry.host_gone();
+    LaunchFailed => |registry, m| registry.launch_failed(m.n, m.error);
+    Finished => |registry, m| registry.finished(m.n, m.record, m.kept);
+    Released => |registry, m| registry.released(m.n);
+    QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept);
+    NoQueue => |registry, m| registry.no_queue(m.call, &m.session_id, m.nothing);
+    Discarded => |registry, m| registry.discarded(m.unread);
 }
 impl Handler<Sent<Launch>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(launch): Sent<Launch>, ctx: &mut Context<Supervisor>) {
         let next_n = &mut self.next_n;
-        let effects = self.roster.launch(launch.call, launch.request, next_n);
+        let effects = self.registry.launch(launch.call, launch.request, next_n);
         self.perform(effects, ctx);
     }
 }
@@ -171,27 +171,27 @@ impl Handler<Sent<Launched>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(launched): Sent<Launched>, ctx: &mut Context<Supervisor>) {
         self.records.insert(launched.n, launched.record.0.clone());
-        let effects = self.roster.launched(launched.n, launched.record);
+        let effects = self.registry.launched(launched.n, launched.record);
         self.perform(effects, ctx);
     }
 }
 impl Handler<Sent<LaunchesPaused>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(launches): Sent<LaunchesPaused>, _: &mut Context<Supervisor>) {
-        self.roster.launches_paused(&launches.session_id, launches.paused);
+        self.registry.launches_paused(&launches.session_id, launches.paused);
     }
 }
 impl Handler<Sent<QueueEmptied>> for Supervisor {
     type Result = ();
     fn handle(&mut self, _: Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
-        self.roster.queue_emptied();
+        self.registry.queue_emptied();
     }
 }
 impl Handler<Sent<TimerFired>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(fired): Sent<TimerFired>, ctx: &mut Context<Supervisor>) {
         if let TimerKind::Call(call) = fired.kind {
-            let effects = self.roster.call_timed_out(call);
+            let effects = self.registry.call_timed_out(call);
             self.perform(effects, ctx);
         }
     }
@@ -200,7 +200,7 @@ impl Handler<Sent<Down>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(down): Sent<Down>, ctx: &mut Context<Supervisor>) {
         if let ActorName::Process(n) = down.actor {
-            let effects = self.roster.down(n);
+            let effects = self.registry.down(n);
             self.perform(effects, ctx);
         }
     }

@@ -1,4 +1,4 @@
-//! Lets everything happen to a [`Roster`] that can, in every order, within plans that are small enough to be walked to
+//! Lets everything happen to a [`Registry`] that can, in every order, within plans that are small enough to be walked to
 //! their ends. A rule that is broken shows the shortest way to it.
 
 #[path = "walk_model.rs"]
@@ -6,9 +6,9 @@ mod model;
 #[path = "stories.rs"]
 mod stories;
 
-use super::{Effect, Effects, Roster};
+use super::{Effect, Effects, Registry};
 use crate::config::Limits;
-use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, Stand, Timer, closed, ensure, record, request};
+use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request};
 use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
 use std::{
     collections::{HashSet, hash_map::DefaultHasher},
@@ -82,12 +82,12 @@ impl Plan {
     }
 
     fn begin(&self) -> Model {
-        let mut roster = Roster::new(self.limits.clone(), HOST_PID, true);
+        let mut registry = Registry::new(self.limits.clone(), HOST_PID, true);
         for id in SESSIONS {
-            roster.open(CallId(0), Some(SessionId::new(id)));
+            registry.open(CallId(0), Some(SessionId::new(id)));
         }
         Model {
-            roster,
+            registry,
             calls: vec![Call::Unasked; self.asks.len()],
             timers: vec![Timer::No; self.asks.len()],
             processes: Vec::new(),
@@ -107,11 +107,11 @@ impl Plan {
             return steps;
         }
         for (n, process) in (1..).zip(&state.processes) {
-            match process.stand {
-                Stand::Launching => steps.extend([Step::Launched(n), Step::LaunchFailed(n)]),
+            match process.state {
+                State::Launching => steps.extend([Step::Launched(n), Step::LaunchFailed(n)]),
                 // The one that takes over kills, and says that it is lost.
-                Stand::Live if process.recovered => steps.push(Step::Finished(n, Status::Lost, false)),
-                Stand::Live => {
+                State::Live if process.recovered => steps.push(Step::Finished(n, Status::Lost, false)),
+                State::Live => {
                     steps.push(Step::Finished(n, Status::Completed, false));
                     let other = if process.stopped { Status::Killed } else { Status::TimedOut };
                     steps.push(Step::Finished(n, other, false));
@@ -119,8 +119,8 @@ impl Plan {
                         steps.push(Step::Finished(n, Status::Completed, true));
                     }
                 }
-                Stand::Kept => steps.push(Step::Released(n)),
-                Stand::Over => continue,
+                State::Kept => steps.push(Step::Released(n)),
+                State::Over => continue,
             }
             if self.crashes {
                 steps.push(Step::Crashes(n));
@@ -153,67 +153,67 @@ impl Plan {
             self.answered_rightly(&before, call, &effects)?;
         }
         if let Step::Finished(n, status, _) = step {
-            let waits = before.roster.handles[&n].waiting.len();
-            let notify = before.roster.handles[&n].notify;
+            let waits = before.registry.handles[&n].waiting.len();
+            let notify = before.registry.handles[&n].notify;
             let leased = status == Status::Killed && waits > 0 && !notify;
             ensure!((state.process(n).leased == 1) == leased, "the result went to the wrong one");
         }
         Ok(())
     }
 
-    /// The step itself: the model's part of it, then the roster's.
+    /// The step itself: the model's part of it, then the registry's.
     fn happen(&self, state: &mut Model, step: Step) -> Effects {
         match step {
             Step::Asks(call) => self.ask(state, call),
             Step::Launched(n) => {
                 let process = state.process(n);
-                (process.stand, process.launched) = (Stand::Live, true);
+                (process.state, process.launched) = (State::Live, true);
                 let session = process.session;
-                state.roster.launched(n, record(n, session, Status::Running))
+                state.registry.launched(n, record(n, session, Status::Running))
             }
             Step::LaunchFailed(n) => {
-                state.process(n).stand = Stand::Over;
+                state.process(n).state = State::Over;
                 let undone = state.process(n).ending;
-                state.roster.launch_failed(n, if undone { closed() } else { LaunchError::EmptyProgram })
+                state.registry.launch_failed(n, if undone { closed() } else { LaunchError::EmptyProgram })
             }
             Step::Finished(n, status, kept) => {
                 let process = state.process(n);
-                process.stand = if kept { Stand::Kept } else { Stand::Over };
+                process.state = if kept { State::Kept } else { State::Over };
                 process.result = Some(status);
                 let session = process.session;
                 if !kept {
                     state.finished.push(n);
                 }
-                state.roster.finished(n, record(n, session, status), kept)
+                state.registry.finished(n, record(n, session, status), kept)
             }
             Step::Released(n) => {
-                state.process(n).stand = Stand::Over;
+                state.process(n).state = State::Over;
                 state.finished.push(n);
-                state.roster.released(n)
+                state.registry.released(n)
             }
             Step::Crashes(n) => {
                 let process = state.process(n);
-                if process.stand != Stand::Live || process.recovered {
-                    if process.stand == Stand::Live {
+                if process.state != State::Live || process.recovered {
+                    if process.state == State::Live {
                         process.result = Some(Status::Lost);
                     }
-                    let launched = process.stand != Stand::Launching;
-                    process.stand = Stand::Over;
+                    let launched = process.state != State::Launching;
+                    process.state = State::Over;
                     state.finished.extend(launched.then_some(n));
                 }
-                state.roster.down(n)
+                state.registry.down(n)
             }
             Step::QueueClosed(session) => {
                 state.queues[session] = Queue::Closed;
-                state.roster.queue_closed(SessionId::new(SESSIONS[session]), 0, false)
+                state.registry.queue_closed(SessionId::new(SESSIONS[session]), 0, false)
             }
             Step::Discarded => {
                 state.discarding = false;
-                state.roster.discarded(0)
+                state.registry.discarded(0)
             }
             Step::TimerFires(call) => {
                 state.timers[call] = Timer::No;
-                state.roster.call_timed_out(CallId(call as u64))
+                state.registry.call_timed_out(CallId(call as u64))
             }
         }
     }
@@ -225,24 +225,24 @@ impl Plan {
         match self.asks[call] {
             Ask::Launch { session, key } => {
                 let next_n = state.processes.len() as u64 + 1;
-                state.roster.launch(id, request(session, key), || next_n)
+                state.registry.launch(id, request(session, key), || next_n)
             }
             Ask::Cancel { n, wait_ms, notify } => {
-                state.roster.cancel(id, HandleId { host_pid: HOST_PID, n }, wait_ms, notify)
+                state.registry.cancel(id, HandleId { host_pid: HOST_PID, n }, wait_ms, notify)
             }
             Ask::End(at) => {
                 state.ending[at] = true;
-                state.roster.end(id, &session(at), false)
+                state.registry.end(id, &session(at), false)
             }
-            Ask::Sleep => state.roster.sleep(id, 1),
+            Ask::Sleep => state.registry.sleep(id, 1),
             Ask::Shutdown => {
                 state.ending = [true; 2];
-                state.roster.shutdown(id)
+                state.registry.shutdown(id)
             }
             Ask::Nack { of } => {
                 state.calls[call] = Call::Gone;
                 state.calls[of] = Call::Gone;
-                state.roster.nack(CallId(of as u64))
+                state.registry.nack(CallId(of as u64))
             }
             // Callers hold the graph as well: the host is gone when the last of them has hung up.
             Ask::HostGone => {
@@ -252,16 +252,16 @@ impl Plan {
                 let mut effects = Effects::new();
                 for of in waits {
                     state.calls[of] = Call::Gone;
-                    effects.extend(state.roster.nack(CallId(of as u64)));
+                    effects.extend(state.registry.nack(CallId(of as u64)));
                 }
                 state.host_gone = true;
-                effects.extend(state.roster.host_gone());
+                effects.extend(state.registry.host_gone());
                 effects
             }
             Ask::Paused(paused) => {
                 state.calls[call] = Call::Gone;
                 state.paused = paused;
-                state.roster.launches_paused(&session(0), paused);
+                state.registry.launches_paused(&session(0), paused);
                 Effects::new()
             }
         }
@@ -280,8 +280,8 @@ impl Plan {
         match self.asks[call] {
             Ask::Launch { session, key } => {
                 let full = |limit, most| refused(LaunchError::LimitReached { limit, most, leased: 0 });
-                let lives = |stand| matches!(stand, Stand::Launching | Stand::Live);
-                let twin = |p: &&model::Process| p.session == session && p.key == key && lives(p.stand);
+                let lives = |state| matches!(state, State::Launching | State::Live);
+                let twin = |p: &&model::Process| p.session == session && p.key == key && lives(p.state);
                 let twin = key.and_then(|_| before.processes.iter().find(twin));
                 let expected = if before.ending[session] {
                     refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })
@@ -307,13 +307,13 @@ impl Plan {
                 let process = usize::try_from(n - 1).ok().and_then(|at| before.processes.get(at));
                 let stored = before.finished.iter().rev().take(self.limits.replay_results as usize);
                 let known = stored.into_iter().any(|stored| *stored == n);
-                match process.map(|p| p.stand) {
-                    Some(Stand::Live) => {
+                match process.map(|p| p.state) {
+                    Some(State::Live) => {
                         ensure!(effects[0] == Effect::Stop { n, cause: Cause::Cancelled }, "not stopped");
                         let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
                         ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
                     }
-                    Some(stand @ (Stand::Kept | Stand::Over)) if stand == Stand::Kept || known => {
+                    Some(state @ (State::Kept | State::Over)) if state == State::Kept || known => {
                         let process = process.unwrap();
                         let Some(Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))) =
                             effects.first()
@@ -339,7 +339,7 @@ impl Plan {
 /// By its text. Records are told by their status: which one it is follows from that and the handle.
 fn text_hash(state: &Model) -> u64 {
     let Model {
-        roster,
+        registry,
         calls,
         timers,
         processes,
@@ -351,19 +351,19 @@ fn text_hash(state: &Model) -> u64 {
         over,
         finished,
     } = state;
-    let handles = roster.handles.iter().map(|(n, handle)| {
-        let (stand, calls, status) = match &handle.stand {
-            super::Stand::Launching { calls } => (0, &calls[..], None),
-            super::Stand::Live(record) => (1, &[][..], Some(record.status)),
-            super::Stand::Kept(record) => (2, &[][..], Some(record.status)),
-            super::Stand::Finished(record) => (3, &[][..], Some(record.status)),
+    let handles = registry.handles.iter().map(|(n, handle)| {
+        let (state, calls, status) = match &handle.state {
+            super::State::Launching { calls } => (0, &calls[..], None),
+            super::State::Live(record) => (1, &[][..], Some(record.status)),
+            super::State::Kept(record) => (2, &[][..], Some(record.status)),
+            super::State::Finished(record) => (3, &[][..], Some(record.status)),
         };
-        (n, stand, calls, status, &handle.waiting, handle.notify, handle.recovered)
+        (n, state, calls, status, &handle.waiting, handle.notify, handle.recovered)
     });
     let handles: Vec<_> = handles.collect();
     let around = (calls, timers, processes, queues, ending, paused, discarding, host_gone, over, finished);
-    let own = (&roster.sessions, handles, &roster.finished, &roster.timed, roster.live, &roster.ended);
-    let ends = (&roster.shutdown_calls, roster.shutting_down, roster.host_gone);
+    let own = (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
+    let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
     let mut hasher = DefaultHasher::new();
     format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
     hasher.finish()

@@ -1,7 +1,7 @@
-//! What stands around a [`Roster`]: callers, processes, the inbox's queues, timers. It keeps its own account of who is
+//! What stands around a [`Registry`]: callers, processes, the inbox's queues, timers. It keeps its own account of who is
 //! owed what, and holds every effect against it.
 
-use super::super::{Effect, Roster};
+use super::super::{Effect, Registry};
 use ostler_messages::{
     Answer, CallId, Cause, CommandId, HandleId, LaunchError, LaunchRequest, Record, Refusal, SessionId,
     Shared, Status, Text,
@@ -50,7 +50,7 @@ pub(super) enum Queue {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stand {
+pub(super) enum State {
     Launching,
     Live,
     Kept,
@@ -62,7 +62,7 @@ pub(super) enum Stand {
 pub(super) struct Process {
     pub(super) session: usize,
     pub(super) key: Option<&'static str>,
-    pub(super) stand: Stand,
+    pub(super) state: State,
     pub(super) stopped: bool,
     pub(super) ending: bool,
     pub(super) recovered: bool,
@@ -83,7 +83,7 @@ pub(super) enum Timer {
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    pub(super) roster: Roster,
+    pub(super) registry: Registry,
     pub(super) calls: Vec<Call>,
     pub(super) timers: Vec<Timer>,
     pub(super) processes: Vec<Process>,
@@ -106,7 +106,7 @@ impl Model {
     }
 
     pub(super) fn live(&self, of: impl Fn(&Process) -> bool) -> u64 {
-        self.processes.iter().filter(|p| p.stand != Stand::Over && of(p)).count() as u64
+        self.processes.iter().filter(|p| p.state != State::Over && of(p)).count() as u64
     }
 
     fn answered(&mut self, call: CallId) -> Result<(), String> {
@@ -150,7 +150,7 @@ impl Model {
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
                 let process = self.process(*n);
-                ensure!(process.stand != Stand::Over, "process {n} is stopped after its end");
+                ensure!(process.state != State::Over, "process {n} is stopped after its end");
                 process.stopped = true;
                 process.ending |= *cause != Cause::Cancelled;
             }
@@ -197,12 +197,12 @@ impl Model {
         ensure!(!self.ending[session], "a process is made for a session that ends");
         ensure!(n == self.processes.len() as u64 + 1, "a number is used twice");
         let twin = |p: &Process| p.session == session && p.key.is_some() && p.key == key;
-        let lives = |p: &Process| matches!(p.stand, Stand::Launching | Stand::Live);
+        let lives = |p: &Process| matches!(p.state, State::Launching | State::Live);
         ensure!(!self.processes.iter().any(|p| twin(p) && lives(p)), "the same work is started twice");
         self.processes.push(Process {
             session,
             key,
-            stand: Stand::Launching,
+            state: State::Launching,
             stopped: false,
             ending: false,
             recovered: false,
@@ -243,27 +243,27 @@ impl Model {
 
     /// Between two steps.
     pub(super) fn settle(&self, replay_results: u64) -> Result<(), String> {
-        let roster = &self.roster;
-        ensure!(roster.live == self.live(|_| true), "the count of live handles is {}", roster.live);
+        let registry = &self.registry;
+        ensure!(registry.live == self.live(|_| true), "the count of live handles is {}", registry.live);
         for (session, id) in SESSIONS.into_iter().enumerate() {
             let live =
-                roster.sessions.get(&SessionId::new(id)).map_or(0, |session| session.live.len() as u64);
+                registry.sessions.get(&SessionId::new(id)).map_or(0, |session| session.live.len() as u64);
             ensure!(live == self.live(|p| p.session == session), "session {id} counts {live} live handles");
-            let runs = |p: &&Process| p.session == session && p.stand == Stand::Live;
+            let runs = |p: &&Process| p.session == session && p.state == State::Live;
             let runs = self.processes.iter().filter(runs).count();
-            let listed = roster.list(CallId(0), &SessionId::new(id));
+            let listed = registry.list(CallId(0), &SessionId::new(id));
             let [Effect::Reply(_, Ok(Answer::Listed(records)))] = &listed[..] else {
                 return Err(format!("session {id} is listed as {listed:?}"));
             };
             ensure!(records.len() == runs, "session {id} lists {} of {runs}", records.len());
         }
-        ensure!(roster.finished.len() as u64 <= replay_results, "more is stored than allowed");
+        ensure!(registry.finished.len() as u64 <= replay_results, "more is stored than allowed");
         ensure!(
-            roster.handles.len() as u64 == roster.live + roster.finished.len() as u64,
+            registry.handles.len() as u64 == registry.live + registry.finished.len() as u64,
             "a handle is kept for nothing"
         );
         for (call, timer) in (0..).zip(&self.timers) {
-            let timed = roster.timed.contains_key(&CallId(call));
+            let timed = registry.timed.contains_key(&CallId(call));
             ensure!(
                 self.over || timed == (*timer == Timer::Armed),
                 "call {call}: timer {timer:?}, timed {timed}"
@@ -272,9 +272,9 @@ impl Model {
         for (n, process) in (1_u64..).zip(&self.processes) {
             let results = process.delivered + process.leased;
             ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
-            ensure!(process.retired == (process.stand == Stand::Over), "process {n}: wrongly retired");
-            let waits = roster.handles.get(&n).map_or(0, |handle| handle.waiting.len());
-            ensure!(waits == 0 || process.stand == Stand::Live, "process {n} is over, and calls wait for it");
+            ensure!(process.retired == (process.state == State::Over), "process {n}: wrongly retired");
+            let waits = registry.handles.get(&n).map_or(0, |handle| handle.waiting.len());
+            ensure!(waits == 0 || process.state == State::Live, "process {n} is over, and calls wait for it");
         }
         Ok(())
     }
@@ -287,8 +287,8 @@ impl Model {
             ensure!(wakes || *stands != Call::Waits, "call {call} is never answered");
         }
         ensure!(self.processes.iter().all(|p| p.launched == p.result.is_some()), "a result is missing");
-        ensure!(self.roster.live == 0, "handles are counted that are over");
-        ensure!(self.over || self.roster.timed.is_empty(), "calls are timed that nobody waits for");
+        ensure!(self.registry.live == 0, "handles are counted that are over");
+        ensure!(self.over || self.registry.timed.is_empty(), "calls are timed that nobody waits for");
         ensure!(!self.host_gone || self.over, "the host is gone, and the graph lives on");
         Ok(())
     }
