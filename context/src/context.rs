@@ -70,12 +70,12 @@ impl<A: Actor<Context = Context<A>>> Reserved<A> {
     pub fn addr(&self) -> &Addr<A> {
         &self.addr
     }
-    /// Starts the actor. If it panics, `parent` hears [`Down`]; without a parent the graph ends.
+    /// Starts the actor; it counts as in flight until its `started` has run. If it panics, `parent` hears [`Down`]; without a parent the graph ends.
     /// Must be called on a thread with a running actix `System`.
     pub fn start(self, actor: A, parent: Option<Recipient<Sent<Down>>>) -> Addr<A> {
         let (name, tracer) = (self.context.name, self.context.tracer.clone());
         let run = Box::pin(ContextFut::new(self.context, actor, self.mailbox));
-        actix::spawn(Guarded { run: Some(run), name, tracer, parent });
+        actix::spawn(Guarded { run: Some(run), born: Some(departed()), name, tracer, parent });
         self.addr
     }
 }
@@ -94,6 +94,8 @@ type Run<A> = Pin<Box<ContextFut<A, Context<A>>>>;
 
 struct Guarded<A: Actor<Context = Context<A>>> {
     run: Option<Run<A>>,
+    /// Until the first poll, which runs the actor's `started`: what it sends then was caused by what started it.
+    born: Option<Origin>,
     name: ActorName,
     tracer: Tracer,
     parent: Option<Recipient<Sent<Down>>>,
@@ -101,8 +103,16 @@ struct Guarded<A: Actor<Context = Context<A>>> {
 impl<A: Actor<Context = Context<A>>> Future for Guarded<A> {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<()> {
+        let (born, name) = (self.born.take(), self.name);
         let Some(run) = self.run.as_mut() else { return Poll::Ready(()) };
-        let payload = match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let _scope = born.map(|origin| Scope::starting(name, origin));
+            run.as_mut().poll(cx)
+        }));
+        if born.is_some() {
+            arrived();
+        }
+        let payload = match polled {
             Ok(poll) => return poll,
             Err(payload) => payload,
         };

@@ -161,7 +161,8 @@ thread_local! {
     static IN_FLIGHT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Messages sent on this thread that are neither handled nor dropped yet. At 0 the graph is quiet.
+/// Messages sent on this thread that are neither handled nor dropped yet, and actors that have not begun. At 0 the graph is
+/// idle.
 pub fn in_flight() -> u64 {
     IN_FLIGHT.get()
 }
@@ -184,6 +185,10 @@ impl Scope {
     pub(crate) fn handling(actor: ActorName, sequence: u64) -> Scope {
         Scope(CURRENT.replace(Origin { from: actor, cause: Some(sequence) }))
     }
+    /// What a new actor sends from its `started` was caused by the message whose handling started it.
+    pub(crate) fn starting(actor: ActorName, origin: Origin) -> Scope {
+        Scope(CURRENT.replace(Origin { from: actor, ..origin }))
+    }
     /// That of the message whose handling has just panicked.
     pub(crate) fn crashed() -> Scope {
         Scope(CURRENT.replace(CRASHED.replace(OUTSIDE)))
@@ -192,7 +197,8 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         let was = CURRENT.replace(self.0);
-        if std::thread::panicking() {
+        // The innermost one: the message, if the first poll of an actor handled one.
+        if std::thread::panicking() && CRASHED.get().cause.is_none() {
             CRASHED.set(was);
         }
     }

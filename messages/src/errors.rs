@@ -190,6 +190,12 @@ pub enum LaunchError {
         /// The id.
         session_id: String,
     },
+    /// Another request had this key, and its handle is still known.
+    #[error("launch_key: {launch_key:?} belongs to another request of this session; use another key")]
+    LaunchKeyReused {
+        /// The key.
+        launch_key: String,
+    },
     /// A limit of the graph.
     #[error("limit reached: {limit} ({})", of_limit(*.most, *.leased))]
     LimitReached {

@@ -206,7 +206,8 @@ pub struct LaunchRequest {
     /// Beyond so many bytes of combined output nothing more is recorded; it is still read and counted.
     #[serde(default)]
     pub output_limit_bytes: Option<u64>,
-    /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
+    /// The same key in a session returns that handle, running or finished, for as long as its record is kept, instead of
+    /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
     pub launch_key: Option<String>,
 }

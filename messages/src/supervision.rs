@@ -1,7 +1,7 @@
 //! supervisor ↔ process, process ↔ drain, process → ticker: the life of one command.
 
 use crate::{
-    ActorName, CommandId, LaunchError, LaunchRequest, Shared, Stream,
+    ActorName, LaunchError, LaunchRequest, Shared, Stream,
     table::{messages, notices},
 };
 use serde::{Deserialize, Serialize};
@@ -48,15 +48,8 @@ messages! {
     }
 }
 
-// supervisor → process: Begin. process → supervisor, in `actors/src/graph/supervisor.rs`: all others.
+// process → supervisor, in `actors/src/graph/supervisor.rs`.
 notices! {
-    /// Start it.
-    Begin {
-        /// Names the artifact directory.
-        command_id: CommandId,
-        /// What to run.
-        request: Asked,
-    }
     /// It runs.
     Launched {
         /// Which process.

@@ -45,7 +45,7 @@ enum Stage {
     Sent(oneshot::AsyncReceiver<Answered>),
     /// Texts that were left out are read from disk; whether the answer is leased.
     Reloading(Task<Result<Answer, Refusal>>, bool),
-    /// It could not be sent; the next poll says why.
+    /// It is not sent; the next poll says why.
     Failed(Error),
     Finished,
 }
@@ -65,6 +65,12 @@ impl<T> Call<T> {
             permit: None,
             announced: false,
         }
+    }
+
+    /// A call that is refused without being sent.
+    pub(crate) fn refused(door: &Arc<Door>, error: Error) -> Call<T> {
+        let stage = Stage::Failed(error);
+        Call { door: door.clone(), call: CallId(0), stage, convert: None, permit: None, announced: false }
     }
 
     /// Blocks this thread until the answer is there. Don't use it on a runtime's thread: `.await` the call there.

@@ -185,6 +185,10 @@ impl Ostler {
         let _ = self.0.requests.send(HostInput::Watch(watch));
     }
 
+    pub(crate) fn refused<T>(&self, error: Error) -> Call<T> {
+        Call::refused(&self.0, error)
+    }
+
     pub(crate) fn call<T, R: Into<Request>>(
         &self,
         request: impl FnOnce(CallId) -> R,

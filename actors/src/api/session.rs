@@ -1,6 +1,6 @@
 //! A session, its inbox and its handles, as a host holds them. All are names: dropping one ends nothing.
 
-use super::{Call, Command, Ostler, ReadOutput};
+use super::{Call, Command, Error, Ostler, ReadOutput};
 use ostler_messages::{
     Answer, Cancel, CommandId, Drain, EndSession, Entry, Filter, HandleId, Launch, LaunchRequest, List,
     Pending, Push, Record, SessionId, Tally, Wait,
@@ -33,6 +33,9 @@ impl Session {
     /// The same for a request that came over a wire. Its `session_id` is replaced by this session's.
     pub fn launch_request(&self, mut request: LaunchRequest) -> Call<Handle> {
         request.session_id = self.id.clone();
+        if let Err(error) = request.validate() {
+            return self.ostler.refused(Error::Launch(error));
+        }
         let ostler = self.ostler.clone();
         let request = Arc::new(request);
         self.ostler.call(

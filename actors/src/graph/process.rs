@@ -13,10 +13,10 @@ use crate::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
 use ostler_context::{Context, Sent, start};
 use ostler_messages::{
-    ActorName, Arm, Asked, Begin, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
-    Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
-    Record, Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived,
-    Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty,
+    ActorName, Arm, Asked, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited, Finished,
+    Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output, Record,
+    Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived, Sweep,
+    TimerFired, TimerKind, TreeAlive, TreeEmpty,
 };
 use std::{path::Path, sync::Arc};
 
@@ -48,14 +48,14 @@ struct Children {
 }
 
 impl ProcessActor {
-    /// Does nothing before [`Begin`].
+    /// Begins when it is started: asks the kernel to run the command.
     pub(crate) fn new(origin: Origin, command_id: CommandId, request: Arc<LaunchRequest>) -> ProcessActor {
         let (life, first) = Life::begin(plan(&request));
         let record = blank(&origin, command_id, &request);
         ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
     }
 
-    /// Takes over from one that crashed; [`Begin`] makes it kill the tree.
+    /// Takes over from one that crashed, and kills the tree when it is started.
     pub(crate) fn recover(origin: Origin, request: Arc<LaunchRequest>, record: Record) -> ProcessActor {
         let (life, first) = Life::recover(plan(&request));
         ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
@@ -200,10 +200,8 @@ fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Rec
 
 impl Actor for ProcessActor {
     type Context = Context<ProcessActor>;
-}
-impl Handler<Sent<Begin>> for ProcessActor {
-    type Result = ();
-    fn handle(&mut self, _: Sent<Begin>, ctx: &mut Context<ProcessActor>) {
+
+    fn started(&mut self, ctx: &mut Context<ProcessActor>) {
         let first = std::mem::take(&mut self.first);
         self.perform(first, ctx);
     }

@@ -13,12 +13,12 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, Asked, Begin, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
-    Discarded, Down, EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest,
-    Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, Over, QueueClosed, QueueEmptied,
-    Record, RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, TimerFired, TimerKind,
+    Ack, ActorName, Answer, Arm, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down,
+    EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
+    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, Over, QueueClosed, QueueEmptied, Record,
+    RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, TimerFired, TimerKind,
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 pub(crate) struct Supervisor {
     registry: Registry,
@@ -28,10 +28,6 @@ pub(crate) struct Supervisor {
     next_n: NextN,
     pillars: Pillars,
     families: Families,
-    /// What is needed to take over a process whose actor crashed.
-    begun: BTreeMap<u64, Begin>,
-    /// As it was launched.
-    records: BTreeMap<u64, Arc<Record>>,
 }
 
 impl Supervisor {
@@ -45,8 +41,6 @@ impl Supervisor {
             next_n: facts.next_n,
             pillars,
             families,
-            begun: BTreeMap::new(),
-            records: BTreeMap::new(),
         }
     }
 
@@ -75,12 +69,13 @@ impl Supervisor {
                         family.process.do_send(Sent(Stop { cause }));
                     }
                 }
-                Effect::Recover { n } => self.recover(n, ctx),
+                Effect::Recover { n, request, record } => {
+                    let actor = ProcessActor::recover(self.origin(n), request, Record::clone(&record));
+                    self.start_process(n, actor, ctx);
+                }
                 Effect::Abandon { n, undo } => kernel.do_send(Sent(Release { n, undo })),
                 Effect::Retire { n } => {
                     self.families.borrow_mut().remove(&n);
-                    self.begun.remove(&n);
-                    self.records.remove(&n);
                 }
                 Effect::ArmCall { call, after_ms } => {
                     kernel.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
@@ -106,21 +101,12 @@ impl Supervisor {
 
     fn spawn(&mut self, n: u64, request: Arc<LaunchRequest>, ctx: &mut Context<Supervisor>) {
         let command_id = CommandId { host_pid: self.host_pid, unix_ns: ctx.tracer().unix_ns(), n };
-        let begin = Begin { command_id, request: Asked(request) };
-        let actor = ProcessActor::new(self.origin(n), begin.command_id, begin.request.0.clone());
-        self.begun.insert(n, begin.clone());
-        self.enter(n, actor, begin, ctx);
+        let actor = ProcessActor::new(self.origin(n), command_id, request);
+        self.start_process(n, actor, ctx);
     }
 
-    fn recover(&mut self, n: u64, ctx: &mut Context<Supervisor>) {
-        let (Some(begin), Some(record)) = (self.begun.get(&n).cloned(), self.records.get(&n)) else { return };
-        let actor = ProcessActor::recover(self.origin(n), begin.request.0.clone(), Record::clone(record));
-        self.enter(n, actor, begin, ctx);
-    }
-
-    fn enter(&mut self, n: u64, actor: ProcessActor, begin: Begin, ctx: &mut Context<Supervisor>) {
+    fn start_process(&mut self, n: u64, actor: ProcessActor, ctx: &mut Context<Supervisor>) {
         let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(ctx.address().recipient()));
-        process.do_send(Sent(begin));
         self.families.borrow_mut().insert(n, Family { process, drains: None, ticker: None });
     }
 }
@@ -152,6 +138,7 @@ on! {
     Nack => |registry, m| registry.nack(m.call);
     Shutdown => |registry, m| registry.shutdown(m.call);
     HostGone => |registry, _m| registry.host_gone();
+    Launched => |registry, m| registry.launched(m.n, m.record);
     LaunchFailed => |registry, m| registry.launch_failed(m.n, m.error);
     Finished => |registry, m| registry.finished(m.n, m.record, m.kept);
     Released => |registry, m| registry.released(m.n);
@@ -164,14 +151,6 @@ impl Handler<Sent<Launch>> for Supervisor {
     fn handle(&mut self, Sent(launch): Sent<Launch>, ctx: &mut Context<Supervisor>) {
         let next_n = &mut self.next_n;
         let effects = self.registry.launch(launch.call, launch.request, next_n);
-        self.perform(effects, ctx);
-    }
-}
-impl Handler<Sent<Launched>> for Supervisor {
-    type Result = ();
-    fn handle(&mut self, Sent(launched): Sent<Launched>, ctx: &mut Context<Supervisor>) {
-        self.records.insert(launched.n, launched.record.0.clone());
-        let effects = self.registry.launched(launched.n, launched.record);
         self.perform(effects, ctx);
     }
 }

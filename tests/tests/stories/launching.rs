@@ -36,11 +36,12 @@ fn a_start_that_fails_says_at_which_stage() {
 }
 
 #[test]
-fn a_request_that_no_kernel_could_run_goes_no_further_than_the_supervisor() {
+fn a_request_that_no_kernel_could_run_does_not_reach_the_graph() {
     let stage = Stage::new();
+    let before = stage.trace();
     let error = stage.session.launch(Command::new("sh").env("A=B", "x")).wait().unwrap_err();
     assert_eq!(error, Error::Launch(LaunchError::EnvName { name: "A=B".into() }));
-    assert_snapshot!(stage.told());
+    assert_eq!(stage.trace(), before);
 }
 
 #[test]
@@ -73,8 +74,11 @@ fn the_same_launch_key_twice_is_one_process() {
     let third = stage.launch(build());
     assert_eq!((first.wait().unwrap().id(), third.id()), (second.id(), second.id()));
     stage.result();
-    // Its handle is over: the key starts the work again.
-    assert_ne!(stage.launch(build()).id(), second.id());
+    // It has ended, and is still known: the key gives the same handle, and nothing is started.
+    let again = stage.launch(build());
+    assert_eq!((again.id(), again.record().exit_code), (second.id(), Some(0)));
+    let other = stage.session.launch(build().args(["--all"])).wait().unwrap_err();
+    assert!(other.to_string().contains("belongs to another request"), "{other}");
     assert_snapshot!(stage.told());
 }
 

@@ -1,7 +1,7 @@
 //! Rules of a [`Registry`](super::Registry) that need no walk.
 
 use super::{
-    super::{ENDED_IDS, Effect, Registry},
+    super::{Effect, Registry, sessions::ENDED_IDS},
     limits,
     model::{HOST_PID, closed, record, request},
 };
@@ -230,4 +230,17 @@ fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
     assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
     let listed = registry.list(CallId(2), &SessionId::new("a"));
     assert!(matches!(&listed[..], [Effect::Reply(_, Ok(Answer::Listed(handles)))] if handles.len() == 1));
+}
+
+#[test]
+fn the_same_key_with_another_request_is_an_error() {
+    let mut registry = registry();
+    open(&mut registry, "a").unwrap();
+    registry.launch(CALL, request(0, Some("key")), || 1);
+    registry.launched(1, record(1, 0, Status::Running));
+    let mut other = (*request(0, Some("key"))).clone();
+    other.args.push("more".into());
+    let refused = registry.launch(CALL, other.into(), || panic!("a number is taken"));
+    let reused = LaunchError::LaunchKeyReused { launch_key: "key".into() };
+    assert_eq!(refused, [Effect::Reply(CALL, Err(Refusal::Launch(reused)))]);
 }

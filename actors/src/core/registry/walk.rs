@@ -280,14 +280,12 @@ impl Plan {
         match self.asks[call] {
             Ask::Launch { session, key } => {
                 let full = |limit, most| refused(LaunchError::LimitReached { limit, most, leased: 0 });
-                let lives = |state| matches!(state, State::Launching | State::Live);
-                let twin = |p: &&model::Process| p.session == session && p.key == key && lives(p.state);
-                let twin = key.and_then(|_| before.processes.iter().find(twin));
+                let twin = key.and_then(|key| before.twin(session, key, self.limits.replay_results));
                 let expected = if before.ending[session] {
                     refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })
-                } else if let Some(twin) = twin {
-                    let n = 1 + before.processes.iter().position(|p| std::ptr::eq(p, twin)).unwrap() as u64;
-                    let launched = Ok(Answer::Launched(record(n, session, Status::Running)));
+                } else if let Some((n, twin)) = twin {
+                    let status = twin.result.unwrap_or(Status::Running);
+                    let launched = Ok(Answer::Launched(record(n, session, status)));
                     if twin.launched { vec![Effect::Reply(id, launched)] } else { Vec::new() }
                 } else if before.paused && session == 0 {
                     vec![Effect::RefuseLaunch { call: id, session_id: SessionId::new(SESSIONS[session]) }]
@@ -353,16 +351,17 @@ fn text_hash(state: &Model) -> u64 {
     } = state;
     let handles = registry.handles.iter().map(|(n, handle)| {
         let (state, calls, status) = match &handle.state {
-            super::State::Launching { calls } => (0, &calls[..], None),
-            super::State::Live(record) => (1, &[][..], Some(record.status)),
-            super::State::Kept(record) => (2, &[][..], Some(record.status)),
-            super::State::Finished(record) => (3, &[][..], Some(record.status)),
+            super::handles::State::Launching { calls } => (0, &calls[..], None),
+            super::handles::State::Live(record) => (1, &[][..], Some(record.status)),
+            super::handles::State::Kept(record) => (2, &[][..], Some(record.status)),
+            super::handles::State::Finished(record) => (3, &[][..], Some(record.status)),
         };
         (n, state, calls, status, &handle.waiting, handle.notify, handle.recovered)
     });
     let handles: Vec<_> = handles.collect();
     let around = (calls, timers, processes, queues, ending, paused, discarding, host_gone, over, finished);
-    let own = (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
+    let own =
+        (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
     let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
     let mut hasher = DefaultHasher::new();
     format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
@@ -395,7 +394,7 @@ fn a_result_goes_to_those_who_cancelled_or_to_the_inbox() {
 }
 
 #[test]
-fn the_same_key_never_starts_the_work_twice_while_its_handle_lives() {
+fn the_same_key_never_starts_the_work_twice_while_its_record_is_kept() {
     let asks = [LAUNCH_KEYED, LAUNCH_KEYED, LAUNCH_ELSEWHERE, cancel(1, None, false), Ask::End(0)];
     assert!(Plan::of(&asks).walk() > 3_000);
 }

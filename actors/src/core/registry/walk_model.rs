@@ -109,6 +109,15 @@ impl Model {
         self.processes.iter().filter(|p| p.state != State::Over && of(p)).count() as u64
     }
 
+    /// The handle of this key, if it runs or its record is still kept.
+    pub(super) fn twin(&self, session: usize, key: &str, kept: u64) -> Option<(u64, &Process)> {
+        let stored = self.finished.iter().rev().take(usize::try_from(kept).unwrap());
+        let stored: Vec<u64> = stored.copied().collect();
+        let known = |n: u64, p: &Process| p.state != State::Over || stored.contains(&n);
+        let mut processes = (1..).zip(&self.processes);
+        processes.find(|(n, p)| p.session == session && p.key == Some(key) && known(*n, p))
+    }
+
     fn answered(&mut self, call: CallId) -> Result<(), String> {
         let stands = &mut self.calls[usize::try_from(call.0).unwrap()];
         ensure!(*stands != Call::Answered, "call {} is answered twice", call.0);
@@ -154,7 +163,7 @@ impl Model {
                 process.stopped = true;
                 process.ending |= *cause != Cause::Cancelled;
             }
-            Effect::Recover { n } => {
+            Effect::Recover { n, .. } => {
                 let process = self.process(*n);
                 ensure!(!process.recovered, "process {n} is taken over twice");
                 process.recovered = true;
@@ -196,9 +205,9 @@ impl Model {
         let key = request.launch_key.as_deref().map(|_| "key");
         ensure!(!self.ending[session], "a process is made for a session that ends");
         ensure!(n == self.processes.len() as u64 + 1, "a number is used twice");
-        let twin = |p: &Process| p.session == session && p.key.is_some() && p.key == key;
-        let lives = |p: &Process| matches!(p.state, State::Launching | State::Live);
-        ensure!(!self.processes.iter().any(|p| twin(p) && lives(p)), "the same work is started twice");
+        // The plans keep one finished record.
+        let twin = key.and_then(|key| self.twin(session, key, 1));
+        ensure!(twin.is_none(), "the same work is started twice");
         self.processes.push(Process {
             session,
             key,
@@ -218,7 +227,9 @@ impl Model {
     /// Whether the answer is one that the question can have.
     fn fits(&self, ask: &Ask, answer: &Result<Answer, Refusal>) -> Result<(), String> {
         let fits = match (ask, answer) {
-            (Ask::Launch { .. }, Ok(Answer::Launched(record))) => record.status == Status::Running,
+            (Ask::Launch { key, .. }, Ok(Answer::Launched(record))) => {
+                record.status == Status::Running || key.is_some()
+            }
             (Ask::Launch { .. }, Err(Refusal::Launch(_))) => true,
             (Ask::Cancel { n, .. }, Ok(Answer::Cancelled { cancelled, record })) => {
                 let stopped = record.status == Status::Killed || record.status == Status::Running;

@@ -1,0 +1,221 @@
+//! Sessions: opened once, ended once, and remembered as far as needed.
+
+use super::{handles::State, *};
+
+/// Ids of ended sessions that are remembered, if the host chose them (about 200 bytes each: 13 MiB). Those that ostler made
+/// cost nothing: their numbers say it.
+pub(super) const ENDED_IDS: usize = 65_536;
+
+/// A session that is open, or ending.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    /// No launch is taken any more.
+    pub(super) ending: bool,
+    /// At its end its unread entries are not kept.
+    pub(super) discard: bool,
+    pub(super) end_calls: Vec<CallId>,
+    /// Launching, live and kept handles.
+    pub(super) live: BTreeSet<u64>,
+    /// So many results are unread that nothing is launched.
+    pub(super) launches_paused: bool,
+    pub(super) tally: Tally,
+    pub(super) keys: BTreeMap<String, u64>,
+}
+
+/// Ids of sessions that have ended, so that they are not used again and reading on finds nothing instead of an error.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EndedIds {
+    /// Those that a host chose; the newest [`ENDED_IDS`].
+    pub(super) named: BTreeSet<SessionId>,
+    pub(super) oldest_first: VecDeque<SessionId>,
+}
+impl EndedIds {
+    pub(super) fn insert(&mut self, id: SessionId) {
+        if self.named.insert(id.clone()) {
+            self.oldest_first.push_back(id);
+        }
+        while self.oldest_first.len() > ENDED_IDS {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.named.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn open(&mut self, call: CallId, asked: Option<SessionId>) -> Effects {
+        let refuse = |error| vec![Effect::Reply(call, Err(Refusal::Call(error)))];
+        if self.sessions.len() as u64 + self.unread_sessions >= self.limits.sessions {
+            let (limit, most) = (Limit::Sessions, self.limits.sessions);
+            return refuse(CallError::LimitReached { limit, most, leased: 0 });
+        }
+        let anonymous = asked.is_none();
+        let session_id = match asked {
+            Some(id) => {
+                let bytes = id.as_str().len();
+                if bytes == 0 || bytes > SESSION_ID_MAX_BYTES {
+                    return refuse(CallError::SessionIdLength { bytes, limit: SESSION_ID_MAX_BYTES });
+                }
+                if self.sessions.contains_key(&id) || self.has_ended(&id) {
+                    return refuse(CallError::SessionReused { session_id: id.to_string() });
+                }
+                id
+            }
+            None => loop {
+                self.anonymous += 1;
+                let id = anonymous_id(self.host_pid, self.anonymous);
+                if !self.sessions.contains_key(&id) && !self.ended.named.contains(&id) {
+                    break id;
+                }
+            },
+        };
+        if self.shutting_down {
+            return refuse(CallError::SessionClosed { session_id: session_id.to_string() });
+        }
+        self.sessions.insert(session_id.clone(), Session::default());
+        let opened = if anonymous {
+            self.opening.insert(call, session_id.clone());
+            Effect::ReplyOpened(call, session_id.clone())
+        } else {
+            Effect::Reply(call, Ok(Answer::Opened(session_id.clone())))
+        };
+        vec![Effect::OpenQueue(session_id), opened]
+    }
+
+    pub(crate) fn list(&self, call: CallId, session_id: &SessionId) -> Effects {
+        let answer = match self.sessions.get(session_id) {
+            None if self.has_ended(session_id) => Ok(Answer::Listed(Vec::new())),
+            None => Err(CallError::SessionUnknown { session_id: session_id.to_string() }.into()),
+            Some(session) => {
+                let handles = session.live.iter().filter_map(|n| self.handles.get(n));
+                let live = handles.filter_map(|handle| match &handle.state {
+                    State::Live(record) => Some(record.clone()),
+                    _ => None,
+                });
+                Ok(Answer::Listed(live.collect()))
+            }
+        };
+        vec![Effect::Reply(call, answer)]
+    }
+
+    /// A session has no queue in the inbox: it has ended, and there is nothing to read; or there is no such session.
+    pub(crate) fn no_queue(&self, call: CallId, session_id: &SessionId, nothing: Option<Answer>) -> Effects {
+        let id = session_id.to_string();
+        let answer = match (self.has_ended(session_id), nothing) {
+            (true, Some(nothing)) => Ok(nothing),
+            (true, None) => Err(CallError::SessionClosed { session_id: id }.into()),
+            (false, _) => Err(CallError::SessionUnknown { session_id: id }.into()),
+        };
+        vec![Effect::Reply(call, answer)]
+    }
+
+    /// Whether a session of this id is ending or has ended, as far as that is remembered.
+    pub(super) fn has_ended(&self, id: &SessionId) -> bool {
+        if let Some(session) = self.sessions.get(id) {
+            return session.ending;
+        }
+        self.ended.named.contains(id) || self.is_anonymous(id)
+    }
+
+    /// Whether this graph made the id itself.
+    pub(super) fn is_anonymous(&self, id: &SessionId) -> bool {
+        let n = id.as_str().strip_prefix("session-").and_then(|rest| rest.split_once('-'));
+        let n = n.and_then(|(_, n)| n.parse::<u64>().ok());
+        n.is_some_and(|n| (1..=self.anonymous).contains(&n) && anonymous_id(self.host_pid, n) == *id)
+    }
+
+    pub(crate) fn end(&mut self, call: CallId, session_id: &SessionId, discard: bool) -> Effects {
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.end_calls.push(call);
+            let mut effects = Effects::new();
+            self.begin_end(session_id, discard, &mut effects);
+            return effects;
+        }
+        let id = session_id.to_string();
+        let error = match self.has_ended(session_id) {
+            true => CallError::SessionClosed { session_id: id },
+            false => CallError::SessionUnknown { session_id: id },
+        };
+        vec![Effect::Reply(call, Err(error.into()))]
+    }
+
+    pub(crate) fn shutdown(&mut self, call: CallId) -> Effects {
+        let mut effects = Effects::new();
+        self.shutdown_calls.push(call);
+        if !std::mem::replace(&mut self.shutting_down, true) {
+            let ids: Vec<SessionId> = self.sessions.keys().cloned().collect();
+            ids.iter().for_each(|id| self.begin_end(id, false, &mut effects));
+            self.check_stopped(&mut effects);
+        }
+        effects
+    }
+
+    pub(crate) fn host_gone(&mut self) -> Effects {
+        self.shutting_down = true;
+        self.host_gone = true;
+        let mut effects: Effects =
+            self.alive().map(|(n, _)| Effect::Stop { n, cause: Cause::HostGone }).collect();
+        self.check_stopped(&mut effects);
+        effects
+    }
+
+    /// The inbox has closed the queue of a session whose handles have all ended.
+    pub(crate) fn queue_closed(&mut self, session_id: SessionId, unread: u64, kept: bool) -> Effects {
+        let mut effects = Effects::new();
+        let Some(mut session) = self.sessions.remove(&session_id) else { return effects };
+        self.unread_sessions += u64::from(kept);
+        session.tally.unread = unread;
+        self.tally.add(session.tally);
+        let answer = Answer::Ended(session.tally);
+        let calls = session.end_calls.into_iter();
+        effects.extend(calls.map(|call| Effect::Reply(call, Ok(answer.clone()))));
+        if !self.is_anonymous(&session_id) {
+            self.ended.insert(session_id);
+        }
+        self.check_stopped(&mut effects);
+        effects
+    }
+
+    /// The last entry of a session that has ended is taken.
+    pub(crate) fn queue_emptied(&mut self) {
+        self.unread_sessions = self.unread_sessions.saturating_sub(1);
+    }
+
+    pub(crate) fn launches_paused(&mut self, session_id: &SessionId, paused: bool) {
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.launches_paused = paused;
+        }
+    }
+
+    /// The inbox keeps nothing any more: the graph can end.
+    pub(crate) fn discarded(&mut self, unread: u64) -> Effects {
+        let answer = Answer::Stopped(Tally { unread, ..self.tally });
+        let calls = std::mem::take(&mut self.shutdown_calls);
+        let replies = calls.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone())));
+        replies.chain([Effect::Over]).collect()
+    }
+
+    /// Stops everything in a session; the first one that ends it decides whether its unread entries are kept.
+    pub(super) fn begin_end(&mut self, id: &SessionId, discard: bool, effects: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(id).filter(|session| !session.ending) else { return };
+        (session.ending, session.discard) = (true, discard);
+        effects.extend(session.live.iter().map(|n| Effect::Stop { n: *n, cause: Cause::SessionEnded }));
+        if session.live.is_empty() {
+            effects.push(Effect::CloseQueue { session_id: id.clone(), discard });
+        }
+    }
+
+    /// Ends the graph if nothing is left to wait for.
+    pub(super) fn check_stopped(&mut self, effects: &mut Effects) {
+        if self.host_gone {
+            // Nobody is left to be told what was unread.
+            effects.extend((self.live == 0).then_some(Effect::Over));
+        } else if self.shutting_down && self.sessions.is_empty() {
+            effects.push(Effect::DiscardAll);
+        }
+    }
+}
+
+fn anonymous_id(host_pid: u32, n: u64) -> SessionId {
+    SessionId::new(format!("session-{host_pid:x}-{n}"))
+}

@@ -1,0 +1,10 @@
+//! The binary, driven from outside: what a shell, a pipeline and a person at the keyboard see of it.
+//!
+//! Nothing here sleeps to wait for something: a command says that it is ready, or waits on a fifo until it may go on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
+
+mod options;
+mod place;
+mod signals;
+mod streams;

@@ -1,0 +1,168 @@
+//! JSON, traces, environment, places, the tour.
+
+use crate::place::*;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    ffi::OsString,
+    fs::{self},
+    io::{BufRead, BufReader},
+    os::unix::ffi::OsStringExt,
+    path::Path,
+    process::Stdio,
+};
+
+const KEYS: [&str; 32] = [
+    "artifact_error",
+    "byte_count",
+    "command",
+    "command_id",
+    "command_or_op_descriptor",
+    "containment",
+    "cwd",
+    "duration_ms",
+    "ended_at",
+    "exit_code",
+    "handle_id",
+    "leftovers",
+    "line_count",
+    "output_offset",
+    "output_path",
+    "output_sha256",
+    "pid",
+    "process_group_id",
+    "recorded_bytes",
+    "session_id",
+    "signal",
+    "silence_ms",
+    "started_at",
+    "status",
+    "stderr",
+    "stderr_path",
+    "stderr_truncated",
+    "stdout",
+    "stdout_path",
+    "stdout_truncated",
+    "timed_out",
+    "usage",
+];
+
+#[test]
+fn json_is_one_object_with_the_keys_of_the_contract_and_nothing_else() {
+    let place = Place::new();
+    let args = ["--json", "--progress", "10ms", "--max-inline-bytes", "8", "--"];
+    let output = place.run(&[&args[..], &["sh", "-c", "seq 100; echo err >&2; exit 3"]].concat());
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(3), 0));
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut keys: Vec<_> = result.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, KEYS);
+    assert_eq!((&result["status"], &result["exit_code"]), (&"completed".into(), &3.into()));
+    assert_eq!((&result["stdout_truncated"], &result["stderr"]), (&true.into(), &"err\n".into()));
+    let combined = fs::read(result["output_path"].as_str().unwrap()).unwrap();
+    let hex: String = Sha256::digest(&combined).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(result["output_sha256"], format!("sha256:{hex}"));
+}
+
+#[test]
+fn a_trace_has_a_header_and_a_line_for_each_message_and_no_value_of_a_variable() {
+    let place = Place::new();
+    let output =
+        place.run(&["--trace", "trace", "--env", "SECRET=xyzzy", "--", "sh", "-c", "echo $SECRET | tr x a"]);
+    assert_eq!(text(&output.stdout), "ayzzy\n");
+    let trace = fs::read_to_string(place.path("trace")).unwrap();
+    assert!(!trace.contains("xyzzy"));
+    let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["ostler_trace"], 1);
+    let sequences: Vec<_> = lines[1..].iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
+    for message in ["OpenSession", "Launch", "Exec", "Started", "Exited", "Deliver", "Shutdown", "Over"] {
+        assert!(lines.iter().any(|line| line["message"] == message), "{message}");
+    }
+}
+
+#[test]
+fn the_environment_is_what_was_asked_for() {
+    let place = Place::new();
+    let with = |args: &[&str]| {
+        let mut command = place.ostler("run");
+        command.env("PLAIN", "1").env("MY_API_KEY", "2").args(args).args(["--", "/usr/bin/env"]);
+        text(&command.output().unwrap().stdout)
+    };
+    let has = |text: &str, line: &str| text.lines().any(|found| found == line);
+    let clean = with(&["--env", "OTHER_TOKEN=a=b"]);
+    assert!(has(&clean, "PLAIN=1") && !clean.contains("MY_API_KEY") && has(&clean, "OTHER_TOKEN=a=b"));
+    assert_eq!(clean, with(&["--env", "OTHER_TOKEN=a=b", "--env-mode", "inherit_clean"]));
+    let all = with(&["--env-mode", "patch"]);
+    assert!(has(&all, "PLAIN=1") && has(&all, "MY_API_KEY=2"));
+    assert_eq!(with(&["--env-mode", "replace", "--env", "A=1", "--env", "B=2"]), "A=1\nB=2\n");
+}
+
+#[test]
+fn arguments_variables_and_directories_need_not_be_text() {
+    let place = Place::new();
+    let raw = |text: &[u8]| OsString::from_vec(text.to_vec());
+    fs::create_dir(place.0.path().join(raw(b"dir\xff"))).unwrap();
+    let mut command = place.ostler("run");
+    command.arg("--cwd").arg(raw(b"dir\xff")).arg("--env").arg(raw(b"V=\xfe")).arg("--");
+    command.args(["sh", "-c", r#"printf '%s %s %s' "$1" "$V" "${PWD##*/}""#, "sh"]).arg(raw(b"\xfd"));
+    // The shell works PWD out again by itself where the inherited one is wrong.
+    let output = command.output().unwrap();
+    assert_eq!(output.stdout, b"\xfd \xfe dir\xff", "{}", text(&output.stderr));
+}
+
+#[test]
+fn options_after_the_program_are_its_own() {
+    let place = Place::new();
+    let output = place.run(&["echo", "--timeout", "5"]);
+    assert_eq!(text(&output.stdout), "--timeout 5\n");
+}
+
+#[test]
+fn artifacts_lie_where_they_were_asked_for() {
+    let place = Place::new();
+    let line = text(&place.run(&["--", "true"]).stderr);
+    let dir = line.trim_end().rsplit_once("artifacts in ").unwrap().1;
+    assert_eq!(Path::new(dir).parent(), Some(&*place.path("artifacts").canonicalize().unwrap()));
+    assert!(Path::new(dir).join("result.json").is_file());
+}
+
+// ── the tour ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn the_tour_shows_the_inbox_and_the_messages() {
+    let place = Place::new();
+    let output = place.ostler("demo").output().unwrap();
+    let tour = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in [
+        "Five commands at once",
+        "request 1000 served",
+        "completed, exit 0",
+        "timed out, SIGTERM",
+        "answer of the cancel: killed, exit 0, last words: All finished, bye",
+        "the session ends: 2 completed, 2 killed, 1 timed out",
+        "process/4 → kernel: Signal terminate",
+        "Where to go from here",
+    ] {
+        assert!(tour.contains(part), "{part:?} is missing in\n{tour}");
+    }
+    assert!(!tour.contains('\u{1b}'), "colors without a terminal");
+}
+
+#[test]
+fn the_tour_can_be_left() {
+    let place = Place::new();
+    let mut ostler = place.ostler("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(ostler.stdout.take().unwrap()).lines();
+    let ready = lines.by_ref().any(|line| line.unwrap().contains("Ready for requests"));
+    assert!(ready);
+    kill(Pid::from_raw(ostler.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert!(lines.all(|line| !line.unwrap().contains("The inbox")));
+    assert_eq!(ostler.wait().unwrap().code(), Some(130));
+}
