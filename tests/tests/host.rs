@@ -125,13 +125,13 @@ fn f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only() {
 }
 
 fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
-    let pillars = [
+    let core_actors = [
         (ActorName::Supervisor, "Cancel"),
         (ActorName::Inbox, "Push"),
         (ActorName::Kernel, "Signal"),
         (ActorName::Host, "Reply"),
     ];
-    for (actor, message) in pillars {
+    for (actor, message) in core_actors {
         let faults = vec![fault(actor, message)];
         // The answers before it are many, and one answer is like another: this fault comes with the first.
         if actor == ActorName::Host {

@@ -22,7 +22,7 @@ pub(crate) fn svg(table: &Table) -> String {
     let height = ROW * (bars.len() + 1);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+         font-process_actors=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (n, (what, ratio)) in bars.iter().enumerate() {
         let (y, width) = (ROW * n + 6, ratio * scale);

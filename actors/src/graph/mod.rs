@@ -1,6 +1,6 @@
 //! The graph: its actors, and the one thread on which all of them live.
 
-mod directory;
+mod actors;
 mod drain;
 mod kernel;
 mod process;

@@ -2,7 +2,7 @@
 //! messages into events, performs the effects, and fills in the record.
 
 use super::{
-    directory::{Families, Pillars},
+    actors::{CoreActors, ProcessTable},
     drain::DrainActor,
     progress::ProgressTicker,
 };
@@ -26,8 +26,8 @@ pub(crate) struct Origin {
     pub(crate) host_pid: u32,
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) times: Times,
-    pub(crate) pillars: Pillars,
-    pub(crate) families: Families,
+    pub(crate) core_actors: CoreActors,
+    pub(crate) processes: ProcessTable,
 }
 
 pub(crate) struct ProcessActor {
@@ -70,7 +70,7 @@ impl ProcessActor {
     fn perform(&mut self, effects: Effects, ctx: &mut Context<ProcessActor>) {
         let n = self.origin.n;
         let owner = ActorName::Process(n);
-        let kernel = self.origin.pillars.kernel.clone();
+        let kernel = self.origin.core_actors.kernel.clone();
         for effect in effects {
             match effect {
                 Effect::Exec => kernel.do_send(Sent(Exec {
@@ -92,10 +92,10 @@ impl ProcessActor {
                 Effect::ReplyFailed(why) => self.failed(why),
                 Effect::Finish { kept } => {
                     let record = self.record.clone().into();
-                    self.origin.pillars.supervisor.do_send(Sent(Finished { n, record, kept }));
+                    self.origin.core_actors.supervisor.do_send(Sent(Finished { n, record, kept }));
                 }
                 Effect::Release { undo } => kernel.do_send(Sent(Release { n, undo })),
-                Effect::ReplyReleased => self.origin.pillars.supervisor.do_send(Sent(Released { n })),
+                Effect::ReplyReleased => self.origin.core_actors.supervisor.do_send(Sent(Released { n })),
             }
         }
         if self.life.phase() == Phase::Done {
@@ -105,7 +105,7 @@ impl ProcessActor {
 
     fn launched(&mut self, ctx: &mut Context<ProcessActor>) {
         let n = self.origin.n;
-        let (kernel, inbox) = (&self.origin.pillars.kernel, &self.origin.pillars.inbox);
+        let (kernel, inbox) = (&self.origin.core_actors.kernel, &self.origin.core_actors.inbox);
         let parent = || Some(ctx.address().recipient::<Sent<Down>>());
         let drains = Stream::BOTH.map(|stream| {
             let drain = DrainActor::new(n, stream, kernel.clone(), ctx.address());
@@ -116,16 +116,16 @@ impl ProcessActor {
             let ticker = ProgressTicker::new(n, kernel.clone(), inbox.clone(), intervals, inline_bytes);
             start(ticker, ActorName::Ticker(n), ctx.tracer(), parent())
         });
-        if let Some(family) = self.origin.families.borrow_mut().get_mut(&n) {
-            family.drains = Some(drains.clone());
-            family.ticker = ticker.clone();
+        if let Some(process_actors) = self.origin.processes.borrow_mut().get_mut(&n) {
+            process_actors.drains = Some(drains.clone());
+            process_actors.ticker = ticker.clone();
         }
         let launched = Launched { n, record: self.record.clone().into() };
         if let Some(ticker) = &ticker {
             ticker.do_send(Sent(launched.clone()));
         }
         self.children = Some(Children { drains, ticker });
-        self.origin.pillars.supervisor.do_send(Sent(launched));
+        self.origin.core_actors.supervisor.do_send(Sent(launched));
     }
 
     fn failed(&mut self, why: Failure) {
@@ -135,7 +135,7 @@ impl ProcessActor {
             Failure::TimedOut => LaunchError::StartTimedOut { limit_ms: self.origin.times.start_timeout_ms },
             Failure::Undone => LaunchError::SessionClosed { session_id },
         };
-        self.origin.pillars.supervisor.do_send(Sent(LaunchFailed { n: self.origin.n, error }));
+        self.origin.core_actors.supervisor.do_send(Sent(LaunchFailed { n: self.origin.n, error }));
     }
 
     fn seal(&mut self) {
@@ -152,7 +152,11 @@ impl ProcessActor {
         let mut record = self.record.clone();
         record.artifact_error = self.read_error.clone();
         let discard = self.life.undone();
-        self.origin.pillars.kernel.do_send(Sent(Seal { n: self.origin.n, record: record.into(), discard }));
+        self.origin.core_actors.kernel.do_send(Sent(Seal {
+            n: self.origin.n,
+            record: record.into(),
+            discard,
+        }));
     }
 
     fn sealed(&mut self, mut output: Output) {

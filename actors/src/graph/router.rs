@@ -3,7 +3,7 @@
 //! One input is delivered, then the graph runs until nothing is in flight, then the next. That gives backpressure, one
 //! order, and replay.
 
-use super::directory::{Families, Pillars};
+use super::actors::{CoreActors, ProcessTable};
 use crate::backend::{Answered, KernelEvent, ReplyTo};
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent, entering};
@@ -94,11 +94,18 @@ impl Handler<Sent<Over>> for HostActor {
 
 /// Delivers what the kernel reports. What is for an actor that has ended is dropped: late events are legal and mean
 /// nothing.
-pub(crate) fn deliver_event(KernelEvent { to, event }: KernelEvent, pillars: &Pillars, families: &Families) {
-    let families = families.borrow();
-    let process = |n: u64| families.get(&n).map(|family| &family.process);
+pub(crate) fn deliver_event(
+    KernelEvent { to, event }: KernelEvent,
+    core_actors: &CoreActors,
+    processes: &ProcessTable,
+) {
+    let processes = processes.borrow();
+    let process = |n: u64| processes.get(&n).map(|process_actors| &process_actors.process);
     let drain = |n: u64, stream: usize| {
-        families.get(&n).and_then(|family| family.drains.as_ref()).map(|drains| &drains[stream])
+        processes
+            .get(&n)
+            .and_then(|process_actors| process_actors.drains.as_ref())
+            .map(|drains| &drains[stream])
     };
     macro_rules! send {
         ($addr:expr, $message:expr) => {
@@ -120,22 +127,22 @@ pub(crate) fn deliver_event(KernelEvent { to, event }: KernelEvent, pillars: &Pi
         (ActorName::Drain(n, s), Event::EndOfStream(m)) => send!(drain(n, s.index()), m),
         (ActorName::Drain(n, s), Event::ReadFailed(m)) => send!(drain(n, s.index()), m),
         (ActorName::Ticker(n), Event::TimerFired(m)) => {
-            send!(families.get(&n).and_then(|f| f.ticker.as_ref()), m)
+            send!(processes.get(&n).and_then(|actors| actors.ticker.as_ref()), m)
         }
         (ActorName::Ticker(n), Event::Peeked(m)) => {
-            send!(families.get(&n).and_then(|f| f.ticker.as_ref()), m)
+            send!(processes.get(&n).and_then(|actors| actors.ticker.as_ref()), m)
         }
-        (ActorName::Supervisor, Event::TimerFired(m)) => pillars.supervisor.do_send(Sent(m)),
-        (ActorName::Supervisor, Event::KernelFailed(m)) => pillars.supervisor.do_send(Sent(m)),
-        (ActorName::Inbox, Event::TimerFired(m)) => pillars.inbox.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::TimerFired(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::KernelFailed(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Inbox, Event::TimerFired(m)) => core_actors.inbox.do_send(Sent(m)),
         // No kernel reports anything else.
         _ => {}
     });
 }
 
 /// Delivers a request of the host's.
-pub(crate) fn deliver_request(request: Request, pillars: &Pillars) {
-    let Pillars { supervisor, inbox, .. } = pillars;
+pub(crate) fn deliver_request(request: Request, core_actors: &CoreActors) {
+    let CoreActors { supervisor, inbox, .. } = core_actors;
     entering(ActorName::Host, || {
         route_request!(
             request, message,
@@ -146,19 +153,19 @@ pub(crate) fn deliver_request(request: Request, pillars: &Pillars) {
 }
 
 /// Tells the holder of a call that its caller has the answer.
-pub(crate) fn deliver_ack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+pub(crate) fn deliver_ack(call: CallId, calls: &OpenCalls, core_actors: &CoreActors) {
     entering(ActorName::Host, || match calls.close(call) {
-        Some(ActorName::Inbox) => pillars.inbox.do_send(Sent(Ack { call })),
-        Some(_) => pillars.supervisor.do_send(Sent(Ack { call })),
+        Some(ActorName::Inbox) => core_actors.inbox.do_send(Sent(Ack { call })),
+        Some(_) => core_actors.supervisor.do_send(Sent(Ack { call })),
         None => {}
     });
 }
 
 /// Tells the holder of a call that its caller is gone. Of a call that was answered and held nothing, nobody hears.
-pub(crate) fn deliver_nack(call: CallId, calls: &OpenCalls, pillars: &Pillars) {
+pub(crate) fn deliver_nack(call: CallId, calls: &OpenCalls, core_actors: &CoreActors) {
     entering(ActorName::Host, || match calls.close(call) {
-        Some(ActorName::Inbox) => pillars.inbox.do_send(Sent(Nack { call })),
-        Some(_) => pillars.supervisor.do_send(Sent(Nack { call })),
+        Some(ActorName::Inbox) => core_actors.inbox.do_send(Sent(Nack { call })),
+        Some(_) => core_actors.supervisor.do_send(Sent(Nack { call })),
         None => {}
     });
 }

@@ -2,7 +2,7 @@
 //! handle and hears of its end, or of its crash.
 
 use super::{
-    directory::{Families, Family, Pillars},
+    actors::{CoreActors, ProcessActors, ProcessTable},
     process::{Origin, ProcessActor},
 };
 use crate::{
@@ -26,12 +26,17 @@ pub(crate) struct Supervisor {
     host_pid: u32,
     artifact_root: Arc<Path>,
     next_n: NextN,
-    pillars: Pillars,
-    families: Families,
+    core_actors: CoreActors,
+    processes: ProcessTable,
 }
 
 impl Supervisor {
-    pub(crate) fn new(config: Config, facts: Facts, pillars: Pillars, families: Families) -> Supervisor {
+    pub(crate) fn new(
+        config: Config,
+        facts: Facts,
+        core_actors: CoreActors,
+        processes: ProcessTable,
+    ) -> Supervisor {
         let host_pid = facts.header.host_pid;
         Supervisor {
             registry: Registry::new(config.limits.clone(), host_pid, facts.texts_on_disk),
@@ -39,13 +44,13 @@ impl Supervisor {
             host_pid,
             artifact_root: facts.artifact_root,
             next_n: facts.next_n,
-            pillars,
-            families,
+            core_actors,
+            processes,
         }
     }
 
     fn perform(&mut self, effects: Vec<Effect>, ctx: &mut Context<Supervisor>) {
-        let Pillars { host, kernel, inbox, .. } = self.pillars.clone();
+        let CoreActors { host, kernel, inbox, .. } = self.core_actors.clone();
         let owner = ActorName::Supervisor;
         for effect in effects {
             match effect {
@@ -65,8 +70,8 @@ impl Supervisor {
                 Effect::Deliver { record, to } => inbox.do_send(Sent(Deliver { record, to_calls: to })),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
-                    if let Some(family) = self.families.borrow().get(&n) {
-                        family.process.do_send(Sent(Stop { cause }));
+                    if let Some(process_actors) = self.processes.borrow().get(&n) {
+                        process_actors.process.do_send(Sent(Stop { cause }));
                     }
                 }
                 Effect::Recover { n, request, record } => {
@@ -75,7 +80,7 @@ impl Supervisor {
                 }
                 Effect::Abandon { n, undo } => kernel.do_send(Sent(Release { n, undo })),
                 Effect::Retire { n } => {
-                    self.families.borrow_mut().remove(&n);
+                    self.processes.borrow_mut().remove(&n);
                 }
                 Effect::ArmCall { call, after_ms } => {
                     kernel.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
@@ -94,8 +99,8 @@ impl Supervisor {
             host_pid: self.host_pid,
             artifact_root: self.artifact_root.clone(),
             times: self.config.times.clone(),
-            pillars: self.pillars.clone(),
-            families: self.families.clone(),
+            core_actors: self.core_actors.clone(),
+            processes: self.processes.clone(),
         }
     }
 
@@ -107,7 +112,7 @@ impl Supervisor {
 
     fn start_process(&mut self, n: u64, actor: ProcessActor, ctx: &mut Context<Supervisor>) {
         let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(ctx.address().recipient()));
-        self.families.borrow_mut().insert(n, Family { process, drains: None, ticker: None });
+        self.processes.borrow_mut().insert(n, ProcessActors { process, drains: None, ticker: None });
     }
 }
 
@@ -189,6 +194,6 @@ impl Handler<Sent<KernelFailed>> for Supervisor {
     /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
     /// every tree.
     fn handle(&mut self, _: Sent<KernelFailed>, _: &mut Context<Supervisor>) {
-        self.pillars.host.do_send(Sent(Over {}));
+        self.core_actors.host.do_send(Sent(Over {}));
     }
 }

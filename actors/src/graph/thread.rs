@@ -1,7 +1,7 @@
 //! The graph's thread: one input is delivered, the graph runs until nothing is in flight, then the next.
 
 use super::{
-    directory::{Families, Pillars},
+    actors::{CoreActors, ProcessTable},
     kernel::KernelActor,
     router::{HostActor, LastAnswers, OpenCalls, deliver_ack, deliver_event, deliver_nack, deliver_request},
     supervisor::Supervisor,
@@ -80,7 +80,7 @@ async fn run(
     let (calls, over) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
     let host = HostActor::new(calls.clone(), last.clone(), over.clone());
-    let (pillars, families) = raise(config, facts, &tracer, host, kernel.clone());
+    let (core_actors, processes) = raise(config, facts, &tracer, host, kernel.clone());
     while !over.get() && !tracer.failed() {
         let ready = kernel.borrow_mut().ready();
         let input = match ready {
@@ -93,19 +93,19 @@ async fn run(
         };
         tracer.set_now_us(kernel.borrow().now_us());
         match input {
-            Input::Kernel(event) => deliver_event(event, &pillars, &families),
+            Input::Kernel(event) => deliver_event(event, &core_actors, &processes),
             Input::Host(HostInput::Call { call, request, reply_to }) => {
-                take_acks(&acks, &calls, &pillars).await;
+                take_acks(&acks, &calls, &core_actors).await;
                 calls.open(call, reply_to, request.holder());
-                deliver_request(request, &pillars);
+                deliver_request(request, &core_actors);
             }
             Input::Host(HostInput::Nack { call, permit, taken }) => {
-                take_acks(&acks, &calls, &pillars).await;
-                deliver_nack(call, &calls, &pillars);
+                take_acks(&acks, &calls, &core_actors).await;
+                deliver_nack(call, &calls, &core_actors);
                 quiet().await;
                 drop((permit, taken));
             }
-            Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &pillars),
+            Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
             Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
             // Only a scripted world takes these, and has taken them.
             Input::Host(HostInput::Advance { .. } | HostInput::Watch(_)) => {}
@@ -114,7 +114,7 @@ async fn run(
         kernel.borrow_mut().after_input(&|call| calls.waits(call));
     }
     calls.clear();
-    families.borrow_mut().clear();
+    processes.borrow_mut().clear();
     kernel.borrow_mut().close();
     tracer.end();
     if let Some(flushed) = flushed {
@@ -128,9 +128,9 @@ async fn run(
 
 /// Whatever a caller does next finds its earlier answers acknowledged. Only calls and their ends ask for that: all else
 /// comes at moments of its own, and a scripted world would differ from run to run.
-async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, pillars: &Pillars) {
+async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, core_actors: &CoreActors) {
     while let Ok(call) = acks.try_recv() {
-        deliver_ack(call, calls, pillars);
+        deliver_ack(call, calls, core_actors);
         quiet().await;
     }
 }
@@ -142,8 +142,8 @@ fn raise(
     tracer: &Tracer,
     host: HostActor,
     kernel: Rc<RefCell<Box<dyn Kernel>>>,
-) -> (Pillars, Families) {
-    let families = Families::default();
+) -> (CoreActors, ProcessTable) {
+    let processes = ProcessTable::default();
     let supervisor = Reserved::new(ActorName::Supervisor, tracer);
     let host = start_actor(host, ActorName::Host, tracer, None);
     let kernel = start_actor(KernelActor::new(kernel), ActorName::Kernel, tracer, None);
@@ -167,10 +167,10 @@ fn raise(
         unread_results: size(config.limits.unread_results),
     };
     let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
-    let pillars = Pillars { host, kernel, supervisor: supervisor.addr().clone(), inbox };
-    let actor = Supervisor::new(config, facts, pillars.clone(), families.clone());
+    let core_actors = CoreActors { host, kernel, supervisor: supervisor.addr().clone(), inbox };
+    let actor = Supervisor::new(config, facts, core_actors.clone(), processes.clone());
     supervisor.start(actor, None);
-    (pillars, families)
+    (core_actors, processes)
 }
 
 /// Lets the actors run until no message is in flight.

@@ -1,4 +1,4 @@
-//! Who is where: the gate looks up here whom an input from outside is for.
+//! Who is where: the router looks up here whom an input from outside is for.
 
 use super::{
     drain::DrainActor, kernel::KernelActor, process::ProcessActor, progress::ProgressTicker,
@@ -9,7 +9,7 @@ use ostler_inbox::Inbox;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// The actors of one process.
-pub(crate) struct Family {
+pub(crate) struct ProcessActors {
     pub(crate) process: Addr<ProcessActor>,
     /// None before the start, and for a process that was taken over after a crash.
     pub(crate) drains: Option<[Addr<DrainActor>; 2]>,
@@ -18,12 +18,12 @@ pub(crate) struct Family {
 
 /// The actors that live as long as the graph.
 #[derive(Clone)]
-pub(crate) struct Pillars {
+pub(crate) struct CoreActors {
     pub(crate) host: Addr<HostActor>,
     pub(crate) kernel: Addr<KernelActor>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) inbox: Addr<Inbox>,
 }
 
-/// The Supervisor enters a process and strikes it out; a process enters its drains and ticker.
-pub(crate) type Families = Rc<RefCell<BTreeMap<u64, Family>>>;
+/// The actors of each process. The Supervisor adds and removes a process; a process adds its drains and ticker.
+pub(crate) type ProcessTable = Rc<RefCell<BTreeMap<u64, ProcessActors>>>;
