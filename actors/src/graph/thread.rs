@@ -80,7 +80,7 @@ async fn run(
     let (calls, over) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
     let host = HostActor::new(calls.clone(), last.clone(), over.clone());
-    let (core_actors, processes) = raise(config, facts, &tracer, host, kernel.clone());
+    let (core_actors, processes) = start_actors(config, facts, &tracer, host, kernel.clone());
     while !over.get() && !tracer.failed() {
         let ready = kernel.borrow_mut().ready();
         let input = match ready {
@@ -102,7 +102,7 @@ async fn run(
             Input::Host(HostInput::Nack { call, permit, taken }) => {
                 take_acks(&acks, &calls, &core_actors).await;
                 deliver_nack(call, &calls, &core_actors);
-                quiet().await;
+                run_until_idle().await;
                 drop((permit, taken));
             }
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
@@ -110,7 +110,7 @@ async fn run(
             // Only a scripted world takes these, and has taken them.
             Input::Host(HostInput::Advance { .. } | HostInput::Watch(_)) => {}
         }
-        quiet().await;
+        run_until_idle().await;
         kernel.borrow_mut().after_input(&|call| calls.waits(call));
     }
     calls.clear();
@@ -131,12 +131,12 @@ async fn run(
 async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, core_actors: &CoreActors) {
     while let Ok(call) = acks.try_recv() {
         deliver_ack(call, calls, core_actors);
-        quiet().await;
+        run_until_idle().await;
     }
 }
 
 /// Starts the actors that live as long as the graph. None of them has a parent: if one crashes, the graph ends.
-fn raise(
+fn start_actors(
     config: Config,
     facts: Facts,
     tracer: &Tracer,
@@ -174,7 +174,7 @@ fn raise(
 }
 
 /// Lets the actors run until no message is in flight.
-async fn quiet() {
+async fn run_until_idle() {
     poll_fn(|context| match in_flight() {
         0 => Poll::Ready(()),
         _ => {
