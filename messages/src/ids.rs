@@ -149,7 +149,7 @@ pub struct CallId(pub u64);
 pub enum ActorName {
     /// The agent program: its requests come from here, its answers go here.
     Host,
-    /// The door to the operating system, or to the scripted world.
+    /// What stands for the operating system, or for the scripted world.
     Kernel,
     /// Owner of sessions and handles.
     Supervisor,

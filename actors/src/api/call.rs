@@ -1,6 +1,6 @@
 //! One call of a host: a request that is on its way, in both forms, blocking and async.
 
-use super::{Error, Shared as Door};
+use super::{Client, Error};
 use crate::backend::{Answered, HostInput, Permit};
 use blocking::Task;
 use futures_lite::{FutureExt, future};
@@ -31,7 +31,7 @@ type Convert<T> = Box<dyn FnOnce(Answer) -> Option<T> + Send>;
 /// a trace is the same on every run.
 #[must_use = "a call does nothing before it is waited for, awaited, or begun"]
 pub struct Call<T> {
-    door: Arc<Door>,
+    client: Arc<Client>,
     call: CallId,
     stage: Stage,
     convert: Option<Convert<T>>,
@@ -52,13 +52,13 @@ enum Stage {
 
 impl<T> Call<T> {
     pub(crate) fn new(
-        door: &Arc<Door>,
+        client: &Arc<Client>,
         request: impl FnOnce(CallId) -> Request,
         convert: impl FnOnce(Answer) -> Option<T> + Send + 'static,
     ) -> Call<T> {
-        let call = CallId(door.next_call.fetch_add(1, Ordering::Relaxed) + 1);
+        let call = CallId(client.next_call.fetch_add(1, Ordering::Relaxed) + 1);
         Call {
-            door: door.clone(),
+            client: client.clone(),
             call,
             stage: Stage::Unsent(request(call)),
             convert: Some(Box::new(convert)),
@@ -68,9 +68,9 @@ impl<T> Call<T> {
     }
 
     /// A call that is refused without being sent.
-    pub(crate) fn refused(door: &Arc<Door>, error: Error) -> Call<T> {
+    pub(crate) fn refused(client: &Arc<Client>, error: Error) -> Call<T> {
         let stage = Stage::Failed(error);
-        Call { door: door.clone(), call: CallId(0), stage, convert: None, permit: None, announced: false }
+        Call { client: client.clone(), call: CallId(0), stage, convert: None, permit: None, announced: false }
     }
 
     /// Blocks this thread until the answer is there. Don't use it on a runtime's thread: `.await` the call there.
@@ -92,10 +92,11 @@ impl<T> Call<T> {
         }
     }
     fn sent(&mut self, request: Request) -> Result<Stage, Error> {
-        let permit = Permit::take(&self.door.open_calls, self.door.open_calls_limit).map_err(Error::Call)?;
+        let permit =
+            Permit::take(&self.client.open_calls, self.client.open_calls_limit).map_err(Error::Call)?;
         let (reply_to, receiver) = oneshot::async_channel();
         let intake = HostInput::Call { call: self.call, request, reply_to };
-        self.door.requests.send(intake).map_err(|_| Error::Closed)?;
+        self.client.requests.send(intake).map_err(|_| Error::Closed)?;
         self.permit = Some(permit);
         Ok(Stage::Sent(receiver))
     }
@@ -111,7 +112,7 @@ impl<T> Call<T> {
         };
         if leased {
             // A graph that has ended keeps nothing any more.
-            let _ = self.door.acks.send(self.call);
+            let _ = self.client.acks.send(self.call);
         }
         self.permit = None;
         value
@@ -134,9 +135,9 @@ impl<T> Future for Call<T> {
                     return Poll::Ready(Err(error));
                 }
                 Stage::Sent(receiver) => {
-                    if this.door.virtual_time && !this.announced {
+                    if this.client.virtual_time && !this.announced {
                         this.announced = true;
-                        let _ = this.door.requests.send(HostInput::Blocked(this.call));
+                        let _ = this.client.requests.send(HostInput::Blocked(this.call));
                     }
                     let Answered { answer, leased } = match Pin::new(receiver).poll(cx) {
                         Poll::Pending => return Poll::Pending,
@@ -170,11 +171,11 @@ impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         // Held from the sending to the end: without it the graph knows nothing of this call, or has closed it.
         let Some(permit) = self.permit.take() else { return };
-        let (taken, waits) = match self.door.virtual_time {
+        let (taken, waits) = match self.client.virtual_time {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let sent = self.door.requests.send(HostInput::Nack { call: self.call, permit, taken });
+        let sent = self.client.requests.send(HostInput::Nack { call: self.call, permit, taken });
         if let (Ok(()), Some(waits)) = (sent, waits) {
             // Closed when the graph has taken it up, or has ended.
             let _ = waits.recv();

@@ -8,7 +8,7 @@ mod session;
 
 pub use call::Call;
 pub use command::Command;
-pub(crate) use ostler::Shared;
+pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
 pub use session::{Cancelled, Handle, InboxOf, Session};

@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 /// The shared side of every handle, session and call: the way into the graph.
-pub(crate) struct Shared {
+pub(crate) struct Client {
     pub(crate) requests: Sender<HostInput>,
     /// See [`FromHost::acks`].
     pub(crate) acks: Sender<CallId>,
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     over: Receiver<()>,
 }
 
-impl Drop for Shared {
+impl Drop for Client {
     fn drop(&mut self) {
         let _ = self.requests.send(HostInput::HostGone(HostGone {}));
         // Disconnects when the graph's thread ends.
@@ -78,7 +78,7 @@ impl Drop for Shared {
 /// A host that is built with `panic = "abort"` loses the isolation of actors: any panic, of its own or in the graph,
 /// ends the whole process, and then the kernel alone ends the commands.
 #[derive(Clone)]
-pub struct Ostler(Arc<Shared>);
+pub struct Ostler(Arc<Client>);
 
 impl std::fmt::Debug for Ostler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,7 +111,7 @@ impl Ostler {
         if let Some(world) = world {
             world.connect(requests.clone());
         }
-        Ok(Ostler(Arc::new(Shared {
+        Ok(Ostler(Arc::new(Client {
             requests,
             acks,
             next_call: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! The gate: everything from outside enters here, and every answer leaves here.
+//! The router: everything from outside is handed to its actor here, and every answer leaves here.
 //!
 //! One input is delivered, then the graph runs until nothing is in flight, then the next. That gives backpressure, one
 //! order, and replay.

@@ -54,7 +54,7 @@ const JOIN_LIMIT: Duration = Duration::from_secs(2);
 /// How long the descriptors and the memory of a command that is over may be held: what comes in a burst is given back together.
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// What the graph asks of the world is dealt out here.
-pub(crate) struct Port {
+pub(crate) struct Dispatcher {
     spawns: Vec<Sender<SpawnCommand>>,
     signals: Outbox<SignalCommand>,
     alarm: Alarm,
@@ -70,7 +70,7 @@ struct Thread {
     ended: Receiver<()>,
 }
 
-impl Port {
+impl Dispatcher {
     fn perform(&mut self, command: KernelCommand) {
         let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
         let spawn = |n: u64| &self.spawns[thread_of(n, self.spawns.len())];
@@ -127,7 +127,7 @@ impl Port {
         self.root.take();
     }
 }
-impl Drop for Port {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.close();
     }
@@ -135,14 +135,14 @@ impl Drop for Port {
 
 /// The real kernel as the graph's thread has it.
 struct Linux {
-    port: Port,
+    dispatcher: Dispatcher,
     /// None once the graph has ended: a thread that waits for room in the queue must see that nobody takes events.
     inputs: Option<(Receiver<KernelEvent>, Receiver<HostInput>)>,
     clock: Clock,
 }
 impl Kernel for Linux {
     fn perform(&mut self, command: KernelCommand) {
-        self.port.perform(command);
+        self.dispatcher.perform(command);
     }
     fn ready(&mut self) -> Option<Input> {
         let (events, requests) = self.inputs.as_ref()?;
@@ -165,7 +165,7 @@ impl Kernel for Linux {
     }
     fn close(&mut self) {
         self.inputs = None;
-        self.port.close();
+        self.dispatcher.close();
     }
 }
 
@@ -182,13 +182,13 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
         artifact_root: artifact_root.display().to_string(),
         started_at: clock::stamp(),
     };
-    let (port, news, containment) = threads(config, root, &outputs, clock)?;
+    let (dispatcher, news, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
     let facts =
         Facts { header, artifact_root, outputs, containment, texts_on_disk: true, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
-        Box::new(Linux { port, inputs: Some((news, requests)), clock })
+        Box::new(Linux { dispatcher, inputs: Some((news, requests)), clock })
     };
     Ok((facts, Box::new(start)))
 }
@@ -204,7 +204,7 @@ fn threads(
     root: Root,
     outputs: &Arc<Outputs>,
     clock: Clock,
-) -> Result<(Port, Receiver<KernelEvent>, ContainmentReport), StartError> {
+) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (news, inputs) = bounded(NEWS);
     let (signals, alarm, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
@@ -238,10 +238,10 @@ fn threads(
         commands.into_iter().map(spawn_thread).collect::<Result<Vec<_>, _>>()?.into_iter();
     let group_by = GroupBy::probe();
     let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
-    // The port first: if a later thread can't be made, dropping it ends the earlier ones.
-    let mut port = Port { spawns, signals, alarm, drains, threads: Vec::new(), root: Some(root) };
+    // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
+    let mut dispatcher = Dispatcher { spawns, signals, alarm, drains, threads: Vec::new(), root: Some(root) };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
-        port.threads.push(thread(&name, news.clone(), run).map_err(lacking("thread"))?);
+        dispatcher.threads.push(thread(&name, news.clone(), run).map_err(lacking("thread"))?);
         Ok(())
     };
     let (say, chosen) = bounded(1);
@@ -261,7 +261,7 @@ fn threads(
         let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone(), digest };
         add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
-    Ok((port, inputs, report))
+    Ok((dispatcher, inputs, report))
 }
 
 /// A thread that no signal of the host's interrupts, and whose panic the graph hears of.
