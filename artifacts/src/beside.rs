@@ -160,11 +160,11 @@ mod tests {
     fn the_digest_is_the_same_beside_as_alone() {
         let mut beside = Beside::new("digest".into()).unwrap();
         let mut bytes = Arc::new(vec![0; 2 * WORTH_BYTES]);
-        let (mut digest, mut alone) = (Sha256::new(), Sha256::new());
+        let (mut digest, mut tree_empty) = (Sha256::new(), Sha256::new());
         for n in 0..500_usize {
             let count = 2 * WORTH_BYTES - n;
             Arc::get_mut(&mut bytes).unwrap().fill(n as u8);
-            alone.update(&bytes[..count]);
+            tree_empty.update(&bytes[..count]);
             // At times it is not taken up before it is wanted back, at times it is finished long before.
             digest = beside.digest(digest, &bytes, count, || {
                 if n % 3 == 0 {
@@ -172,6 +172,6 @@ mod tests {
                 }
             });
         }
-        assert_eq!(digest.finalize(), alone.finalize());
+        assert_eq!(digest.finalize(), tree_empty.finalize());
     }
 }

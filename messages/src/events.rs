@@ -48,7 +48,7 @@ table! {
         /// Whether a signal of ours had been sent before.
         signalled: bool,
         /// No other process of the tree lives: there is nothing to sweep. False also if that can't be seen yet.
-        alone: bool,
+        tree_empty: bool,
     }
     /// The time is up.
     TimerFired {

@@ -45,7 +45,7 @@ pub(crate) struct Life {
     /// Whether a signal of ours had gone out before the leader's exit.
     exited: Option<bool>,
     /// Nobody else of the tree lived when the leader's exit was seen: there is nothing to look for.
-    alone: bool,
+    tree_empty: bool,
     open: [bool; 2],
     armed: u8,
     /// The session ended during the launch: no handle, no result.
@@ -70,7 +70,7 @@ impl Life {
             asked: false,
             sent: None,
             exited: None,
-            alone: false,
+            tree_empty: false,
             open: [true; 2],
             armed: 0,
             undo: false,
@@ -127,8 +127,11 @@ impl Life {
             (Phase::Starting, Event::Started) => self.started(out),
             (Phase::Starting, Event::StartFailed) => self.fail(Failure::Refused, out),
             (_, Event::Stop(cause)) => self.stop(cause, out),
-            (Phase::Running | Phase::Terminating | Phase::Killing, Event::Exited { signalled, alone }) => {
-                self.exited(signalled, alone, out);
+            (
+                Phase::Running | Phase::Terminating | Phase::Killing,
+                Event::Exited { signalled, tree_empty },
+            ) => {
+                self.exited(signalled, tree_empty, out);
             }
             (_, Event::Closed(stream)) => self.closed(stream, out),
             (_, Event::DrainDown(stream)) => {
@@ -194,7 +197,7 @@ impl Life {
             }
             Phase::Terminating if now => self.kill_leader(out),
             // Only strangers hold the pipes.
-            Phase::Draining if self.alone && (now || first) => self.sweep(out),
+            Phase::Draining if self.tree_empty && (now || first) => self.sweep(out),
             Phase::Draining if now => self.kill_rest(out),
             Phase::Draining if first => {
                 self.sent = Some(StopSignal::Terminate);
@@ -225,11 +228,11 @@ impl Life {
         }
     }
 
-    fn exited(&mut self, signalled: bool, alone: bool, out: &mut Effects) {
+    fn exited(&mut self, signalled: bool, tree_empty: bool, out: &mut Effects) {
         self.disarm(TimerKind::Deadline, out);
         self.disarm(TimerKind::Idle, out);
         self.exited = Some(signalled);
-        self.alone = alone;
+        self.tree_empty = tree_empty;
         if self.open == [false; 2] || self.undo {
             return self.sweep(out);
         }
@@ -294,7 +297,7 @@ impl Life {
                 out.push(Effect::CloseStream(stream));
             }
         }
-        if self.alone {
+        if self.tree_empty {
             return self.over(out);
         }
         self.phase = Phase::Sweeping;

@@ -244,11 +244,11 @@ impl Handler<Sent<Exited>> for ProcessActor {
             self.record.usage = exited.exit.usage;
             self.record.ended_at = Some(exited.exit.ended_at);
             self.record.duration_ms = Some(exited.exit.duration_ms);
-            if exited.alone {
+            if exited.tree_empty {
                 self.record.leftovers = Some(Vec::new());
             }
         }
-        self.on(Event::Exited { signalled: exited.signalled, alone: exited.alone }, ctx);
+        self.on(Event::Exited { signalled: exited.signalled, tree_empty: exited.tree_empty }, ctx);
     }
 }
 impl Handler<Sent<Drained>> for ProcessActor {

@@ -226,8 +226,8 @@ impl Process {
         if !std::mem::replace(&mut self.exit_told, true)
             && let Some(exit) = self.exit.clone()
         {
-            let alone = self.members.iter().all(|member| !member.alive);
-            self.tell(Exited { exit, signalled: self.signalled, alone });
+            let tree_empty = self.members.iter().all(|member| !member.alive);
+            self.tell(Exited { exit, signalled: self.signalled, tree_empty });
         }
     }
 

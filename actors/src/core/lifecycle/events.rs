@@ -34,7 +34,7 @@ pub(crate) enum Event {
     /// The leader is dead: whether a signal of ours had gone out before, and whether nobody of its tree lives.
     Exited {
         signalled: bool,
-        alone: bool,
+        tree_empty: bool,
     },
     /// Nothing more of the stream is recorded.
     Closed(Stream),

@@ -192,7 +192,7 @@ fn every_event() -> Vec<Event> {
     let mut events =
         vec![Event::Started, Event::StartFailed, Event::TreeAlive, Event::TreeEmpty, Event::Sealed];
     for signalled in [false, true] {
-        events.extend([false, true].map(|alone| Event::Exited { signalled, alone }));
+        events.extend([false, true].map(|tree_empty| Event::Exited { signalled, tree_empty }));
     }
     events.extend(Stream::BOTH.map(Event::Closed));
     events.extend(Stream::BOTH.map(Event::DrainDown));

@@ -79,9 +79,9 @@ impl Past {
         match event {
             Event::Started => self.started = true,
             // What comes after the record was closed no longer counts.
-            Event::Exited { signalled, alone } if self.sealed_as.is_none() => {
+            Event::Exited { signalled, tree_empty } if self.sealed_as.is_none() => {
                 self.exit.get_or_insert(signalled);
-                self.empty |= alone;
+                self.empty |= tree_empty;
             }
             // What an actor that crashed was told is not known to the one that took over.
             Event::TreeEmpty => self.empty |= self.exit.is_some(),

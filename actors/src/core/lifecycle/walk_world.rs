@@ -6,10 +6,10 @@ use ostler_messages::{StopSignal, Stream, SweepFor, TimerKind};
 
 /// What the signal thread tells about the tree.
 const NEWS: [Event; 6] = [
-    Event::Exited { signalled: false, alone: false },
-    Event::Exited { signalled: true, alone: false },
-    Event::Exited { signalled: false, alone: true },
-    Event::Exited { signalled: true, alone: true },
+    Event::Exited { signalled: false, tree_empty: false },
+    Event::Exited { signalled: true, tree_empty: false },
+    Event::Exited { signalled: false, tree_empty: true },
+    Event::Exited { signalled: true, tree_empty: true },
     Event::TreeAlive,
     Event::TreeEmpty,
 ];
@@ -68,7 +68,7 @@ pub(super) struct World {
     /// Descendants live. Before the leader's death nobody looks at them.
     pub(super) rest: bool,
     /// The kernel knew that nobody else lives when it saw the exit.
-    pub(super) alone: bool,
+    pub(super) tree_empty: bool,
     /// A sweep goes on watching.
     pub(super) watching: bool,
     pub(super) streams: [Steered; 2],
@@ -86,7 +86,7 @@ pub(super) enum Step {
     LeaderDies,
     /// And, if it can, that nobody else lives.
     KernelSeesExit {
-        alone: bool,
+        tree_empty: bool,
     },
     RestDies,
     KernelLooksAgain,
@@ -102,7 +102,7 @@ impl World {
             leader: Leader::Unborn,
             signalled: false,
             rest: true,
-            alone: false,
+            tree_empty: false,
             watching: false,
             streams: [Steered::No; 2],
             sealing: false,
@@ -121,9 +121,9 @@ impl World {
             }
             Leader::Alive => steps.push(Step::LeaderDies),
             Leader::Dead => {
-                steps.push(Step::KernelSeesExit { alone: false });
+                steps.push(Step::KernelSeesExit { tree_empty: false });
                 if !self.rest {
-                    steps.push(Step::KernelSeesExit { alone: true });
+                    steps.push(Step::KernelSeesExit { tree_empty: true });
                 }
             }
             Leader::Seen | Leader::Never => {}
@@ -154,8 +154,8 @@ impl World {
     pub(super) fn take(&mut self, step: Step) -> Option<Event> {
         match step {
             Step::LeaderDies => self.leader = Leader::Dead,
-            Step::KernelSeesExit { alone } => {
-                self.alone = alone;
+            Step::KernelSeesExit { tree_empty } => {
+                self.tree_empty = tree_empty;
                 self.tell_exit();
             }
             Step::RestDies => self.rest = false,
@@ -221,7 +221,7 @@ impl World {
 
     fn tell_exit(&mut self) {
         self.leader = Leader::Seen;
-        self.news.push(Event::Exited { signalled: self.signalled, alone: self.alone });
+        self.news.push(Event::Exited { signalled: self.signalled, tree_empty: self.tree_empty });
     }
 
     fn tell_empty(&mut self) {
@@ -246,8 +246,8 @@ impl World {
                 let sealing = World { sealing: true, watching: false, ..watched };
                 worlds.extend([seen, exit_untold, swept, watched, sealing]);
                 if !rest {
-                    let alone = World { alone: true, ..seen };
-                    worlds.extend([alone, World { sealing: true, ..alone }]);
+                    let tree_empty = World { tree_empty: true, ..seen };
+                    worlds.extend([tree_empty, World { sealing: true, ..tree_empty }]);
                 }
             }
         }

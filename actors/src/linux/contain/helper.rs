@@ -109,7 +109,7 @@ impl Drop for Guard {
 pub(crate) enum Told {
     Started { pid: u32 },
     Failed(clone::Failed),
-    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool, alone: bool },
+    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool, tree_empty: bool },
     Empty,
 }
 
@@ -196,7 +196,7 @@ fn understand(report: &protocol::Report) -> Option<Told> {
                 signal: by_signal.then(|| number(3)),
                 usage: Usage { user_ms: count(4), system_ms: count(5), max_rss_bytes: count(6) },
                 signalled: report[1] != 0,
-                alone: report[7] != 0,
+                tree_empty: report[7] != 0,
             }
         }
         protocol::EMPTY => Told::Empty,

@@ -6,7 +6,7 @@ use std::{fs, io};
 /// Most processes that are named in a result: a fork bomb must not fill the memory.
 pub(crate) const NAMED: usize = 1_024;
 
-/// A living process.
+/// A alive process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) pid: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Member {
 }
 
 /// Those of a list that are no zombies. An error means that nobody could look: an answer would be a false claim.
-pub(crate) fn living(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Member>> {
+pub(crate) fn alive(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
     for pid in pids {
         if let Some(stat) = proc::read_stat(pid)?.filter(|stat| !stat.zombie) {

@@ -21,19 +21,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// First wait before a look whether a tree is empty; it doubles up to [`LOOK_MAX`], since most trees end at once.
-pub(crate) const LOOK_FIRST: Duration = Duration::from_micros(100);
+/// First wait before a look whether a tree is empty; it doubles up to [`PROBE_MAX`], since most trees end at once.
+pub(crate) const PROBE_FIRST: Duration = Duration::from_micros(100);
 /// Longest wait between two looks at a tree that shall end: it delays a result by at most that.
-pub(crate) const LOOK_MAX: Duration = Duration::from_millis(20);
+pub(crate) const PROBE_MAX: Duration = Duration::from_millis(20);
 /// Longest wait between two looks at leftovers that are kept: nobody waits for their end.
-pub(crate) const LOOK_KEPT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PROBE_KEPT_MAX: Duration = Duration::from_secs(5);
 
 /// What a look at a tree gave.
-pub(crate) struct Look {
+pub(crate) struct Probe {
     /// It is empty: that is proven. If nobody could look, it is not.
     pub(crate) empty: bool,
     /// Who was seen.
-    pub(crate) living: Vec<u32>,
+    pub(crate) alive: Vec<u32>,
 }
 
 /// A process that has just been started.
@@ -66,7 +66,7 @@ pub(crate) struct Child {
     /// Whether a signal of ours went out before the exit.
     pub(crate) signalled: bool,
     /// Nobody else lived when the exit was seen.
-    pub(crate) alone: bool,
+    pub(crate) tree_empty: bool,
     /// The graph wants nothing more of it.
     pub(crate) released: bool,
     /// What the sweep is for, once there is one.
@@ -87,10 +87,10 @@ impl Child {
             activity,
             exit: None,
             signalled: false,
-            alone: false,
+            tree_empty: false,
             released: false,
             sweep: None,
-            look_after: LOOK_FIRST,
+            look_after: PROBE_FIRST,
             leftovers: BTreeMap::new(),
             blind: false,
         }
@@ -130,12 +130,12 @@ impl Child {
         };
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
-        self.alone = match &mut self.tree {
+        self.tree_empty = match &mut self.tree {
             Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
             Tree::Group => self.group.by == GroupBy::Pidfd && self.group.is_empty(),
             Tree::Helper(_) => false,
         };
-        if self.alone {
+        if self.tree_empty {
             self.reap();
         }
     }
@@ -144,9 +144,9 @@ impl Child {
         let Tree::Helper(helper) = &mut self.tree else { return };
         while !helper.gone {
             match helper.link.next() {
-                Ok(Some(Told::Exited { exit_code, signal, usage, signalled, alone })) => {
-                    (self.signalled, self.alone) = (signalled, alone);
-                    if alone {
+                Ok(Some(Told::Exited { exit_code, signal, usage, signalled, tree_empty })) => {
+                    (self.signalled, self.tree_empty) = (signalled, tree_empty);
+                    if tree_empty {
                         helper.link.say(protocol::SWEEP);
                     }
                     self.exit = Some(Exit {
@@ -210,24 +210,24 @@ impl Child {
     /// The leader is dead and the graph knows: from here the tree is looked at until it is empty.
     pub(crate) fn begin_sweep(&mut self, to: SweepFor) {
         self.sweep = Some(to);
-        self.look_after = LOOK_FIRST;
+        self.look_after = PROBE_FIRST;
         if let Tree::Helper(helper) = &self.tree {
             helper.link.say(protocol::SWEEP);
         }
     }
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
-    pub(crate) fn look(&mut self) -> Look {
+    pub(crate) fn look(&mut self) -> Probe {
         let seen = match &mut self.tree {
             Tree::Helper(helper) if helper.empty => Ok(None),
             Tree::Helper(helper) if !helper.gone => {
                 let mut tree = Vec::new();
                 proc::read_descendants(helper.pid, &mut tree)
-                    .and_then(|()| members::living(tree.iter().map(|descendant| descendant.pid)))
+                    .and_then(|()| members::alive(tree.iter().map(|descendant| descendant.pid)))
                     .map(Some)
             }
             Tree::Cgroup(leaf) => match leaf.is_empty() {
-                Ok(false) => leaf.members().and_then(members::living).map(Some),
+                Ok(false) => leaf.members().and_then(members::alive).map(Some),
                 Ok(true) => Ok(None),
                 Err(error) => Err(error),
             },
@@ -248,9 +248,9 @@ impl Child {
         Ok((!members.is_empty()).then_some(members))
     }
 
-    fn name(&mut self, seen: Option<Vec<Member>>) -> Look {
-        let Some(seen) = seen else { return Look { empty: true, living: Vec::new() } };
-        let living = seen.iter().map(|member| member.pid).collect();
+    fn name(&mut self, seen: Option<Vec<Member>>) -> Probe {
+        let Some(seen) = seen else { return Probe { empty: true, alive: Vec::new() } };
+        let alive = seen.iter().map(|member| member.pid).collect();
         for Member { pid, name } in seen {
             if self.leftovers.len() < NAMED {
                 let outcome = match self.sweep {
@@ -261,12 +261,12 @@ impl Child {
                 self.leftovers.entry(pid).or_insert(Leftover { pid, name, outcome });
             }
         }
-        Look { empty: false, living }
+        Probe { empty: false, alive }
     }
 
     /// Those that live were sent SIGKILL, or are known to live on.
-    pub(crate) fn mark(&mut self, living: &[u32], outcome: Outcome) {
-        for pid in living {
+    pub(crate) fn mark(&mut self, alive: &[u32], outcome: Outcome) {
+        for pid in alive {
             if let Some(leftover) = self.leftovers.get_mut(pid) {
                 leftover.outcome = outcome;
             }

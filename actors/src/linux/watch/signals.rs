@@ -5,7 +5,7 @@ use crate::linux::{
     clock::Clock,
     contain::group::GroupBy,
     mailbox::Mailbox,
-    watch::child::{Child, LOOK_FIRST, LOOK_KEPT_MAX, LOOK_MAX, Watch},
+    watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX, Watch},
     watch::timers::{TimerKey, Timers},
 };
 use crossbeam_channel::Sender;
@@ -143,7 +143,7 @@ impl State {
         let child = Child::new(watch, self.thread.group_by);
         if !watched {
             // ENOMEM or the limit on watches: looking now and then is late, but never wrong.
-            self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_FIRST);
+            self.timers.arm(TimerKey::Probe(n), Instant::now() + PROBE_FIRST);
         }
         self.children.0.insert(n, child);
         if let Some(signal) = self.early.remove(&n) {
@@ -175,7 +175,7 @@ impl State {
         if let Some(child) = self.children.0.get(&n)
             && let Some(exit) = child.exit.clone()
         {
-            self.tell(n, Exited { exit, signalled: child.signalled, alone: child.alone });
+            self.tell(n, Exited { exit, signalled: child.signalled, tree_empty: child.tree_empty });
         }
     }
 
@@ -216,14 +216,14 @@ impl State {
             SweepFor::Terminate => child.signal(StopSignal::Terminate),
             SweepFor::Kill => {
                 child.signal(StopSignal::Kill);
-                child.mark(&look.living, Outcome::Killed);
+                child.mark(&look.alive, Outcome::Killed);
             }
             SweepFor::Watch | SweepFor::Keep => {}
         }
         // A helper proves it in a moment, if nobody was seen.
-        if !look.living.is_empty() || (!look.empty && !child.tells_end()) {
+        if !look.alive.is_empty() || (!look.empty && !child.tells_end()) {
             let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
-            self.tell(sweep.n, TreeAlive { seen: look.living.len() as u64, kept });
+            self.tell(sweep.n, TreeAlive { seen: look.alive.len() as u64, kept });
         }
         self.looked(sweep.n, look.empty);
     }
@@ -238,10 +238,10 @@ impl State {
             return self.tell(n, TreeEmpty { leftovers });
         }
         if child.tells_end() {
-            return self.timers.arm(TimerKey::Look(n), Instant::now() + HELPER_PATIENCE);
+            return self.timers.arm(TimerKey::Probe(n), Instant::now() + HELPER_PATIENCE);
         }
-        let most = if child.sweep == Some(SweepFor::Keep) { LOOK_KEPT_MAX } else { LOOK_MAX };
-        self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
+        let most = if child.sweep == Some(SweepFor::Keep) { PROBE_KEPT_MAX } else { PROBE_MAX };
+        self.timers.arm(TimerKey::Probe(n), Instant::now() + child.look_after);
         child.look_after = (child.look_after * 2).min(most);
     }
 
@@ -254,26 +254,26 @@ impl State {
             // What tells of it could not be watched.
             self.noticed(n);
             if self.children.0.get(&n).is_some_and(|child| child.exit.is_none()) {
-                self.timers.arm(TimerKey::Look(n), Instant::now() + LOOK_MAX);
+                self.timers.arm(TimerKey::Probe(n), Instant::now() + PROBE_MAX);
             }
             return;
         }
         let Some(sweep) = child.sweep else { return };
         let look = child.look();
-        if child.tells_end() && !look.empty && look.living.is_empty() {
+        if child.tells_end() && !look.empty && look.alive.is_empty() {
             child.give_up_helper();
         }
         if sweep == SweepFor::Kill && !look.empty {
             // What was forked while the signal was on its way.
             child.signal(StopSignal::Kill);
-            child.mark(&look.living, Outcome::Killed);
+            child.mark(&look.alive, Outcome::Killed);
         }
         self.looked(n, look.empty);
     }
 
     fn fire(&mut self, key: TimerKey) {
         match key {
-            TimerKey::Look(n) => self.look(n),
+            TimerKey::Probe(n) => self.look(n),
             TimerKey::Graph(ActorName::Process(n), TimerKind::Idle) => {
                 let idle_us = self.idle.get(&n).copied().unwrap_or(0).saturating_mul(1_000);
                 let last_us = self.children.0.get(&n).map_or(0, |child| child.activity.last_us());
@@ -297,7 +297,7 @@ impl State {
         let child = self.children.0.get_mut(&n)?;
         let look = child.look();
         child.give_up_helper();
-        child.mark(&look.living, Outcome::Survived);
+        child.mark(&look.alive, Outcome::Survived);
         child.leftovers()
     }
 
@@ -328,8 +328,8 @@ impl State {
             if child.look_after >= HELPER_PATIENCE {
                 child.give_up_helper();
             }
-            self.timers.arm(TimerKey::Look(n), Instant::now() + child.look_after);
-            child.look_after = (child.look_after * 2).min(LOOK_KEPT_MAX);
+            self.timers.arm(TimerKey::Probe(n), Instant::now() + child.look_after);
+            child.look_after = (child.look_after * 2).min(PROBE_KEPT_MAX);
         }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) enum TimerKey {
     /// Armed by the graph.
     Graph(ActorName, TimerKind),
     /// The signal thread's own: look again whether the tree of this process is empty.
-    Look(u64),
+    Probe(u64),
 }
 
 /// By time and by name. At most eight for each process and one for each waiting call.
@@ -44,6 +44,6 @@ impl Timers {
     }
     /// Those of a process that is over.
     pub(crate) fn forget(&mut self, n: u64) {
-        self.disarm(TimerKey::Look(n));
+        self.disarm(TimerKey::Probe(n));
     }
 }

@@ -125,9 +125,9 @@ impl Tree {
         let Death { signal, status, user_ms, system_ms, max_rss_bytes } = death?;
         self.exited = true;
         // Only this process takes children off that list, and whoever lives descends from one that is on it.
-        let alone = i64::from(sys::children() == [self.leader]);
+        let tree_empty = i64::from(sys::children() == [self.leader]);
         let signalled = i64::from(self.signalled);
-        Some([EXITED, signalled, signal.into(), status.into(), user_ms, system_ms, max_rss_bytes, alone])
+        Some([EXITED, signalled, signal.into(), status.into(), user_ms, system_ms, max_rss_bytes, tree_empty])
     }
 
     /// Takes away every zombie but the leader's.
