@@ -18,7 +18,7 @@ use crate::{
         contain::group::GroupBy,
         drain::drains::{DrainCommand, DrainThread},
         exec::{clone, slots},
-        mailbox::{Alarm, Outbox, mailbox},
+        mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         sys::ask_for_short_turns,
         watch::signals::{SignalCommand, SignalThread},
@@ -57,8 +57,8 @@ const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 pub(crate) struct Dispatcher {
     spawns: Vec<Sender<SpawnCommand>>,
     signals: Outbox<SignalCommand>,
-    alarm: Alarm,
-    drains: Vec<(Outbox<DrainCommand>, Alarm)>,
+    deadline: Deadline,
+    drains: Vec<(Outbox<DrainCommand>, Deadline)>,
     /// In the order in which they end: first no more processes, then their deaths, then their files.
     threads: Vec<Thread>,
     /// Held as long as the graph lives: what it wrote is not removed by another host.
@@ -85,20 +85,20 @@ impl Dispatcher {
             KernelCommand::Release(release) => {
                 // What is released is over, or was killed in vain: nobody waits for it.
                 let (within, threads) = (Instant::now() + RELEASED_WITHIN, self.drains.len());
-                let (drain, alarm) = &mut self.drains[thread_of(release.n, threads)];
-                drain.leave(DrainCommand::Release(release.clone()));
-                alarm.set(within);
-                self.signals.leave(SignalCommand::Release(release));
-                self.alarm.set(within);
+                let (drain, deadline) = &mut self.drains[thread_of(release.n, threads)];
+                drain.defer(DrainCommand::Release(release.clone()));
+                deadline.set(within);
+                self.signals.defer(SignalCommand::Release(release));
+                self.deadline.set(within);
             }
             KernelCommand::Signal(signal) => self.signals.send(SignalCommand::Signal(signal)),
             KernelCommand::Sweep(sweep) => self.signals.send(SignalCommand::Sweep(sweep)),
             KernelCommand::Arm(arm) => {
                 let at = Instant::now() + Duration::from_millis(arm.after_ms);
-                self.signals.leave(SignalCommand::Arm(arm, at));
-                self.alarm.set(at);
+                self.signals.defer(SignalCommand::Arm(arm, at));
+                self.deadline.set(at);
             }
-            KernelCommand::Disarm(disarm) => self.signals.leave(SignalCommand::Disarm(disarm)),
+            KernelCommand::Disarm(disarm) => self.signals.defer(SignalCommand::Disarm(disarm)),
             KernelCommand::Pull(pull) => drain(pull.n).send(DrainCommand::Pull(pull)),
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
             KernelCommand::Peek(peek) => drain(peek.n).send(DrainCommand::Peek(peek)),
@@ -207,12 +207,12 @@ fn threads(
 ) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (news, inputs) = bounded(NEWS);
-    let (signals, alarm, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
+    let (signals, deadline, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
     let cores = cores();
     let mailboxes: Vec<_> =
         (0..cores).map(|_| mailbox()).collect::<io::Result<_>>().map_err(lacking("descriptor"))?;
     let (drains, drain_mailboxes): (Vec<_>, Vec<_>) =
-        mailboxes.into_iter().map(|(outbox, alarm, mailbox)| ((outbox, alarm), mailbox)).unzip();
+        mailboxes.into_iter().map(|(outbox, deadline, mailbox)| ((outbox, deadline), mailbox)).unzip();
     let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .and_then(slots::above_stdio)
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
@@ -239,7 +239,8 @@ fn threads(
     let group_by = GroupBy::probe();
     let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
-    let mut dispatcher = Dispatcher { spawns, signals, alarm, drains, threads: Vec::new(), root: Some(root) };
+    let mut dispatcher =
+        Dispatcher { spawns, signals, deadline, drains, threads: Vec::new(), root: Some(root) };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
         dispatcher.threads.push(thread(&name, news.clone(), run).map_err(lacking("thread"))?);
         Ok(())

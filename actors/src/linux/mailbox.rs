@@ -4,7 +4,7 @@
 //! by the lifecycle's walk), and the number of live handles is limited. A bounded queue could block the graph's thread,
 //! and two bounded queues in a ring can deadlock.
 //!
-//! Waking a thread costs more than most of what it is asked for. So what is not urgent is *left*: it is taken up, in its
+//! Waking a thread costs more than most of what it is asked for. So what is not urgent is *deferred*: it is taken up, in its
 //! place in the queue, when the thread wakes for something else.
 
 use crate::linux::sys;
@@ -30,12 +30,12 @@ use std::{
 
 /// Events taken from epoll at once: enough to spread the cost of the call, few enough to look at the queue often.
 const EVENTS: usize = 64;
-/// Most messages that are left: taking them up delays what is urgent by about 100 µs.
-const LEFT: usize = 64;
+/// Most deferred messages: taking them up delays what is urgent by about 100 µs.
+const DEFERRED_MAX: usize = 64;
 /// The eventfd's own key; those of processes and streams are above it.
 const WAKE: u64 = 0;
-/// The alarm's.
-const ALARM: u64 = u64::MAX;
+/// The deadline's.
+const DEADLINE: u64 = u64::MAX;
 
 struct Waker {
     event: EventFd,
@@ -74,9 +74,9 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// For when the thread wakes anyway, or much was left.
-    pub(crate) fn leave(&self, message: T) {
-        let much = |queue: &Sender<T>| queue.len() >= LEFT;
+    /// For when the thread wakes anyway, or much is deferred.
+    pub(crate) fn defer(&self, message: T) {
+        let much = |queue: &Sender<T>| queue.len() >= DEFERRED_MAX;
         if self.queue.send(message).is_ok() && (self.waker.eager.load(Ordering::SeqCst) || much(&self.queue))
         {
             self.waker.wake();
@@ -89,28 +89,28 @@ impl<T> Outbox<T> {
     }
 }
 
-/// Wakes a thread at a time, for what was left for it. Setting it costs a system call only if it would ring too late.
-pub(crate) struct Alarm(Arc<Clapper>);
+/// Wakes a thread at a time, for what is deferred. Setting it costs a system call only if it would be too late.
+pub(crate) struct Deadline(Arc<DeadlineTimer>);
 
-struct Clapper {
+struct DeadlineTimer {
     timer: TimerFd,
     begin: Instant,
-    /// When it rings, in nanoseconds since `begin`; 0 if it is not set. The thread puts it back when it has heard the ring,
+    /// When it wakes the thread, in nanoseconds since `begin`; 0 if it is not set. The thread sets it back when it wakes,
     /// before it looks into its queue: so whoever finds a time here, even one that is past, is not too late with what he
-    /// has left.
-    rings_at: AtomicU64,
+    /// has deferred.
+    wakes_at: AtomicU64,
 }
 
-impl Alarm {
+impl Deadline {
     /// For that time at the latest. For one thread only.
     pub(crate) fn set(&mut self, at: Instant) {
-        let Clapper { timer, begin, rings_at } = &*self.0;
+        let DeadlineTimer { timer, begin, wakes_at } = &*self.0;
         let ns = u64::try_from(at.saturating_duration_since(*begin).as_nanos()).unwrap_or(u64::MAX).max(1);
-        let set = rings_at.load(Ordering::SeqCst);
+        let set = wakes_at.load(Ordering::SeqCst);
         if set != 0 && set <= ns {
             return;
         }
-        rings_at.store(ns, Ordering::SeqCst);
+        wakes_at.store(ns, Ordering::SeqCst);
         // A time of 0 would mean never.
         let wait = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         // Refused only for a time that is no time.
@@ -123,12 +123,12 @@ impl Alarm {
 pub(crate) struct Mailbox<T> {
     queue: Receiver<T>,
     waker: Arc<Waker>,
-    alarm: Arc<Clapper>,
+    deadline: Arc<DeadlineTimer>,
     events: Vec<EpollEvent>,
 }
 
-/// Both ends, and the thread's alarm.
-pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Alarm, Mailbox<T>)> {
+/// Both ends, and the thread's deadline.
+pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Deadline, Mailbox<T>)> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
     let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
@@ -136,16 +136,16 @@ pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Alarm, Mailbox<T>)> {
     let waker =
         Arc::new(Waker { event, asleep: AtomicBool::new(false), eager: AtomicBool::new(false), epoll });
     waker.watch(waker.event.as_fd(), WAKE)?;
-    waker.watch(timer.as_fd(), ALARM)?;
-    let alarm = Arc::new(Clapper { timer, begin: Instant::now(), rings_at: AtomicU64::new(0) });
+    waker.watch(timer.as_fd(), DEADLINE)?;
+    let deadline = Arc::new(DeadlineTimer { timer, begin: Instant::now(), wakes_at: AtomicU64::new(0) });
     let (sender, queue) = unbounded();
     let events = vec![EpollEvent::empty(); EVENTS];
     let outbox = Outbox { queue: sender, waker: waker.clone() };
-    Ok((outbox, Alarm(alarm.clone()), Mailbox { queue, waker, alarm, events }))
+    Ok((outbox, Deadline(deadline.clone()), Mailbox { queue, waker, deadline, events }))
 }
 
 impl<T> Mailbox<T> {
-    /// Whether nothing may wait that is left from now on.
+    /// Whether nothing may be deferred from now on.
     pub(crate) fn set_eager(&self, eager: bool) {
         self.waker.eager.store(eager, Ordering::SeqCst);
     }
@@ -164,7 +164,7 @@ impl<T> Mailbox<T> {
         self.queue.try_recv().ok()
     }
 
-    /// A descriptor is ready that this thread has not heard of: whoever has it watched is about to leave the message. To
+    /// A descriptor is ready that this thread has not heard of: whoever has it watched is about to defer the message. To
     /// look again at once would only take the processor away from it.
     pub(crate) fn expect(&self) -> Option<T> {
         /// It has nothing to do in between.
@@ -187,10 +187,10 @@ impl<T> Mailbox<T> {
                 let _ = self.waker.event.read();
                 false
             }
-            ALARM => {
+            DEADLINE => {
                 // It doesn't block: one that was set anew meanwhile has nothing to read, and will ring.
-                if self.alarm.timer.wait().is_ok() {
-                    self.alarm.rings_at.store(0, Ordering::SeqCst);
+                if self.deadline.timer.wait().is_ok() {
+                    self.deadline.wakes_at.store(0, Ordering::SeqCst);
                 }
                 false
             }

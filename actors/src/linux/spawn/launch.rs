@@ -210,7 +210,7 @@ impl SpawnThread {
         let drain = NewDrain { n, pipes, watched, recorder, activity: activity.clone() };
         let attach = DrainCommand::Attach(Box::new(drain));
         if watched == [true; 2] {
-            outbox.leave(attach)
+            outbox.defer(attach)
         } else {
             outbox.send(attach)
         }
@@ -219,7 +219,7 @@ impl SpawnThread {
         let mut watch = Watch { n, pid, pidfd, began, activity, tree, watched: true };
         watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
         if watch.watched {
-            self.signals.leave(SignalCommand::Watch(Box::new(watch)));
+            self.signals.defer(SignalCommand::Watch(Box::new(watch)));
         } else {
             self.signals.send(SignalCommand::Watch(Box::new(watch)));
         }
