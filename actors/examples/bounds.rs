@@ -83,8 +83,8 @@ fn helpers(session: &Session) {
         .flatten()
         .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
     let found: Vec<u64> = children.collect::<String>().split_whitespace().filter_map(own).collect();
-    let most = found.iter().max().copied().unwrap_or(0);
-    println!("helpers for 10 handles                    {:8} of at most {most} KiB private", found.len());
+    let max = found.iter().max().copied().unwrap_or(0);
+    println!("helpers for 10 handles                    {:8} of at most {max} KiB private", found.len());
     for handle in handles {
         handle.cancel().wait().unwrap();
     }

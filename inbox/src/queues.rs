@@ -102,8 +102,8 @@ impl Queues {
     /// A launch in a session whose launches are paused is refused, with the limit and what of it is leased.
     pub fn refuse_launch(&self, refused: &RefuseLaunch) -> Vec<Effect> {
         let leased = self.queues.get(&refused.session_id).map_or(0, |queue| queue.leased().0) as u64;
-        let most = self.limits.unread_results as u64;
-        let error = LaunchError::LimitReached { limit: Limit::UnreadResults, most, leased };
+        let max = self.limits.unread_results as u64;
+        let error = LaunchError::LimitReached { limit: Limit::UnreadResults, max, leased };
         vec![Effect::Reply(Reply { call: refused.call, answer: Err(error.into()), leased_by: None })]
     }
 
@@ -165,8 +165,8 @@ impl Queues {
             return Err(CallError::ReservedKind { kind: kind.to_owned(), source_name: source.to_owned() });
         }
         if queue.pushed() >= limit {
-            let (most, leased) = (limit as u64, queue.leased().1 as u64);
-            return Err(CallError::LimitReached { limit: Limit::PushedEntries, most, leased });
+            let (max, leased) = (limit as u64, queue.leased().1 as u64);
+            return Err(CallError::LimitReached { limit: Limit::PushedEntries, max, leased });
         }
         Ok(())
     }
@@ -176,8 +176,8 @@ impl Queues {
     /// If none fits and there is time to wait, the answer comes with the first entry that does, or empty when the time
     /// is up or the session ends. After the session's end nothing waits.
     pub fn drain(&mut self, drain: Drain) -> Vec<Effect> {
-        let Drain { call, session_id, filter, most, wait_ms } = drain;
-        let max = most.unwrap_or(usize::MAX);
+        let Drain { call, session_id, filter, max, wait_ms } = drain;
+        let max = max.unwrap_or(usize::MAX);
         let take = |queue: &mut Queue, effects: &mut Vec<Effect>| {
             let may_wait = max > 0 && !queue.is_closed();
             match wait_ms.filter(|ms| *ms > 0 && may_wait && queue.count(&filter) == 0) {

@@ -81,10 +81,10 @@ impl fmt::Display for Limit {
     }
 }
 
-fn of_limit(most: u64, leased: u64) -> String {
+fn of_limit(max: u64, leased: u64) -> String {
     match leased {
-        0 => format!("at most {most}"),
-        _ => format!("at most {most}, {leased} of them leased to readers"),
+        0 => format!("at most {max}"),
+        _ => format!("at most {max}, {leased} of them leased to readers"),
     }
 }
 
@@ -197,12 +197,12 @@ pub enum LaunchError {
         launch_key: String,
     },
     /// A limit of the graph.
-    #[error("limit reached: {limit} ({})", of_limit(*.most, *.leased))]
+    #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
     LimitReached {
         /// Which.
         limit: Limit,
         /// Its value.
-        most: u64,
+        max: u64,
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
     },
@@ -295,12 +295,12 @@ pub enum CallError {
         handle_id: HandleId,
     },
     /// A limit of the graph.
-    #[error("limit reached: {limit} ({})", of_limit(*.most, *.leased))]
+    #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
     LimitReached {
         /// Which.
         limit: Limit,
         /// Its value.
-        most: u64,
+        max: u64,
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
     },

@@ -287,18 +287,18 @@ impl LaunchRequest {
                 return Err(LaunchError::EnvName { name: name.to_string() });
             }
         }
-        let most = |field: &str, value: u64, limit: u64| match value > limit {
+        let max = |field: &str, value: u64, limit: u64| match value > limit {
             true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
             false => Ok(()),
         };
-        most("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
-        most("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
-        most("grace_ms", self.grace_ms, MAX_TIME_MS)?;
-        most("drain_grace_ms", self.drain_grace_ms, MAX_TIME_MS)?;
-        most("leftovers_grace_ms", self.leftovers_grace_ms, MAX_TIME_MS)?;
-        most("progress_interval_ms", self.progress_interval_ms.unwrap_or(0), MAX_TIME_MS)?;
-        most("progress_max_interval_ms", self.progress_max_interval_ms, MAX_TIME_MS)?;
-        most("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
+        max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
+        max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
+        max("grace_ms", self.grace_ms, MAX_TIME_MS)?;
+        max("drain_grace_ms", self.drain_grace_ms, MAX_TIME_MS)?;
+        max("leftovers_grace_ms", self.leftovers_grace_ms, MAX_TIME_MS)?;
+        max("progress_interval_ms", self.progress_interval_ms.unwrap_or(0), MAX_TIME_MS)?;
+        max("progress_max_interval_ms", self.progress_max_interval_ms, MAX_TIME_MS)?;
+        max("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
     }
 
     /// `timeout_ms`, if there is a limit.

@@ -134,7 +134,7 @@ requests! {
         /// Which entries.
         filter: Filter,
         /// How many at most.
-        most: Option<usize>,
+        max: Option<usize>,
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }

@@ -252,9 +252,9 @@ fn f38_a_flood_moves_no_deadline_and_delays_no_other_cancel() {
 
 #[test]
 fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
-    let most = 500;
+    let max = 500;
     let bench = Bench::with(|config: &mut Config| {
-        config.limits.unread_results = most;
+        config.limits.unread_results = max;
         config.limits.results_with_text = 8;
     });
     let text = bench.path("text");
@@ -273,11 +273,11 @@ fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
             Ok(_) => finished += 1,
             Err(error) => break error,
         }
-        assert!(finished < 2 * most, "nothing was ever refused");
+        assert!(finished < 2 * max, "nothing was ever refused");
     };
-    let limit = LaunchError::LimitReached { limit: Limit::UnreadResults, most, leased: 0 };
+    let limit = LaunchError::LimitReached { limit: Limit::UnreadResults, max, leased: 0 };
     assert_eq!(refusal, Error::Launch(limit));
-    assert!(finished >= most, "{finished}");
+    assert!(finished >= max, "{finished}");
     let grown = rss_peak_bytes().saturating_sub(before);
     // All texts together would be 25 MB.
     assert!(grown < 12 * MIB, "{} KiB more at its peak", grown / 1_024);

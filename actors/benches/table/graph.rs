@@ -55,8 +55,8 @@ impl Graph {
     pub(crate) fn results(&self, count: usize) -> Vec<Entry> {
         let mut entries = Vec::new();
         while entries.len() < count {
-            let most = count - entries.len();
-            entries.extend(self.session.inbox().receive(Filter::results(), most, LONG).wait().unwrap());
+            let max = count - entries.len();
+            entries.extend(self.session.inbox().receive(Filter::results(), max, LONG).wait().unwrap());
         }
         entries
     }

@@ -17,8 +17,8 @@ pub(crate) fn svg(table: &Table) -> String {
             Some((format!("{} / {name}", row.what), row.ratio()?))
         })
         .collect();
-    let most = bars.iter().map(|bar| bar.1).fold(1.0, f64::max);
-    let scale = (WIDTH - LEFT - 70) as f64 / most;
+    let max = bars.iter().map(|bar| bar.1).fold(1.0, f64::max);
+    let scale = (WIDTH - LEFT - 70) as f64 / max;
     let height = ROW * (bars.len() + 1);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \

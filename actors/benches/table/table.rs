@@ -77,8 +77,8 @@ impl Row {
         let (text, met) = match self.target {
             None => return String::new(),
             Some(Target::RatioAtLeast(least)) => (format!("≥ {least}×"), ratio >= least),
-            Some(Target::RatioBelow(most)) => (format!("< {most}×"), ratio < most),
-            Some(Target::Below(most)) => (format!("< {most} {}", self.unit), self.ours.median < most),
+            Some(Target::RatioBelow(max)) => (format!("< {max}×"), ratio < max),
+            Some(Target::Below(max)) => (format!("< {max} {}", self.unit), self.ours.median < max),
         };
         format!("{text} {}", if met { "met" } else { "**missed**" })
     }

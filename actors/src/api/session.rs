@@ -105,13 +105,13 @@ impl InboxOf {
     }
     /// Takes up to `most` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
     /// time is up, or the session is over and nothing more will come.
-    pub fn receive(&self, filter: Filter, most: usize, timeout: Duration) -> Call<Vec<Entry>> {
-        self.take(filter, Some(most), Some(timeout))
+    pub fn receive(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {
+        self.take(filter, Some(max), Some(timeout))
     }
-    fn take(&self, filter: Filter, most: Option<usize>, timeout: Option<Duration>) -> Call<Vec<Entry>> {
+    fn take(&self, filter: Filter, max: Option<usize>, timeout: Option<Duration>) -> Call<Vec<Entry>> {
         let (session_id, wait_ms) = (self.id.clone(), timeout.map(timeout_ms));
         self.ostler.call(
-            |call| Drain { call, session_id, filter, most, wait_ms },
+            |call| Drain { call, session_id, filter, max, wait_ms },
             |answer| match answer {
                 Answer::Drained { entries, .. } => Some(entries),
                 _ => None,

@@ -62,7 +62,7 @@ impl Permit {
     pub(crate) fn take(open: &Arc<AtomicU64>, max: u64) -> Result<Permit, CallError> {
         let permit = Permit(open.clone());
         match open.fetch_add(1, Ordering::Relaxed) >= max {
-            true => Err(CallError::LimitReached { limit: Limit::OpenCalls, most: max, leased: 0 }),
+            true => Err(CallError::LimitReached { limit: Limit::OpenCalls, max, leased: 0 }),
             false => Ok(permit),
         }
     }

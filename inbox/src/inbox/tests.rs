@@ -107,7 +107,7 @@ fn disarmed(call: u64) -> Heard {
     Heard::Disarm(Disarm { owner: ActorName::Inbox, kind: TimerKind::Call(CallId(call)) })
 }
 fn drain(call: u64, wait_ms: Option<u64>) -> Drain {
-    Drain { call: CallId(call), session_id: session_id(), filter: Filter::any(), most: None, wait_ms }
+    Drain { call: CallId(call), session_id: session_id(), filter: Filter::any(), max: None, wait_ms }
 }
 fn wait(call: u64) -> Wait {
     Wait { call: CallId(call), session_id: session_id(), filter: Filter::results(), timeout_ms: 70 }

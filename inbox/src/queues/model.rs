@@ -84,15 +84,15 @@ impl Run {
                 self.check(s, effects, told);
             }
             58..72 => {
-                let (filter, most) = (self.filter(at), [None, Some(1), Some(3)][self.dice.below(3) as usize]);
+                let (filter, max) = (self.filter(at), [None, Some(1), Some(3)][self.dice.below(3) as usize]);
                 let wait_ms = [None, Some(5)][self.dice.below(2) as usize];
-                let drain = Drain { call, session_id, filter: filter.clone(), most, wait_ms };
+                let drain = Drain { call, session_id, filter: filter.clone(), max, wait_ms };
                 let effects = self.queues.drain(drain);
                 let list = &mut self.lists[at];
-                let taken = list.take(n, &filter, most.unwrap_or(usize::MAX));
+                let taken = list.take(n, &filter, max.unwrap_or(usize::MAX));
                 let mut told = Vec::new();
                 if taken.is_empty() && wait_ms.is_some() && !list.closed {
-                    list.waiters.push((n, filter, Some(most.unwrap_or(usize::MAX))));
+                    list.waiters.push((n, filter, Some(max.unwrap_or(usize::MAX))));
                 } else {
                     told.push((n, Out::Taken(taken)));
                 }
@@ -320,7 +320,7 @@ impl Run {
                     call: CallId(call),
                     session_id: name(s),
                     filter: Filter::any(),
-                    most: None,
+                    max: None,
                     wait_ms: None,
                 });
                 let taken = self.lists[s as usize].take(call, &Filter::any(), usize::MAX);

@@ -61,10 +61,10 @@ impl List {
     pub(super) fn is_finished(&self) -> bool {
         self.closed && self.every().count() == 0 && self.shared.is_empty()
     }
-    pub(super) fn take(&mut self, call: u64, filter: &Filter, most: usize) -> Vec<u64> {
+    pub(super) fn take(&mut self, call: u64, filter: &Filter, max: usize) -> Vec<u64> {
         let (mut taken, mut stay) = (Vec::new(), Vec::new());
         for row in mem::take(&mut self.rows) {
-            if taken.len() < most && List::fits(filter, row.1) { taken.push(row) } else { stay.push(row) }
+            if taken.len() < max && List::fits(filter, row.1) { taken.push(row) } else { stay.push(row) }
         }
         self.rows = stay;
         let sequences = taken.iter().map(|row| row.0).collect();
@@ -108,25 +108,25 @@ impl List {
         self.next
     }
     pub(super) fn serve(&mut self, told: &mut Told) {
-        for (call, filter, most) in mem::take(&mut self.waiters) {
+        for (call, filter, max) in mem::take(&mut self.waiters) {
             match self.count(&filter) {
-                count if count > 0 && most.is_none() => told.push((call, Out::Counted(count))),
-                _ => self.waiters.push((call, filter, most)),
+                count if count > 0 && max.is_none() => told.push((call, Out::Counted(count))),
+                _ => self.waiters.push((call, filter, max)),
             }
         }
-        for (call, filter, most) in mem::take(&mut self.waiters) {
-            match most.map(|most| self.take(call, &filter, most)) {
+        for (call, filter, max) in mem::take(&mut self.waiters) {
+            match max.map(|max| self.take(call, &filter, max)) {
                 Some(taken) if !taken.is_empty() => told.push((call, Out::Taken(taken))),
-                _ => self.waiters.push((call, filter, most)),
+                _ => self.waiters.push((call, filter, max)),
             }
         }
     }
     pub(super) fn give_up(&mut self, told: &mut Told, only: Option<u64>) {
-        for (call, filter, most) in mem::take(&mut self.waiters) {
+        for (call, filter, max) in mem::take(&mut self.waiters) {
             if only.is_some_and(|only| only != call) {
-                self.waiters.push((call, filter, most));
+                self.waiters.push((call, filter, max));
             } else {
-                told.push((call, most.map_or(Out::Counted(0), |_| Out::Taken(vec![]))));
+                told.push((call, max.map_or(Out::Counted(0), |_| Out::Taken(vec![]))));
             }
         }
     }

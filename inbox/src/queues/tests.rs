@@ -35,8 +35,8 @@ fn open(limits: Limits) -> Queues {
     queues.open(session());
     queues
 }
-fn drain(call: u64, filter: Filter, most: Option<usize>, wait_ms: Option<u64>) -> Drain {
-    Drain { call: CallId(call), session_id: session(), filter, most, wait_ms }
+fn drain(call: u64, filter: Filter, max: Option<usize>, wait_ms: Option<u64>) -> Drain {
+    Drain { call: CallId(call), session_id: session(), filter, max, wait_ms }
 }
 fn wait(call: u64, filter: Filter, timeout_ms: u64) -> Wait {
     Wait { call: CallId(call), session_id: session(), filter, timeout_ms }
@@ -208,7 +208,7 @@ fn a_host_cannot_pass_for_ostler_nor_flood_the_room() {
     assert_eq!(queues.push(Push { content: fits, ..note(1, "note") }, AT), [answered(1, Answer::Pushed(1))]);
 
     queues.push(note(2, "note"), AT);
-    let limit = CallError::LimitReached { limit: Limit::PushedEntries, most: 2, leased: 0 };
+    let limit = CallError::LimitReached { limit: Limit::PushedEntries, max: 2, leased: 0 };
     assert_eq!(error(&queues.push(note(3, "note"), AT)), &limit);
     queues.deliver(result(1), &[], AT);
     assert_eq!(all(&mut queues, Filter::any()).len(), 3, "results have no such limit");

@@ -72,8 +72,8 @@ impl Registry {
                 }
             });
         }
-        let check = |limit, count: u64, most: u64| match count >= most {
-            true => Err(LaunchError::LimitReached { limit, most, leased: 0 }),
+        let check = |limit, count: u64, max: u64| match count >= max {
+            true => Err(LaunchError::LimitReached { limit, max, leased: 0 }),
             false => Ok(()),
         };
         if session.launches_paused {

@@ -46,8 +46,8 @@ impl Registry {
     pub(crate) fn open(&mut self, call: CallId, asked: Option<SessionId>) -> Effects {
         let refuse = |error| vec![Effect::Reply(call, Err(Refusal::Call(error)))];
         if self.sessions.len() as u64 + self.unread_sessions >= self.limits.sessions {
-            let (limit, most) = (Limit::Sessions, self.limits.sessions);
-            return refuse(CallError::LimitReached { limit, most, leased: 0 });
+            let (limit, max) = (Limit::Sessions, self.limits.sessions);
+            return refuse(CallError::LimitReached { limit, max, leased: 0 });
         }
         let anonymous = asked.is_none();
         let session_id = match asked {

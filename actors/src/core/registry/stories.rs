@@ -78,7 +78,7 @@ fn a_session_id_has_a_length() {
 #[test]
 fn a_session_counts_until_it_has_ended_and_is_read() {
     let mut registry = Registry::new(Limits { sessions: 1, ..limits() }, HOST_PID, true);
-    let full = CallError::LimitReached { limit: Limit::Sessions, most: 1, leased: 0 };
+    let full = CallError::LimitReached { limit: Limit::Sessions, max: 1, leased: 0 };
     open(&mut registry, "a").unwrap();
     assert_eq!(refusal(open(&mut registry, "b")), full);
     registry.end(CALL, &SessionId::new("a"), false);

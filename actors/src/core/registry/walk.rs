@@ -279,7 +279,7 @@ impl Plan {
         };
         match self.asks[call] {
             Ask::Launch { session, key } => {
-                let full = |limit, most| refused(LaunchError::LimitReached { limit, most, leased: 0 });
+                let full = |limit, max| refused(LaunchError::LimitReached { limit, max, leased: 0 });
                 let twin = key.and_then(|key| before.twin(session, key, self.limits.replay_results));
                 let expected = if before.ending[session] {
                     refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })

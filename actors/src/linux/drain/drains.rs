@@ -140,8 +140,8 @@ impl DrainThread {
                 }
             }
             if let Some(key) = full.pop_front() {
-                let most = if full.is_empty() { READ_BYTES } else { SHARED_READ_BYTES };
-                full.extend(self.flow(&mut drains, key, most, &mut buffer));
+                let max = if full.is_empty() { READ_BYTES } else { SHARED_READ_BYTES };
+                full.extend(self.flow(&mut drains, key, max, &mut buffer));
             }
         }
     }
@@ -221,7 +221,7 @@ impl DrainThread {
         &self,
         drains: &mut BTreeMap<u64, Box<Drain>>,
         key: u64,
-        most: usize,
+        max: usize,
         buffer: &mut Buffer,
     ) -> Option<u64> {
         let (n, stream) = of_key(key);
@@ -229,9 +229,9 @@ impl DrainThread {
         let flow = &mut drain.flows[stream.index()];
         let pipe = flow.pipe.as_ref()?;
         let room = if flow.closed {
-            most
+            max
         } else {
-            usize::try_from(flow.credit).map_or(most, |credit| credit.min(most))
+            usize::try_from(flow.credit).map_or(max, |credit| credit.min(max))
         };
         if room == 0 {
             self.unwatch(flow);

@@ -240,9 +240,9 @@ impl State {
         if child.tells_end() {
             return self.timers.arm(TimerKey::Probe(n), Instant::now() + HELPER_PATIENCE);
         }
-        let most = if child.sweep == Some(SweepFor::Keep) { PROBE_KEPT_MAX } else { PROBE_MAX };
+        let max = if child.sweep == Some(SweepFor::Keep) { PROBE_KEPT_MAX } else { PROBE_MAX };
         self.timers.arm(TimerKey::Probe(n), Instant::now() + child.look_after);
-        child.look_after = (child.look_after * 2).min(most);
+        child.look_after = (child.look_after * 2).min(max);
     }
 
     fn look(&mut self, n: u64) {
