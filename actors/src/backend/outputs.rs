@@ -46,7 +46,7 @@ impl Outputs {
         }
     }
     /// There is no such command after all.
-    pub(crate) fn forget(&self, n: u64) {
+    pub(crate) fn remove(&self, n: u64) {
         self.known().commands.remove(&n);
     }
     pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {

@@ -64,12 +64,12 @@ pub(crate) enum Effect {
         record: Shared,
     },
     /// Its actor crashed, and nobody takes over: the kernel kills and forgets it; a launch is undone.
-    Abandon {
+    Release {
         n: u64,
         undo: bool,
     },
     /// Nothing comes from this process any more.
-    Retire {
+    Remove {
         n: u64,
     },
     ArmCall {

@@ -78,8 +78,8 @@ impl Supervisor {
                     let actor = ProcessActor::recover(self.origin(n), request, Record::clone(&record));
                     self.start_process(n, actor, ctx);
                 }
-                Effect::Abandon { n, undo } => kernel.do_send(Sent(Release { n, undo })),
-                Effect::Retire { n } => {
+                Effect::Release { n, undo } => kernel.do_send(Sent(Release { n, undo })),
+                Effect::Remove { n } => {
                     self.processes.borrow_mut().remove(&n);
                 }
                 Effect::ArmCall { call, after_ms } => {

@@ -237,7 +237,7 @@ impl Player {
                     Event::Timer(..) => true,
                 });
                 if release.undo {
-                    self.outputs.forget(n);
+                    self.outputs.remove(n);
                 } else {
                     self.outputs.finish(n);
                 }

@@ -120,7 +120,7 @@ impl Registry {
     pub(crate) fn launch_failed(&mut self, n: u64, error: LaunchError) -> Effects {
         let launching = self.handles.get(&n).is_some_and(|h| matches!(h.state, State::Launching { .. }));
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
-        self.forget_key(&handle);
+        self.remove_key(&handle);
         let State::Launching { calls } = handle.state else { return Vec::new() };
         self.wait_no_more(&calls);
         let refusal = |call| Effect::Reply(call, Err(Refusal::Launch(error.clone())));
@@ -128,7 +128,7 @@ impl Registry {
         if let Some(session) = self.sessions.get_mut(&handle.session_id) {
             session.tally.undone += u64::from(session.ending);
         }
-        effects.push(Effect::Retire { n });
+        effects.push(Effect::Remove { n });
         self.one_less(n, &handle.session_id, &mut effects);
         effects
     }
@@ -162,7 +162,7 @@ impl Registry {
             effects.extend(waiting.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone()))));
         }
         if !kept {
-            self.retire(n, &session_id, &mut effects);
+            self.remove(n, &session_id, &mut effects);
         }
         effects
     }
@@ -173,7 +173,7 @@ impl Registry {
         let State::Kept(record) = &handle.state else { return effects };
         handle.state = State::Finished(record.clone());
         let session_id = handle.session_id.clone();
-        self.retire(n, &session_id, &mut effects);
+        self.remove(n, &session_id, &mut effects);
         effects
     }
 
@@ -181,7 +181,7 @@ impl Registry {
     pub(crate) fn down(&mut self, n: u64) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
         let undo = matches!(handle.state, State::Launching { .. });
-        let mut effects = vec![Effect::Abandon { n, undo }];
+        let mut effects = vec![Effect::Release { n, undo }];
         match &handle.state {
             State::Launching { .. } => effects.extend(self.launch_failed(n, LaunchError::Crashed)),
             State::Live(record) if !handle.recovered => {
@@ -207,13 +207,13 @@ impl Registry {
     }
 
     /// A handle has ended, its leftovers too. Its record stays for those who ask late, and its launch key as long.
-    pub(super) fn retire(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
-        effects.push(Effect::Retire { n });
+    pub(super) fn remove(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
+        effects.push(Effect::Remove { n });
         self.finished.push_back(n);
         while self.finished.len() as u64 > self.limits.replay_results {
             if let Some(oldest) = self.finished.pop_front() {
                 let handle = self.handles.remove(&oldest);
-                handle.iter().for_each(|handle| self.forget_key(handle));
+                handle.iter().for_each(|handle| self.remove_key(handle));
             }
         }
         self.one_less(n, session_id, effects);
@@ -233,7 +233,7 @@ impl Registry {
         }
     }
 
-    pub(super) fn forget_key(&mut self, handle: &Handle) {
+    pub(super) fn remove_key(&mut self, handle: &Handle) {
         if let (Some(key), Some(session)) =
             (&handle.request.launch_key, self.sessions.get_mut(&handle.session_id))
         {

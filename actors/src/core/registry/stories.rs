@@ -139,7 +139,7 @@ fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tall
     registry.end(CallId(3), &SessionId::new("a"), false);
     let effects = registry.launch_failed(1, closed());
     assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
-    assert_eq!(effects[1..], [Effect::Retire { n: 1 }, close("a", false)]);
+    assert_eq!(effects[1..], [Effect::Remove { n: 1 }, close("a", false)]);
     let [Effect::Reply(CallId(3), Ok(Answer::Ended(tally)))] =
         &registry.queue_closed(SessionId::new("a"), 2, true)[..]
     else {

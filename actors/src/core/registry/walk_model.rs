@@ -70,7 +70,7 @@ pub(super) struct Process {
     pub(super) result: Option<Status>,
     pub(super) delivered: u8,
     pub(super) leased: u8,
-    retired: bool,
+    removed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +168,10 @@ impl Model {
                 ensure!(!process.recovered, "process {n} is taken over twice");
                 process.recovered = true;
             }
-            Effect::Retire { n } => {
+            Effect::Remove { n } => {
                 let process = self.process(*n);
-                ensure!(!process.retired, "process {n} is retired twice");
-                process.retired = true;
+                ensure!(!process.removed, "process {n} is removed twice");
+                process.removed = true;
             }
             Effect::CloseQueue { session_id: id, .. } => {
                 let session = at(id);
@@ -179,7 +179,7 @@ impl Model {
                     self.ending[session] && self.queues[session] == Queue::Open,
                     "{id} is closed untimely"
                 );
-                let over = self.processes.iter().all(|p| p.session != session || p.retired);
+                let over = self.processes.iter().all(|p| p.session != session || p.removed);
                 ensure!(over, "{id} is closed while a handle lives");
                 self.queues[session] = Queue::Closing;
             }
@@ -191,11 +191,11 @@ impl Model {
             }
             Effect::Over => {
                 let queues = self.queues.iter().all(|room| *room == Queue::Closed);
-                ensure!(self.processes.iter().all(|p| p.retired), "over while a process lives");
+                ensure!(self.processes.iter().all(|p| p.removed), "over while a process lives");
                 ensure!(self.host_gone || queues, "over while a queue is open");
                 self.over = true;
             }
-            Effect::Abandon { .. } | Effect::OpenQueue(_) => {}
+            Effect::Release { .. } | Effect::OpenQueue(_) => {}
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Model {
             result: None,
             delivered: 0,
             leased: 0,
-            retired: false,
+            removed: false,
         });
         Ok(())
     }
@@ -240,11 +240,11 @@ impl Model {
                 let ours = self.processes.iter().filter(|p| p.session == *session);
                 let launched = ours.clone().filter(|p| p.launched).count() as u64;
                 ensure!(self.queues[*session] == Queue::Closed, "ended before its queue was closed");
-                ensure!(ours.clone().all(|p| p.retired), "ended before its handles");
+                ensure!(ours.clone().all(|p| p.removed), "ended before its handles");
                 tally.completed + tally.killed + tally.timed_out + tally.lost == launched
             }
             (Ask::End(session), Err(Refusal::Call(_))) => self.queues[*session] == Queue::Closed,
-            (Ask::Shutdown, Ok(Answer::Stopped(_))) => self.processes.iter().all(|p| p.retired),
+            (Ask::Shutdown, Ok(Answer::Stopped(_))) => self.processes.iter().all(|p| p.removed),
             (Ask::Sleep, Ok(Answer::Slept)) => true,
             _ => false,
         };
@@ -283,7 +283,7 @@ impl Model {
         for (n, process) in (1_u64..).zip(&self.processes) {
             let results = process.delivered + process.leased;
             ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
-            ensure!(process.retired == (process.state == State::Over), "process {n}: wrongly retired");
+            ensure!(process.removed == (process.state == State::Over), "process {n}: wrongly removed");
             let waits = registry.handles.get(&n).map_or(0, |handle| handle.waiting.len());
             ensure!(waits == 0 || process.state == State::Live, "process {n} is over, and calls wait for it");
         }

@@ -357,7 +357,7 @@ impl DrainThread {
         }
         let output = if seal.discard {
             let _ = discard(&drain.recorder.paths());
-            self.outputs.forget(n);
+            self.outputs.remove(n);
             Output::default()
         } else {
             drain.recorder.seal((*seal.record).clone())
@@ -370,7 +370,7 @@ impl DrainThread {
         drain.flows.iter_mut().for_each(|flow| self.unwatch(flow));
         if release.undo {
             let _ = discard(&drain.recorder.paths());
-            self.outputs.forget(release.n);
+            self.outputs.remove(release.n);
         } else {
             self.outputs.finish(release.n);
         }

@@ -306,7 +306,7 @@ impl State {
         if self.early.remove(&n).is_some() {
             self.thread.mailbox.set_eager(!self.early.is_empty());
         }
-        self.timers.forget(n);
+        self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
         if !child.is_over() {

@@ -43,7 +43,7 @@ impl Timers {
         Some(key)
     }
     /// Those of a process that is over.
-    pub(crate) fn forget(&mut self, n: u64) {
+    pub(crate) fn remove_all(&mut self, n: u64) {
         self.disarm(TimerKey::Probe(n));
     }
 }
