@@ -72,7 +72,7 @@ pub use config::{
     Times, TraceLog, TraceTo, UNKILLABLE_MS, UNREAD_RESULTS,
 };
 pub use graph::trace::tell;
-pub use ostler_artifacts::{Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Which};
+pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,

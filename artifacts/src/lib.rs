@@ -10,11 +10,11 @@
 //!
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
 //! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
-//! * [`Live`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
+//! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
 //!
 //! ```
-//! use ostler_artifacts::{Live, Paths, ReadRequest, Recorder, Root, create, read_now};
+//! use ostler_artifacts::{Growth, Paths, ReadRequest, Recorder, Root, create, read_now};
 //! use ostler_messages::{Capture, CommandId, Stream};
 //! use std::sync::Arc;
 //!
@@ -23,7 +23,7 @@
 //! let paths = Paths::of(root.path(), CommandId { host_pid: std::process::id(), unix_ns: 1, n: 1 });
 //! create(&paths)?;
 //!
-//! let live = Arc::new(Live::new());
+//! let live = Arc::new(Growth::new());
 //! let mut recorder = Recorder::new(paths.clone(), Capture::default(), None, live.clone());
 //! recorder.append(Stream::Stdout, b"out\n");
 //! recorder.append(Stream::Stderr, b"err\n");
@@ -47,8 +47,9 @@
 //!
 //! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
-mod beside;
-mod live;
+mod append_file;
+mod digest_worker;
+mod growth;
 mod lock;
 mod paths;
 mod read;
@@ -56,14 +57,15 @@ mod recorder;
 mod result;
 mod retention;
 mod root;
-mod sink;
 mod text;
 
-pub use beside::Beside;
-pub use live::Live;
+pub use digest_worker::DigestWorker;
+pub use growth::Growth;
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Paths, create, discard};
-pub use read::{Page, READ_MAX_BYTES, ReadError, ReadRequest, Which, next_byte, read_blocking, read_now};
+pub use read::{
+    OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now,
+};
 pub use recorder::Recorder;
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};

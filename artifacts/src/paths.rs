@@ -1,6 +1,6 @@
 //! The directory of one command: its names, its making, its end.
 
-use crate::{Which, result::RESULT_TEMP_FILE};
+use crate::{OutputFile, result::RESULT_TEMP_FILE};
 use nix::libc::O_NOFOLLOW;
 use ostler_messages::CommandId;
 use std::{
@@ -36,20 +36,20 @@ impl Paths {
 
     pub(crate) fn within(dir: PathBuf) -> Paths {
         Paths {
-            combined: dir.join(Which::Combined.file_name()),
-            stdout: dir.join(Which::Stdout.file_name()),
-            stderr: dir.join(Which::Stderr.file_name()),
+            combined: dir.join(OutputFile::Combined.file_name()),
+            stdout: dir.join(OutputFile::Stdout.file_name()),
+            stderr: dir.join(OutputFile::Stderr.file_name()),
             result: dir.join(RESULT_FILE),
             dir,
         }
     }
 
     /// The file of one kind of output.
-    pub fn file(&self, which: Which) -> &Path {
+    pub fn file(&self, which: OutputFile) -> &Path {
         match which {
-            Which::Combined => &self.combined,
-            Which::Stdout => &self.stdout,
-            Which::Stderr => &self.stderr,
+            OutputFile::Combined => &self.combined,
+            OutputFile::Stdout => &self.stdout,
+            OutputFile::Stderr => &self.stderr,
         }
     }
 }
@@ -61,7 +61,7 @@ impl Paths {
 /// What mkdir(2) or open(2) said. Whatever was made until then is removed.
 pub fn create(paths: &Paths) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(&paths.dir)?;
-    let made = Which::ALL.into_iter().try_for_each(|which| {
+    let made = OutputFile::ALL.into_iter().try_for_each(|which| {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).custom_flags(O_NOFOLLOW);
         options.open(paths.file(which)).map(drop)

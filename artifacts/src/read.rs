@@ -1,6 +1,6 @@
 //! Reading a command's output by offset, while it runs and after.
 
-use crate::{Live, Paths, RESULT_FILE, lock, result::open_to_read};
+use crate::{Growth, Paths, RESULT_FILE, lock, result::open_to_read};
 use ostler_messages::{BadId, CommandId, MAX_TIME_MS, Stream};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{
@@ -20,7 +20,7 @@ pub const READ_MAX_BYTES: u64 = 1 << 20;
 /// One of a command's three files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Which {
+pub enum OutputFile {
     /// Both streams in order of arrival.
     #[default]
     Combined,
@@ -29,40 +29,40 @@ pub enum Which {
     /// All of stderr.
     Stderr,
 }
-impl Which {
+impl OutputFile {
     /// All three.
-    pub const ALL: [Which; 3] = [Which::Combined, Which::Stdout, Which::Stderr];
+    pub const ALL: [OutputFile; 3] = [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr];
 
     /// The file's name in the command's directory.
     pub fn file_name(self) -> &'static str {
         match self {
-            Which::Combined => "combined.txt",
-            Which::Stdout => "stdout.txt",
-            Which::Stderr => "stderr.txt",
+            OutputFile::Combined => "combined.txt",
+            OutputFile::Stdout => "stdout.txt",
+            OutputFile::Stderr => "stderr.txt",
         }
     }
 }
-impl From<Stream> for Which {
-    fn from(stream: Stream) -> Which {
+impl From<Stream> for OutputFile {
+    fn from(stream: Stream) -> OutputFile {
         match stream {
-            Stream::Stdout => Which::Stdout,
-            Stream::Stderr => Which::Stderr,
+            Stream::Stdout => OutputFile::Stdout,
+            Stream::Stderr => OutputFile::Stderr,
         }
     }
 }
-impl fmt::Display for Which {
+impl fmt::Display for OutputFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Which::Combined => "combined",
-            Which::Stdout => "stdout",
-            Which::Stderr => "stderr",
+            OutputFile::Combined => "combined",
+            OutputFile::Stdout => "stdout",
+            OutputFile::Stderr => "stderr",
         })
     }
 }
-impl FromStr for Which {
+impl FromStr for OutputFile {
     type Err = BadId;
-    fn from_str(text: &str) -> Result<Which, BadId> {
-        Which::ALL.into_iter().find(|which| which.to_string() == text).ok_or_else(|| BadId {
+    fn from_str(text: &str) -> Result<OutputFile, BadId> {
+        OutputFile::ALL.into_iter().find(|which| which.to_string() == text).ok_or_else(|| BadId {
             kind: "stream",
             text: text.to_owned(),
             form: "combined, stdout or stderr",
@@ -74,9 +74,9 @@ impl FromStr for Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadRequest {
-    /// Which file; on the wire `stream`. Default: combined.
+    /// OutputFile file; on the wire `stream`. Default: combined.
     #[serde(rename = "stream")]
-    pub which: Which,
+    pub which: OutputFile,
     /// Where to begin, in bytes. Default 0.
     pub offset: u64,
     /// How many bytes at most; above [`READ_MAX_BYTES`] is the same as that. Default [`READ_MAX_BYTES`].
@@ -86,7 +86,7 @@ pub struct ReadRequest {
 }
 impl Default for ReadRequest {
     fn default() -> ReadRequest {
-        ReadRequest { which: Which::Combined, offset: 0, length: READ_MAX_BYTES, wait_ms: None }
+        ReadRequest { which: OutputFile::Combined, offset: 0, length: READ_MAX_BYTES, wait_ms: None }
     }
 }
 
@@ -173,11 +173,11 @@ impl ReadError {
 ///
 /// # Errors
 /// [`ReadError`]; a page is never partly an error.
-pub fn read_now(paths: &Paths, live: Option<&Live>, request: &ReadRequest) -> Result<Page, ReadError> {
+pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> Result<Page, ReadError> {
     let path = paths.file(request.which);
     // The end first: a length that is looked at after the end is final.
-    let ended = live.map_or_else(|| no_writer(paths), Live::ended);
-    let (content, total_bytes) = match live.and_then(Live::memory) {
+    let ended = live.map_or_else(|| no_writer(paths), Growth::ended);
+    let (content, total_bytes) = match live.and_then(Growth::memory) {
         Some(memory) => {
             let all = memory[request.which as usize].as_slice();
             let (from, to) = span(request, all.len() as u64);
@@ -217,7 +217,7 @@ pub fn read_now(paths: &Paths, live: Option<&Live>, request: &ReadRequest) -> Re
 ///
 /// # Errors
 /// As [`read_now`].
-pub fn read_blocking(paths: &Paths, live: Option<&Live>, request: &ReadRequest) -> Result<Page, ReadError> {
+pub fn read_blocking(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> Result<Page, ReadError> {
     if let (Some(live), Some(wait_ms)) = (live, request.wait_ms.filter(|ms| *ms > 0)) {
         live.wait(
             request.which,
@@ -230,7 +230,7 @@ pub fn read_blocking(paths: &Paths, live: Option<&Live>, request: &ReadRequest) 
 
 /// Resolves when there is a byte at `offset`, or at the end. Reads that follow are short, so an async caller races this
 /// with its own timer and calls [`read_now`]. Dropping it is fine at any time.
-pub async fn next_byte(live: &Live, which: Which, offset: u64) {
+pub async fn next_byte(live: &Growth, which: OutputFile, offset: u64) {
     live.grow(which, offset).await;
 }
 

@@ -1,6 +1,9 @@
 //! What one command says, on its way into its files, its digest and its inline text.
 
-use crate::{Beside, HeadTail, Live, Paths, Which, beside::WORTH_BYTES, result, sink::Sink};
+use crate::{
+    DigestWorker, Growth, HeadTail, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,
+    result,
+};
 use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Record, Stream};
 use sha2::{Digest, Sha256};
 use std::{io, mem, path::PathBuf, sync::Arc};
@@ -8,9 +11,9 @@ use std::{io, mem, path::PathBuf, sync::Arc};
 /// Where recorded bytes go.
 #[derive(Debug)]
 enum Files {
-    /// In the order of [`Which`].
-    Disk([Sink; 3]),
-    /// Into [`Live`]; the number of combined bytes after which every write fails, and how.
+    /// In the order of [`OutputFile`].
+    Disk([AppendFile; 3]),
+    /// Into [`Growth`]; the number of combined bytes after which every write fails, and how.
     Memory { full_at: Option<(u64, i32)> },
 }
 
@@ -25,7 +28,7 @@ pub struct Recorder {
     dir: PathBuf,
     capture: Capture,
     output_limit: Option<u64>,
-    live: Arc<Live>,
+    live: Arc<Growth>,
     files: Files,
     digest: Sha256,
     byte_count: u64,
@@ -43,13 +46,18 @@ impl Recorder {
     ///
     /// Beyond `output_limit` combined bytes nothing more is recorded. At most
     /// [`MAX_INLINE_BYTES_LIMIT`] bytes of text are held for each stream, whatever `capture` says.
-    pub fn new(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Live>) -> Recorder {
-        let sinks = Which::ALL.map(|which| Sink::new(which.file_name()));
-        Recorder::with(Files::Disk(sinks), paths, capture, output_limit, live)
+    pub fn new(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Growth>) -> Recorder {
+        let append_files = OutputFile::ALL.map(|which| AppendFile::new(which.file_name()));
+        Recorder::with(Files::Disk(append_files), paths, capture, output_limit, live)
     }
 
     /// The same without a disk: the "files" are in `live`, where readers find them, and grow without a limit.
-    pub fn in_memory(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Live>) -> Recorder {
+    pub fn in_memory(
+        paths: Paths,
+        capture: Capture,
+        output_limit: Option<u64>,
+        live: Arc<Growth>,
+    ) -> Recorder {
         live.keep_in_memory();
         Recorder::with(Files::Memory { full_at: None }, paths, capture, output_limit, live)
     }
@@ -59,7 +67,7 @@ impl Recorder {
         paths: Paths,
         capture: Capture,
         output_limit: Option<u64>,
-        live: Arc<Live>,
+        live: Arc<Growth>,
     ) -> Recorder {
         // No limit above 16 MiB gets here from a validated request; the bound keeps memory bounded all the same.
         let limit = capture.max_inline_bytes.min(MAX_INLINE_BYTES_LIMIT) as usize;
@@ -103,12 +111,18 @@ impl Recorder {
 
     /// The same for the first `count` bytes, which another thread digests meanwhile if they are many. Afterwards nobody
     /// else has the bytes.
-    pub fn append_beside(&mut self, stream: Stream, bytes: &Arc<Vec<u8>>, count: usize, beside: &mut Beside) {
+    pub fn append_with(
+        &mut self,
+        stream: Stream,
+        bytes: &Arc<Vec<u8>>,
+        count: usize,
+        worker: &mut DigestWorker,
+    ) {
         if count <= WORTH_BYTES || self.sealed.is_some() {
             return self.append(stream, &bytes[..count]);
         }
         let digest = mem::take(&mut self.digest);
-        self.digest = beside.digest(digest, bytes, count, || self.write(stream, &bytes[..count]));
+        self.digest = worker.digest(digest, bytes, count, || self.write(stream, &bytes[..count]));
     }
 
     /// All but the digest.
@@ -134,15 +148,15 @@ impl Recorder {
         let within = usize::try_from(room).map_or(bytes, |room| &bytes[..bytes.len().min(room)]);
         let mut trouble = None;
         if !within.is_empty() {
-            let (combined, own) = (Which::Combined as usize, Which::from(stream) as usize);
+            let (combined, own) = (OutputFile::Combined as usize, OutputFile::from(stream) as usize);
             let lengths = match &mut self.files {
-                Files::Disk(sinks) => {
+                Files::Disk(append_files) => {
                     let dir = &self.dir;
-                    let path = |which: Which| move || dir.join(which.file_name());
-                    trouble = sinks[combined].append(path(Which::Combined), within);
-                    let second = sinks[own].append(path(stream.into()), within);
+                    let path = |which: OutputFile| move || dir.join(which.file_name());
+                    trouble = append_files[combined].append(path(OutputFile::Combined), within);
+                    let second = append_files[own].append(path(stream.into()), within);
                     trouble = trouble.or(second);
-                    (sinks[combined].written(), sinks[own].written())
+                    (append_files[combined].written(), append_files[own].written())
                 }
                 Files::Memory { full_at } => {
                     let Some(mut memory) = self.live.memory() else { return };
@@ -150,7 +164,7 @@ impl Recorder {
                     let taken = usize::try_from(left).map_or(within.len(), |left| within.len().min(left));
                     if let Some((_, errno)) = full_at.filter(|_| taken < within.len()) {
                         let error = io::Error::from_raw_os_error(errno);
-                        trouble = Some(format!("writing {}: {error}", Which::Combined.file_name()));
+                        trouble = Some(format!("writing {}: {error}", OutputFile::Combined.file_name()));
                     }
                     for file in [combined, own] {
                         memory[file].extend_from_slice(&within[..taken]);
@@ -181,7 +195,7 @@ impl Recorder {
             stderr_truncated,
             line_count: self.newlines + u64::from(self.last_byte != b'\n'),
             byte_count: self.byte_count,
-            recorded_bytes: self.live.length(Which::Combined),
+            recorded_bytes: self.live.length(OutputFile::Combined),
             output_sha256: None,
             artifact_error: self.artifact_error.clone(),
         }
@@ -198,9 +212,9 @@ impl Recorder {
         let mut output = self.peek(u64::MAX);
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
         let paths = self.paths();
-        if let Files::Disk(sinks) = &mut self.files {
-            let closed = Which::ALL.map(|which| sinks[which as usize].close(paths.file(which)));
-            output.recorded_bytes = closed[Which::Combined as usize].0;
+        if let Files::Disk(append_files) = &mut self.files {
+            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(paths.file(which)));
+            output.recorded_bytes = closed[OutputFile::Combined as usize].0;
             let removed = !paths.dir.is_dir();
             if removed {
                 add_trouble(&mut output, "the artifact directory was removed".to_owned());

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Scene, command, record, scene};
 use ostler_artifacts::{
-    Live, Page, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, Which, create, next_byte,
-    read_blocking, read_now,
+    Growth, OutputFile, Page, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, create,
+    next_byte, read_blocking, read_now,
 };
 use ostler_messages::{Capture, CommandId, Stream};
 use std::{
@@ -26,7 +26,7 @@ fn at(offset: u64, length: u64) -> ReadRequest {
     ReadRequest { offset, length, ..ReadRequest::default() }
 }
 
-fn follow(scene_paths: &Paths, live: &Live, which: Which, length: u64) -> Vec<u8> {
+fn follow(scene_paths: &Paths, live: &Growth, which: OutputFile, length: u64) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         let request = ReadRequest { which, offset: all.len() as u64, length, wait_ms: Some(LONG_MS) };
@@ -41,10 +41,10 @@ fn follow(scene_paths: &Paths, live: &Live, which: Which, length: u64) -> Vec<u8
     }
 }
 
-fn followed_to_the_end(new: fn(Paths, Capture, Option<u64>, Arc<Live>) -> Recorder) {
+fn followed_to_the_end(new: fn(Paths, Capture, Option<u64>, Arc<Growth>) -> Recorder) {
     let scene = scene();
     let mut recorder = new(scene.paths.clone(), Capture::default(), None, scene.live.clone());
-    let readers = Which::ALL.map(|which| {
+    let readers = OutputFile::ALL.map(|which| {
         let (paths, live) = (scene.paths.clone(), scene.live.clone());
         thread::spawn(move || follow(&paths, &live, which, 1_000))
     });
@@ -53,7 +53,7 @@ fn followed_to_the_end(new: fn(Paths, Capture, Option<u64>, Arc<Live>) -> Record
         let (stream, line) = (Stream::BOTH[n % 3 % 2], format!("{n} {}\n", "x".repeat(n % 400)));
         recorder.append(stream, line.as_bytes());
         expected[0].extend_from_slice(line.as_bytes());
-        expected[Which::from(stream) as usize].extend_from_slice(line.as_bytes());
+        expected[OutputFile::from(stream) as usize].extend_from_slice(line.as_bytes());
         if n % 100 == 0 {
             thread::sleep(Duration::from_millis(1));
         }
@@ -110,8 +110,8 @@ fn a_page_is_at_most_a_mebibyte_and_joined_they_are_the_file() {
     recorder.seal(record(&scene.paths));
     assert_eq!(read_now(&scene.paths, None, &at(0, u64::MAX)).unwrap().bytes_read, READ_MAX_BYTES);
     let file = fs::read(&scene.paths.combined).unwrap();
-    assert_eq!(follow(&scene.paths, &scene.live, Which::Combined, u64::MAX), file);
-    assert_eq!(follow(&scene.paths, &scene.live, Which::Stderr, 333_333), file);
+    assert_eq!(follow(&scene.paths, &scene.live, OutputFile::Combined, u64::MAX), file);
+    assert_eq!(follow(&scene.paths, &scene.live, OutputFile::Stderr, 333_333), file);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_recorder_that_is_dropped_unsealed_lets_its_readers_go() {
     let scene = scene();
     let recorder = scene.recorder(Capture::default(), None);
     let (paths, live) = (scene.paths.clone(), scene.live.clone());
-    let reader = thread::spawn(move || follow(&paths, &live, Which::Combined, 10));
+    let reader = thread::spawn(move || follow(&paths, &live, OutputFile::Combined, 10));
     drop(recorder);
     assert_eq!(reader.join().unwrap(), b"");
 }
@@ -181,13 +181,13 @@ fn errors_say_which_file() {
 #[test]
 fn requests_and_pages_have_their_wire_form() {
     let request: ReadRequest = serde_json::from_str(r#"{"stream":"stderr","wait_ms":5}"#).unwrap();
-    let expected = ReadRequest { which: Which::Stderr, wait_ms: Some(5), ..ReadRequest::default() };
+    let expected = ReadRequest { which: OutputFile::Stderr, wait_ms: Some(5), ..ReadRequest::default() };
     assert_eq!((request, request.length), (expected, READ_MAX_BYTES));
-    for which in Which::ALL {
+    for which in OutputFile::ALL {
         assert_eq!(which.to_string().parse(), Ok(which));
         assert_eq!(serde_json::to_value(which).unwrap(), which.to_string());
     }
-    assert!("Stdout".parse::<Which>().is_err());
+    assert!("Stdout".parse::<OutputFile>().is_err());
     let page = Page {
         path: "/r/combined.txt".into(),
         offset: 1,
@@ -231,8 +231,8 @@ fn an_async_reader_wakes_at_the_next_byte_and_at_the_end() {
         block_on(async {
             let mut all = Vec::new();
             loop {
-                next_byte(&live, Which::Stdout, all.len() as u64).await;
-                let request = ReadRequest { which: Which::Stdout, ..at(all.len() as u64, 7) };
+                next_byte(&live, OutputFile::Stdout, all.len() as u64).await;
+                let request = ReadRequest { which: OutputFile::Stdout, ..at(all.len() as u64, 7) };
                 let page = read_now(&paths, Some(&live), &request).unwrap();
                 all.extend_from_slice(&page.content);
                 if page.eof {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{NOTHING_SHA256, command, length, record, scene};
-use ostler_artifacts::{Live, Paths, ReadRequest, Recorder, Root, create, discard, read_now, reload_text};
+use ostler_artifacts::{Growth, Paths, ReadRequest, Recorder, Root, create, discard, read_now, reload_text};
 use ostler_messages::{Capture, Record, Stream};
 use sha2::{Digest, Sha256};
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::Arc};
@@ -192,7 +192,7 @@ fn a_result_that_cannot_be_written_is_told_and_leaves_no_part() {
 #[test]
 fn a_scripted_full_disk_takes_what_fits() {
     let scene = scene();
-    let live = Arc::new(Live::new());
+    let live = Arc::new(Growth::new());
     let mut recorder = Recorder::in_memory(scene.paths.clone(), Capture::default(), None, live.clone());
     recorder.fail_at(5, ENOSPC);
     recorder.append(Stream::Stdout, b"123");
@@ -223,7 +223,7 @@ fn a_real_full_disk_takes_what_fits_and_stays_closed_after() {
         let root = Root::open(Some(dir.path().join("artifacts")), 1).unwrap();
         let paths = Paths::of(root.path(), command(1));
         create(&paths).unwrap();
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Growth::new());
         let mut recorder = Recorder::new(paths.clone(), Capture::default(), None, live.clone());
         let chunk = [b'x'; 10_000];
         for _ in 0..20 {

@@ -89,7 +89,7 @@ pub(crate) struct RunArgs {
     /// Set a variable; can be given several times. It is never filtered, and its value is recorded nowhere
     #[arg(long = "env", value_name = "K=V", value_parser = OsStringValueParser::new().try_map(variable))]
     pub(crate) vars: Vec<(OsString, OsString)>,
-    /// Which variables the command inherits [default: inherit_clean]
+    /// OutputFile variables the command inherits [default: inherit_clean]
     #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
     pub(crate) env_mode: Mode,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes

@@ -1,7 +1,7 @@
 //! What can happen while a command runs, gathered from threads that each wait for one thing.
 
 use crate::exit::Failure;
-use ostler::{Error, Filter, Handle, InboxOf, Record, Which};
+use ostler::{Error, Filter, Handle, InboxOf, OutputFile, Record};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -23,7 +23,7 @@ pub(crate) enum Event {
     /// The result, from the inbox or as the answer of a cancel.
     Result(Arc<Record>),
     /// One stream is passed through to its end, or can't be any further.
-    Passed(Which, io::Result<()>),
+    Passed(OutputFile, io::Result<()>),
     /// One stream can't be read any further.
     Unreadable(Error),
     /// A call failed that the rest depends on.

@@ -11,7 +11,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use ostler::{Error, Handle, Which};
+use ostler::{Error, Handle, OutputFile};
 use std::{
     fs::File,
     io::{self, ErrorKind, IsTerminal, Write},
@@ -51,8 +51,8 @@ pub(crate) fn begin(
 ) -> Result<usize, Failure> {
     let (stdout, stderr) = (duplicate(io::stdout().as_fd())?, duplicate(io::stderr().as_fd())?);
     let streams = match same_file(&stdout, &stderr) {
-        true => vec![(Which::Combined, stdout, true)],
-        false => vec![(Which::Stdout, stdout, false), (Which::Stderr, stderr, true)],
+        true => vec![(OutputFile::Combined, stdout, true)],
+        false => vec![(OutputFile::Stdout, stdout, false), (OutputFile::Stderr, stderr, true)],
     };
     let count = streams.len();
     for (which, to, is_stderr) in streams {
@@ -81,7 +81,7 @@ fn same_file(one: &File, other: &File) -> bool {
 /// The outer error is the reader's side, the inner one the writer's.
 fn pass(
     handle: &Handle,
-    which: Which,
+    which: OutputFile,
     to: &File,
     shared: &Passing,
     is_stderr: bool,

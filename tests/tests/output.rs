@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use ostler::{
-    Command, Config, Error, Filter, Handle, LaunchError, Limit, Page, Record, Status, Stream, Which,
+    Command, Config, Error, Filter, Handle, LaunchError, Limit, OutputFile, Page, Record, Status, Stream,
 };
 use ostler_tests::{
     Bench, Ground, LIMIT, OtherHost, SLACK, SMALL_DISK_BYTES, fixture, rss_bytes, rss_peak_bytes,
@@ -36,7 +36,7 @@ fn is_whole(result: &Record) {
 }
 
 /// All of a file, page by page.
-fn pages(handle: &Handle, which: Which, length: u64) -> Vec<u8> {
+fn pages(handle: &Handle, which: OutputFile, length: u64) -> Vec<u8> {
     let (mut all, mut offset) = (Vec::new(), 0);
     loop {
         let page = handle.read().stream(which).offset(offset).length(length).wait_for(LIMIT).wait().unwrap();
@@ -92,7 +92,7 @@ fn f32_odd_bytes_are_recorded_exactly_and_lossy_only_in_the_text() {
     assert_eq!(fs::read(&result.output_path).unwrap(), b"a\0b \xc3\xa4 \xff \xe2\x82");
     assert_eq!(result.stdout, "a\0b \u{e4} \u{fffd} \u{fffd}");
     assert!(!result.stdout_truncated);
-    assert_eq!(pages(&handle, Which::Combined, 1), b"a\0b \xc3\xa4 \xff \xe2\x82");
+    assert_eq!(pages(&handle, OutputFile::Combined, 1), b"a\0b \xc3\xa4 \xff \xe2\x82");
     is_whole(&result);
     let json = serde_json::to_string(&result).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), result);
@@ -210,19 +210,19 @@ fn f37_pages_that_are_read_while_the_output_grows_join_to_the_file() {
     // Readers of different steps, at the same time as the writer, and one that comes late.
     let read = |which, length| pages(&handle, which, length);
     let (combined, stdout, stderr) = std::thread::scope(|scope| {
-        let combined = scope.spawn(|| read(Which::Combined, 65_537));
-        let stdout = scope.spawn(|| read(Which::Stdout, 1_000_003));
-        let stderr = read(Which::Stderr, u64::MAX);
+        let combined = scope.spawn(|| read(OutputFile::Combined, 65_537));
+        let stdout = scope.spawn(|| read(OutputFile::Stdout, 1_000_003));
+        let stderr = read(OutputFile::Stderr, u64::MAX);
         (combined.join().unwrap(), stdout.join().unwrap(), stderr)
     });
     let result = bench.result(&handle);
     assert_eq!(combined.len() as u64, 2 * bytes);
     assert!(combined == fs::read(&result.output_path).unwrap());
     assert!(stdout == fs::read(&result.stdout_path).unwrap() && stderr == stdout);
-    assert!(combined == pages(&handle, Which::Combined, MIB), "the same after the end");
+    assert!(combined == pages(&handle, OutputFile::Combined, MIB), "the same after the end");
     let beyond = handle.read().offset(u64::MAX).wait().unwrap();
     assert!(beyond.eof && beyond.content.is_empty());
-    assert_eq!(Which::from(Stream::Stdout), Which::Stdout);
+    assert_eq!(OutputFile::from(Stream::Stdout), OutputFile::Stdout);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Error, Ostler, session::timeout_ms};
 use crate::backend::{OutputWatch, Outputs};
 use futures_lite::{FutureExt, future};
-use ostler_artifacts::{Live, Page, Paths, ReadRequest, Which, next_byte, read_blocking, read_now};
+use ostler_artifacts::{Growth, OutputFile, Page, Paths, ReadRequest, next_byte, read_blocking, read_now};
 use ostler_messages::{CallError, CommandId, HandleId};
 use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ pub struct ReadOutput {
 }
 
 impl ReadOutput {
-    /// Which file; combined by default.
-    pub fn stream(mut self, which: Which) -> ReadOutput {
+    /// OutputFile file; combined by default.
+    pub fn stream(mut self, which: OutputFile) -> ReadOutput {
         self.request.which = which;
         self
     }
@@ -69,13 +69,13 @@ impl ReadOutput {
         blocking::unblock(move || read_now(&paths, live.as_deref(), &request)).await.map_err(Error::Read)
     }
 
-    fn wait_ms(&self, live: &Live) -> Option<u64> {
+    fn wait_ms(&self, live: &Growth) -> Option<u64> {
         let ReadRequest { which, offset, wait_ms, .. } = self.request;
         wait_ms.filter(|ms| *ms > 0 && !live.ended() && live.length(which) <= offset)
     }
 
     /// Until there is something to read, or the time is up, without a thread that waits.
-    async fn grown(&self, live: &Live) -> Result<(), Error> {
+    async fn grown(&self, live: &Growth) -> Result<(), Error> {
         let Some(wait_ms) = self.wait_ms(live) else { return Ok(()) };
         let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
         let byte = async {
@@ -90,7 +90,7 @@ impl ReadOutput {
     }
 
     /// The same in virtual time.
-    async fn scripted(&self, live: &Arc<Live>) {
+    async fn scripted(&self, live: &Arc<Growth>) {
         let Some(wait_ms) = self.wait_ms(live) else { return };
         let (done, waited) = oneshot::async_channel();
         let ReadRequest { which, offset, .. } = self.request;
@@ -99,7 +99,7 @@ impl ReadOutput {
         let _ = waited.await;
     }
 
-    fn locate(&self) -> Result<(Paths, Option<Arc<Live>>), Error> {
+    fn locate(&self) -> Result<(Paths, Option<Arc<Growth>>), Error> {
         let outputs: &Outputs = self.ostler.outputs();
         let command_id = match self.target {
             Ok(id) => id,

@@ -1,7 +1,7 @@
 //! What enters the graph from the host's side, and what goes back.
 
 use crossbeam_channel::Receiver;
-use ostler_artifacts::{Live, Which};
+use ostler_artifacts::{Growth, OutputFile};
 use ostler_messages::{Answer, CallError, CallId, HostGone, Limit, Refusal, Request};
 use std::sync::{
     Arc,
@@ -37,8 +37,8 @@ pub(crate) struct FromHost {
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
 /// graph knows nothing of it.
 pub(crate) struct OutputWatch {
-    pub(crate) live: Arc<Live>,
-    pub(crate) which: Which,
+    pub(crate) live: Arc<Growth>,
+    pub(crate) which: OutputFile,
     pub(crate) offset: u64,
     pub(crate) wait_ms: u64,
     pub(crate) done: oneshot::Sender<()>,

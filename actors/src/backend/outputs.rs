@@ -1,6 +1,6 @@
-//! Which outputs are being written, for readers on the host's threads.
+//! OutputFile outputs are being written, for readers on the host's threads.
 
-use ostler_artifacts::Live;
+use ostler_artifacts::Growth;
 use ostler_messages::{CommandId, HandleId};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +18,7 @@ pub(crate) struct Outputs {
 }
 #[derive(Debug, Default)]
 struct Known {
-    commands: BTreeMap<u64, (CommandId, Arc<Live>)>,
+    commands: BTreeMap<u64, (CommandId, Arc<Growth>)>,
     finished: VecDeque<u64>,
 }
 
@@ -30,7 +30,7 @@ impl Outputs {
         // Whoever panicked with the lock held had at most one of the two collections changed: both stay usable.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(crate) fn begin(&self, n: u64, command_id: CommandId, live: Arc<Live>) {
+    pub(crate) fn begin(&self, n: u64, command_id: CommandId, live: Arc<Growth>) {
         self.known().commands.insert(n, (command_id, live));
     }
     /// The command is over; some later one will push it out.
@@ -53,7 +53,7 @@ impl Outputs {
         let ours = handle.host_pid == self.host_pid;
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
     }
-    pub(crate) fn live(&self, command: CommandId) -> Option<Arc<Live>> {
+    pub(crate) fn live(&self, command: CommandId) -> Option<Arc<Growth>> {
         let known = self.known();
         known.commands.get(&command.n).filter(|(id, _)| *id == command).map(|(_, live)| live.clone())
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
 use crossbeam_channel::Receiver;
-use ostler_artifacts::{Live, Paths, Recorder};
+use ostler_artifacts::{Growth, Paths, Recorder};
 use ostler_messages::{
     ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Survived,
     TimerFired, TimerKind,
@@ -285,7 +285,7 @@ impl Player {
         if let Some(error) = program.fails.clone() {
             return self.news.push_back(failed(error));
         }
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Growth::new());
         let paths = Paths::of(Path::new(ROOT), exec.command_id);
         let mut recorder =
             Recorder::in_memory(paths, request.capture, request.output_limit_bytes, live.clone());

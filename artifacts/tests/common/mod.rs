@@ -1,7 +1,7 @@
 //! A root in a fresh directory, one command in it, and a record for it.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-use ostler_artifacts::{Live, Paths, Recorder, Root, create};
+use ostler_artifacts::{Growth, Paths, Recorder, Root, create};
 use ostler_messages::{Capture, CommandId, HandleId, Record, SessionId, Status};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ pub(crate) struct Scene {
     pub(crate) dir: TempDir,
     pub(crate) root: Root,
     pub(crate) paths: Paths,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<Growth>,
 }
 
 pub(crate) fn command(n: u64) -> CommandId {
@@ -25,7 +25,7 @@ pub(crate) fn scene() -> Scene {
     let root = Root::open(Some(dir.path().join("artifacts")), std::process::id()).unwrap();
     let paths = Paths::of(root.path(), command(1));
     create(&paths).unwrap();
-    Scene { dir, root, paths, live: Arc::new(Live::new()) }
+    Scene { dir, root, paths, live: Arc::new(Growth::new()) }
 }
 
 impl Scene {

@@ -1,6 +1,6 @@
 use crate::stage::Stage;
 use insta::assert_snapshot;
-use ostler::{Command, Filter, Program, Status, Stream, Which};
+use ostler::{Command, Filter, OutputFile, Program, Status, Stream};
 use std::time::Duration;
 
 #[test]
@@ -79,7 +79,7 @@ fn a_stream_that_is_closed_early_is_not_the_end() {
     let handle = stage.launch(Command::new("daemonish"));
     stage.advance_ms(10);
     assert!(stage.drain().is_empty());
-    let page = handle.read().stream(Which::Stderr).wait_for(Duration::from_secs(1)).wait().unwrap();
+    let page = handle.read().stream(OutputFile::Stderr).wait_for(Duration::from_secs(1)).wait().unwrap();
     assert_eq!((page.text().as_str(), page.eof), ("err", false));
     assert_eq!(stage.result().stderr, "err");
     assert_snapshot!(stage.told());

@@ -13,7 +13,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     unistd::read,
 };
-use ostler_artifacts::{Beside, Recorder, discard};
+use ostler_artifacts::{DigestWorker, Recorder, discard};
 use ostler_messages::{
     ActorName, Close, EndOfStream, Event, Flowed, Output, Peek, Peeked, Pull, ReadFailed, Release, Seal,
     Sealed, Stream,
@@ -84,13 +84,13 @@ struct Flow {
 /// What a thread reads into, and who digests it.
 struct Buffer {
     bytes: Arc<Vec<u8>>,
-    beside: Option<Beside>,
+    beside: Option<DigestWorker>,
 }
 impl Buffer {
     /// `digest`: the name of a thread for the digest, where there is a core for it.
     fn new(digest: Option<String>) -> Buffer {
         // Without it the digest is taken here.
-        let beside = digest.and_then(|name| Beside::new(name).ok());
+        let beside = digest.and_then(|name| DigestWorker::new(name).ok());
         Buffer { bytes: Arc::new(vec![0; READ_BYTES]), beside }
     }
 
@@ -101,7 +101,7 @@ impl Buffer {
 
     fn record(&mut self, count: usize, stream: Stream, recorder: &mut Recorder) {
         match &mut self.beside {
-            Some(beside) => recorder.append_beside(stream, &self.bytes, count, beside),
+            Some(beside) => recorder.append_with(stream, &self.bytes, count, beside),
             None => recorder.append(stream, &self.bytes[..count]),
         }
     }

@@ -22,7 +22,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     unistd::pipe2,
 };
-use ostler_artifacts::{Live, Paths, Recorder, create, discard};
+use ostler_artifacts::{Growth, Paths, Recorder, create, discard};
 use ostler_messages::{
     ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started, Stream,
 };
@@ -188,7 +188,7 @@ impl SpawnThread {
         drop((out_write, err_write));
 
         let n = exec.n;
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Growth::new());
         let recorder =
             Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
         let activity = Arc::new(Activity::new(self.clock.now_us()));
@@ -241,7 +241,7 @@ fn failure(
     }
 }
 
-/// Which of several threads a process belongs to: always the same one.
+/// OutputFile of several threads a process belongs to: always the same one.
 pub(crate) fn thread_of(n: u64, threads: usize) -> usize {
     usize::try_from(n).unwrap_or(0) % threads.max(1)
 }

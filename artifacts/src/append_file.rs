@@ -24,15 +24,15 @@ enum State {
 
 /// One of the three files of a command. Where it is, whoever has it says each time: thousands of them are idle.
 #[derive(Debug)]
-pub(crate) struct Sink {
+pub(crate) struct AppendFile {
     name: &'static str,
     state: State,
     written: u64,
 }
 
-impl Sink {
-    pub(crate) fn new(name: &'static str) -> Sink {
-        Sink { name, state: State::Untouched, written: 0 }
+impl AppendFile {
+    pub(crate) fn new(name: &'static str) -> AppendFile {
+        AppendFile { name, state: State::Untouched, written: 0 }
     }
 
     /// Bytes in the file that this sink put there.
@@ -148,7 +148,7 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [&link, &fifo] {
-            let mut sink = Sink::new("combined.txt");
+            let mut sink = AppendFile::new("combined.txt");
             assert!(
                 sink.append(|| path.clone(), b"x")
                     .is_some_and(|error| error.starts_with("opening combined.txt: "))
@@ -167,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("combined.txt");
         fs::write(&path, "").unwrap();
-        let mut sink = Sink::new("combined.txt");
+        let mut sink = AppendFile::new("combined.txt");
         assert_eq!(sink.append(|| path.clone(), b"0123456789"), None);
         fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
         let told = "combined.txt was changed by others: 3 bytes instead of 10";

@@ -15,13 +15,13 @@ pub(crate) const WORTH_BYTES: usize = 64 << 10;
 /// half as slow again without. It belongs to one recording thread, which never waits for it to *begin*: what was not taken
 /// up by the time the bytes are written, because every core is busy, is done by the recording thread itself.
 #[derive(Debug)]
-pub struct Beside {
-    desk: Arc<Desk>,
+pub struct DigestWorker {
+    slot: Arc<Slot>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct Slot {
     work: Mutex<Work>,
     offered: Condvar,
     finished: Condvar,
@@ -50,7 +50,7 @@ impl Job {
     }
 }
 
-impl Desk {
+impl Slot {
     fn work(&self) -> MutexGuard<'_, Work> {
         // Nothing can panic while it is held: it is only ever replaced.
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,17 +60,17 @@ impl Desk {
     }
 }
 
-impl Beside {
+impl DigestWorker {
     /// Starts the thread, under this name.
-    pub fn new(name: String) -> io::Result<Beside> {
-        let desk = Arc::new(Desk {
+    pub fn new(name: String) -> io::Result<DigestWorker> {
+        let slot = Arc::new(Slot {
             work: Mutex::new(Work::None),
             offered: Condvar::new(),
             finished: Condvar::new(),
         });
-        let shared = desk.clone();
+        let shared = slot.clone();
         let thread = Builder::new().name(name).spawn(move || serve(&shared))?;
-        Ok(Beside { desk, thread: Some(thread) })
+        Ok(DigestWorker { slot, thread: Some(thread) })
     }
 
     /// Digests the first `count` bytes while `meanwhile` runs. Afterwards nobody else has the bytes.
@@ -81,10 +81,10 @@ impl Beside {
         count: usize,
         meanwhile: impl FnOnce(),
     ) -> Sha256 {
-        *self.desk.work() = Work::Offered(Job { digest, bytes: bytes.clone(), count });
-        self.desk.offered.notify_one();
+        *self.slot.work() = Work::Offered(Job { digest, bytes: bytes.clone(), count });
+        self.slot.offered.notify_one();
         meanwhile();
-        let mut work = self.desk.work();
+        let mut work = self.slot.work();
         loop {
             match mem::replace(&mut *work, Work::None) {
                 Work::Finished(digest) => return digest,
@@ -95,41 +95,41 @@ impl Beside {
                 // It is at it, and nothing in a digest can fail.
                 taken => {
                     *work = taken;
-                    work = self.desk.wait(&self.desk.finished, work);
+                    work = self.slot.wait(&self.slot.finished, work);
                 }
             }
         }
     }
 }
 
-impl Drop for Beside {
+impl Drop for DigestWorker {
     fn drop(&mut self) {
-        *self.desk.work() = Work::Quit;
-        self.desk.offered.notify_one();
+        *self.slot.work() = Work::Quit;
+        self.slot.offered.notify_one();
         // It has nothing else to do, so it is there at once.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn serve(desk: &Desk) {
-    let mut work = desk.work();
+fn serve(slot: &Slot) {
+    let mut work = slot.work();
     loop {
         match mem::replace(&mut *work, Work::Taken) {
             Work::Offered(job) => {
                 drop(work);
                 let digest = job.run();
-                work = desk.work();
+                work = slot.work();
                 // Unless its owner has gone meanwhile, which wants nothing more.
                 if matches!(*work, Work::Taken) {
                     *work = Work::Finished(digest);
-                    desk.finished.notify_one();
-                    work = desk.wait(&desk.offered, work);
+                    slot.finished.notify_one();
+                    work = slot.wait(&slot.offered, work);
                 }
             }
             Work::Quit => return,
             nothing => {
                 *work = nothing;
-                work = desk.wait(&desk.offered, work);
+                work = slot.wait(&slot.offered, work);
             }
         }
     }
@@ -143,22 +143,22 @@ mod tests {
     fn an_owner_that_panics_meanwhile_is_rid_of_it_all_the_same() {
         let bytes = Arc::new(vec![0; 8 << 20]);
         for n in 0..50 {
-            let mut beside = Beside::new("digest".into()).unwrap();
+            let mut worker = DigestWorker::new("digest".into()).unwrap();
             let crash = std::panic::AssertUnwindSafe(|| {
-                beside.digest(Sha256::new(), &bytes, bytes.len(), || {
+                worker.digest(Sha256::new(), &bytes, bytes.len(), || {
                     // Before it is taken up, and while it is digested.
                     (0..n).for_each(|_| std::thread::yield_now());
                     std::panic::resume_unwind(Box::new("a fault"));
                 });
             });
             assert!(std::panic::catch_unwind(crash).is_err());
-            drop(beside);
+            drop(worker);
         }
     }
 
     #[test]
-    fn the_digest_is_the_same_beside_as_alone() {
-        let mut beside = Beside::new("digest".into()).unwrap();
+    fn the_digest_is_the_same_with_a_worker_as_without() {
+        let mut worker = DigestWorker::new("digest".into()).unwrap();
         let mut bytes = Arc::new(vec![0; 2 * WORTH_BYTES]);
         let (mut digest, mut tree_empty) = (Sha256::new(), Sha256::new());
         for n in 0..500_usize {
@@ -166,7 +166,7 @@ mod tests {
             Arc::get_mut(&mut bytes).unwrap().fill(n as u8);
             tree_empty.update(&bytes[..count]);
             // At times it is not taken up before it is wanted back, at times it is finished long before.
-            digest = beside.digest(digest, &bytes, count, || {
+            digest = worker.digest(digest, &bytes, count, || {
                 if n % 3 == 0 {
                     std::hint::black_box(Sha256::digest(vec![1; n * 100]));
                 }

@@ -1,6 +1,6 @@
 //! How far a command's files have grown, seen from other threads.
 
-use crate::Which;
+use crate::OutputFile;
 use event_listener::Event;
 use ostler_messages::Stream;
 use std::{
@@ -11,14 +11,14 @@ use std::{
     time::Instant,
 };
 
-/// The three "files" of a command that is only played, in the order of [`Which`].
+/// The three "files" of a command that is only played, in the order of [`OutputFile`].
 pub(crate) type Memory = [Vec<u8>; 3];
 
 /// Shared between the one thread that records a command and any number of readers.
 ///
 /// A length is published only after its bytes are in the file, so what is counted here can be read.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct Growth {
     lengths: [AtomicU64; 3],
     ended: AtomicBool,
     /// Readers that wait or are about to. Notifying takes a lock, so the writer asks here first.
@@ -27,18 +27,18 @@ pub struct Live {
     memory: OnceLock<Mutex<Memory>>,
 }
 
-impl Live {
+impl Growth {
     /// Nothing recorded yet, not ended.
-    pub fn new() -> Live {
-        Live::default()
+    pub fn new() -> Growth {
+        Growth::default()
     }
 
     /// Bytes of one file that can be read.
-    pub fn length(&self, which: Which) -> u64 {
+    pub fn length(&self, which: OutputFile) -> u64 {
         self.lengths[which as usize].load(Ordering::Acquire)
     }
 
-    /// Whether nothing will be added any more. Ask before [`Live::length`]: the length is final only if it was asked
+    /// Whether nothing will be added any more. Ask before [`Growth::length`]: the length is final only if it was asked
     /// for after the end was seen.
     pub fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
@@ -47,8 +47,8 @@ impl Live {
     /// Publishes new lengths, in bytes, of the combined file and of one stream's, and wakes every waiting reader.
     /// For the one recording thread; a few nanoseconds when nobody waits.
     pub fn advance(&self, stream: Stream, combined: u64, of_stream: u64) {
-        self.lengths[Which::Combined as usize].store(combined, Ordering::Release);
-        self.lengths[Which::from(stream) as usize].store(of_stream, Ordering::Release);
+        self.lengths[OutputFile::Combined as usize].store(combined, Ordering::Release);
+        self.lengths[OutputFile::from(stream) as usize].store(of_stream, Ordering::Release);
         self.wake();
     }
 
@@ -67,12 +67,12 @@ impl Live {
         }
     }
 
-    fn ready(&self, which: Which, offset: u64) -> bool {
+    fn ready(&self, which: OutputFile, offset: u64) -> bool {
         self.ended() || self.length(which) > offset
     }
 
     /// Blocks until there is a byte at `offset`, or the end, or the deadline. False only after the deadline.
-    pub(crate) fn wait(&self, which: Which, offset: u64, deadline: Instant) -> bool {
+    pub(crate) fn wait(&self, which: OutputFile, offset: u64, deadline: Instant) -> bool {
         while !self.ready(which, offset) {
             let _waiting = Waiting::new(self);
             let listener = self.grown.listen();
@@ -86,7 +86,7 @@ impl Live {
     }
 
     /// Resolves when there is a byte at `offset`, or at the end.
-    pub(crate) async fn grow(&self, which: Which, offset: u64) {
+    pub(crate) async fn grow(&self, which: OutputFile, offset: u64) {
         while !self.ready(which, offset) {
             let _waiting = Waiting::new(self);
             let listener = self.grown.listen();
@@ -108,10 +108,10 @@ impl Live {
     }
 }
 
-/// One reader in [`Live::waiters`], also when its future is dropped half way.
-struct Waiting<'a>(&'a Live);
+/// One reader in [`Growth::waiters`], also when its future is dropped half way.
+struct Waiting<'a>(&'a Growth);
 impl<'a> Waiting<'a> {
-    fn new(live: &'a Live) -> Waiting<'a> {
+    fn new(live: &'a Growth) -> Waiting<'a> {
         live.waiters.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         Waiting(live)
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_waits_misses_no_growth() {
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Growth::new());
         let readers: Vec<_> = (0..3)
             .map(|_| {
                 let live = live.clone();
@@ -138,10 +138,13 @@ mod tests {
                     let mut seen = 0;
                     let deadline = Instant::now() + Duration::from_secs(60);
                     while !live.ended() {
-                        assert!(live.wait(Which::Stdout, seen, deadline), "a growth was missed at {seen}");
-                        seen = live.length(Which::Stdout);
+                        assert!(
+                            live.wait(OutputFile::Stdout, seen, deadline),
+                            "a growth was missed at {seen}"
+                        );
+                        seen = live.length(OutputFile::Stdout);
                     }
-                    live.length(Which::Stdout)
+                    live.length(OutputFile::Stdout)
                 })
             })
             .collect();
@@ -158,8 +161,8 @@ mod tests {
 
     #[test]
     fn a_wait_for_nothing_ends_at_its_deadline() {
-        let live = Live::new();
-        assert!(!live.wait(Which::Combined, 0, Instant::now() + Duration::from_millis(5)));
+        let live = Growth::new();
+        assert!(!live.wait(OutputFile::Combined, 0, Instant::now() + Duration::from_millis(5)));
         assert_eq!(live.waiters.load(Ordering::Relaxed), 0);
     }
 }
