@@ -48,38 +48,38 @@ impl ReadOutput {
 
     /// Reads on this thread.
     pub fn wait(self) -> Result<Page, Error> {
-        let (paths, live) = self.locate()?;
-        match (&live, self.ostler.is_scripted()) {
-            (Some(live), true) => {
-                future::block_on(self.scripted(live));
-                read_now(&paths, Some(live), &self.request).map_err(Error::Read)
+        let (paths, growth) = self.locate()?;
+        match (&growth, self.ostler.is_scripted()) {
+            (Some(growth), true) => {
+                future::block_on(self.scripted(growth));
+                read_now(&paths, Some(growth), &self.request).map_err(Error::Read)
             }
-            _ => read_blocking(&paths, live.as_deref(), &self.request).map_err(Error::Read),
+            _ => read_blocking(&paths, growth.as_deref(), &self.request).map_err(Error::Read),
         }
     }
 
     async fn read(self) -> Result<Page, Error> {
-        let (paths, live) = self.locate()?;
-        match (&live, self.ostler.is_scripted()) {
-            (Some(live), true) => self.scripted(live).await,
-            (Some(live), false) => self.grown(live).await?,
+        let (paths, growth) = self.locate()?;
+        match (&growth, self.ostler.is_scripted()) {
+            (Some(growth), true) => self.scripted(growth).await,
+            (Some(growth), false) => self.grown(growth).await?,
             (None, _) => {}
         }
         let request = self.request;
-        blocking::unblock(move || read_now(&paths, live.as_deref(), &request)).await.map_err(Error::Read)
+        blocking::unblock(move || read_now(&paths, growth.as_deref(), &request)).await.map_err(Error::Read)
     }
 
-    fn wait_ms(&self, live: &Growth) -> Option<u64> {
+    fn wait_ms(&self, growth: &Growth) -> Option<u64> {
         let ReadRequest { which, offset, wait_ms, .. } = self.request;
-        wait_ms.filter(|ms| *ms > 0 && !live.ended() && live.length(which) <= offset)
+        wait_ms.filter(|ms| *ms > 0 && !growth.ended() && growth.length(which) <= offset)
     }
 
     /// Until there is something to read, or the time is up, without a thread that waits.
-    async fn grown(&self, live: &Growth) -> Result<(), Error> {
-        let Some(wait_ms) = self.wait_ms(live) else { return Ok(()) };
+    async fn grown(&self, growth: &Growth) -> Result<(), Error> {
+        let Some(wait_ms) = self.wait_ms(growth) else { return Ok(()) };
         let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
         let byte = async {
-            next_byte(live, self.request.which, self.request.offset).await;
+            next_byte(growth, self.request.which, self.request.offset).await;
             Ok(())
         };
         match byte.or(sleep).await {
@@ -90,11 +90,11 @@ impl ReadOutput {
     }
 
     /// The same in virtual time.
-    async fn scripted(&self, live: &Arc<Growth>) {
-        let Some(wait_ms) = self.wait_ms(live) else { return };
+    async fn scripted(&self, growth: &Arc<Growth>) {
+        let Some(wait_ms) = self.wait_ms(growth) else { return };
         let (done, waited) = oneshot::async_channel();
         let ReadRequest { which, offset, .. } = self.request;
-        self.ostler.watch(OutputWatch { live: live.clone(), which, offset, wait_ms, done });
+        self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
         // Closed when the graph is over: what there is can be read.
         let _ = waited.await;
     }
@@ -108,7 +108,7 @@ impl ReadOutput {
             }
         };
         let paths = Paths::of(self.ostler.artifact_root(), command_id);
-        Ok((paths, outputs.live(command_id)))
+        Ok((paths, outputs.growth(command_id)))
     }
 }
 
@@ -125,7 +125,7 @@ impl Ostler {
     pub fn read_command(&self, command_id: CommandId) -> ReadOutput {
         ReadOutput { ostler: self.clone(), target: Ok(command_id), request: ReadRequest::default() }
     }
-    /// Reads the output of a handle of this graph: of a live one, or one of those that finished last.
+    /// Reads the output of a handle of this graph: of a growth one, or one of those that finished last.
     pub fn read_handle(&self, handle_id: HandleId) -> ReadOutput {
         ReadOutput { ostler: self.clone(), target: Err(handle_id), request: ReadRequest::default() }
     }

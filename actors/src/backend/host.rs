@@ -37,7 +37,7 @@ pub(crate) struct FromHost {
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
 /// graph knows nothing of it.
 pub(crate) struct OutputWatch {
-    pub(crate) live: Arc<Growth>,
+    pub(crate) growth: Arc<Growth>,
     pub(crate) which: OutputFile,
     pub(crate) offset: u64,
     pub(crate) wait_ms: u64,

@@ -30,8 +30,8 @@ impl Outputs {
         // Whoever panicked with the lock held had at most one of the two collections changed: both stay usable.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(crate) fn begin(&self, n: u64, command_id: CommandId, live: Arc<Growth>) {
-        self.known().commands.insert(n, (command_id, live));
+    pub(crate) fn begin(&self, n: u64, command_id: CommandId, growth: Arc<Growth>) {
+        self.known().commands.insert(n, (command_id, growth));
     }
     /// The command is over; some later one will push it out.
     pub(crate) fn finish(&self, n: u64) {
@@ -53,8 +53,8 @@ impl Outputs {
         let ours = handle.host_pid == self.host_pid;
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
     }
-    pub(crate) fn live(&self, command: CommandId) -> Option<Arc<Growth>> {
+    pub(crate) fn growth(&self, command: CommandId) -> Option<Arc<Growth>> {
         let known = self.known();
-        known.commands.get(&command.n).filter(|(id, _)| *id == command).map(|(_, live)| live.clone())
+        known.commands.get(&command.n).filter(|(id, _)| *id == command).map(|(_, growth)| growth.clone())
     }
 }

@@ -1,7 +1,7 @@
 //! The scripted world at work: virtual time, and what commands and time bring about.
 
 use super::{
-    process::{Happening, Process},
+    process::{Planned, Process},
     world::World,
 };
 use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
@@ -51,7 +51,7 @@ pub(crate) struct Player {
 enum Event {
     Timer(ActorName, TimerKind),
     Start(Box<Exec>),
-    Happens(u64, Happening),
+    Planned(u64, Planned),
 }
 
 impl Player {
@@ -92,7 +92,7 @@ impl Player {
 
 impl Kernel for Player {
     fn perform(&mut self, command: KernelCommand) {
-        self.act_on(command);
+        self.perform_command(command);
     }
 
     fn now_us(&self) -> u64 {
@@ -143,7 +143,7 @@ impl Kernel for Player {
 
 impl OutputWatch {
     fn is_ready(&self) -> bool {
-        self.live.ended() || self.live.length(self.which) > self.offset
+        self.growth.ended() || self.growth.length(self.which) > self.offset
     }
 }
 
@@ -182,7 +182,7 @@ impl Player {
         match event {
             Event::Timer(owner, kind) => self.fire(owner, kind),
             Event::Start(exec) => self.start(&exec),
-            Event::Happens(n, happening) => self.with(n, |process, now| process.happen(happening, now)),
+            Event::Planned(n, planned) => self.with(n, |process, now| process.happen(planned, now)),
         }
         true
     }
@@ -194,7 +194,7 @@ impl Player {
         key
     }
 
-    fn act_on(&mut self, command: KernelCommand) {
+    fn perform_command(&mut self, command: KernelCommand) {
         match command {
             KernelCommand::Exec(exec) => {
                 let program = self.world.find(exec.request.program.as_bytes());
@@ -233,7 +233,7 @@ impl Player {
                 let n = release.n;
                 self.agenda.retain(|_, event| match event {
                     Event::Start(exec) => exec.n != n,
-                    Event::Happens(whose, _) => *whose != n,
+                    Event::Planned(whose, _) => *whose != n,
                     Event::Timer(..) => true,
                 });
                 if release.undo {
@@ -285,14 +285,14 @@ impl Player {
         if let Some(error) = program.fails.clone() {
             return self.news.push_back(failed(error));
         }
-        let live = Arc::new(Growth::new());
+        let growth = Arc::new(Growth::new());
         let paths = Paths::of(Path::new(ROOT), exec.command_id);
         let mut recorder =
-            Recorder::in_memory(paths, request.capture, request.output_limit_bytes, live.clone());
+            Recorder::in_memory(paths, request.capture, request.output_limit_bytes, growth.clone());
         if let Some(bytes) = program.disk_full_at {
             recorder.fail_at(bytes, nix::libc::ENOSPC);
         }
-        self.outputs.begin(n, exec.command_id, live);
+        self.outputs.begin(n, exec.command_id, growth);
         let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
         let started = Started {
             pid,
@@ -312,8 +312,8 @@ impl Player {
         let Some(process) = self.processes.get_mut(&n) else { return };
         act(process, now_us);
         self.news.append(&mut process.news);
-        for (at_us, happening) in std::mem::take(&mut process.plans) {
-            self.plan(at_us, Event::Happens(n, happening));
+        for (at_us, planned) in std::mem::take(&mut process.plans) {
+            self.plan(at_us, Event::Planned(n, planned));
         }
     }
 }

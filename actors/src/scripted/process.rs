@@ -2,7 +2,7 @@
 
 use super::{
     player::BEGIN,
-    program::{Act, OnTerminate, Program},
+    program::{OnTerminate, Program, Step},
 };
 use crate::backend::{KernelEvent, REPORT_BYTES};
 use ostler_artifacts::Recorder;
@@ -13,8 +13,8 @@ use ostler_messages::{
 use std::collections::VecDeque;
 
 /// Something that a process planned.
-pub(super) enum Happening {
-    Act(Act),
+pub(super) enum Planned {
+    Step(Step),
     /// The kernel notices the exit.
     ExitSeen,
     /// The leader has cleaned up after SIGTERM.
@@ -54,7 +54,7 @@ pub(super) struct Process {
     closed: [bool; 2],
     unreported: [u64; 2],
     pub(super) news: VecDeque<KernelEvent>,
-    pub(super) plans: Vec<(u64, Happening)>,
+    pub(super) plans: Vec<(u64, Planned)>,
 }
 
 impl Process {
@@ -92,35 +92,35 @@ impl Process {
 
     /// Plans everything that the program does by itself.
     pub(super) fn begin(&mut self, now_us: u64) {
-        for (ms, act) in std::mem::take(&mut self.program.acts) {
-            self.plans.push((now_us + ms * 1_000, Happening::Act(act)));
+        for (ms, act) in std::mem::take(&mut self.program.steps) {
+            self.plans.push((now_us + ms * 1_000, Planned::Step(act)));
         }
         for (index, descendant) in self.program.descendants.iter().enumerate() {
             if let Some(ms) = descendant.ends_ms {
-                self.plans.push((now_us + ms * 1_000, Happening::DescendantEnds(index)));
+                self.plans.push((now_us + ms * 1_000, Planned::DescendantEnds(index)));
             }
         }
     }
 
-    pub(super) fn happen(&mut self, happening: Happening, now_us: u64) {
-        match happening {
-            Happening::ExitSeen => self.tell_exit(),
-            Happening::DescendantEnds(index) => self.descendant_ends(index),
-            Happening::CleanedUp { says, code } if self.exit.is_none() => {
+    pub(super) fn happen(&mut self, planned: Planned, now_us: u64) {
+        match planned {
+            Planned::ExitSeen => self.tell_exit(),
+            Planned::DescendantEnds(index) => self.descendant_ends(index),
+            Planned::CleanedUp { says, code } if self.exit.is_none() => {
                 self.say(Stream::Stdout, says.as_bytes(), now_us);
                 self.exit(code, None, now_us);
             }
-            Happening::Act(act) if self.exit.is_none() => match act {
-                Act::Says(stream, bytes) => self.say(stream, &bytes, now_us),
-                Act::Closes(stream) => {
+            Planned::Step(act) if self.exit.is_none() => match act {
+                Step::Says(stream, bytes) => self.say(stream, &bytes, now_us),
+                Step::Closes(stream) => {
                     self.left[stream.index()] = true;
                     self.end_streams();
                 }
-                Act::Exits(code) => self.exit(code, None, now_us),
-                Act::DiesOf(signal) => self.exit(-1, Some(signal), now_us),
+                Step::Exits(code) => self.exit(code, None, now_us),
+                Step::DiesOf(signal) => self.exit(-1, Some(signal), now_us),
             },
             // The leader is dead: what it had planned does not happen.
-            Happening::CleanedUp { .. } | Happening::Act(_) => {}
+            Planned::CleanedUp { .. } | Planned::Step(_) => {}
         }
     }
 
@@ -133,7 +133,7 @@ impl Process {
         if std::mem::take(&mut self.exit_told) {
             self.tell_exit();
         }
-        self.act_on(signal, now_us);
+        self.receive(signal, now_us);
     }
 
     pub(super) fn sweep(&mut self, to: SweepFor, now_us: u64) {
@@ -156,14 +156,14 @@ impl Process {
             self.tell(TreeAlive { seen, kept });
         }
         match to {
-            SweepFor::Terminate => self.act_on(StopSignal::Terminate, now_us),
-            SweepFor::Kill => self.act_on(StopSignal::Kill, now_us),
+            SweepFor::Terminate => self.receive(StopSignal::Terminate, now_us),
+            SweepFor::Kill => self.receive(StopSignal::Kill, now_us),
             SweepFor::Watch | SweepFor::Keep => {}
         }
         self.tell_if_empty();
     }
 
-    fn act_on(&mut self, signal: StopSignal, now_us: u64) {
+    fn receive(&mut self, signal: StopSignal, now_us: u64) {
         let name = match signal {
             StopSignal::Terminate => "SIGTERM",
             StopSignal::Kill => "SIGKILL",
@@ -175,7 +175,7 @@ impl Process {
             match self.members[index].on_terminate.clone() {
                 OnTerminate::Ignores if signal == StopSignal::Terminate => {}
                 OnTerminate::Exits { after_ms, .. } if signal == StopSignal::Terminate => {
-                    self.plans.push((now_us + after_ms * 1_000, Happening::DescendantEnds(index)));
+                    self.plans.push((now_us + after_ms * 1_000, Planned::DescendantEnds(index)));
                 }
                 _ => self.descendant_ends(index),
             }
@@ -186,7 +186,7 @@ impl Process {
         match self.program.on_terminate.clone() {
             OnTerminate::Ignores if signal == StopSignal::Terminate => {}
             OnTerminate::Exits { after_ms, says, code } if signal == StopSignal::Terminate => {
-                self.plans.push((now_us + after_ms * 1_000, Happening::CleanedUp { says, code }));
+                self.plans.push((now_us + after_ms * 1_000, Planned::CleanedUp { says, code }));
             }
             _ => self.exit(-1, Some(name.to_owned()), now_us),
         }
@@ -218,7 +218,7 @@ impl Process {
         self.end_streams();
         match self.program.exit_seen_late_ms {
             0 => self.tell_exit(),
-            ms => self.plans.push((now_us + ms * 1_000, Happening::ExitSeen)),
+            ms => self.plans.push((now_us + ms * 1_000, Planned::ExitSeen)),
         }
     }
 

@@ -23,7 +23,7 @@ pub enum OnTerminate {
 
 /// One step of a program, at its time after the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Step {
     Says(Stream, Vec<u8>),
     Closes(Stream),
     Exits(i32),
@@ -64,7 +64,7 @@ impl Descendant {
 /// What a scripted program does. Times are in milliseconds after its start. Without an exit it runs until it is stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
-    pub(super) acts: Vec<(u64, Act)>,
+    pub(super) steps: Vec<(u64, Step)>,
     pub(super) on_terminate: OnTerminate,
     pub(super) descendants: Vec<Descendant>,
     pub(super) fails: Option<LaunchError>,
@@ -80,29 +80,29 @@ impl Program {
     pub fn new() -> Program {
         Program::default()
     }
-    fn act(mut self, ms: u64, act: Act) -> Program {
-        self.acts.push((ms, act));
+    fn step(mut self, ms: u64, act: Step) -> Program {
+        self.steps.push((ms, act));
         self
     }
     /// Writes to stdout.
     pub fn stdout_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
-        self.act(ms, Act::Says(Stream::Stdout, text.as_ref().to_vec()))
+        self.step(ms, Step::Says(Stream::Stdout, text.as_ref().to_vec()))
     }
     /// Writes to stderr.
     pub fn stderr_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
-        self.act(ms, Act::Says(Stream::Stderr, text.as_ref().to_vec()))
+        self.step(ms, Step::Says(Stream::Stderr, text.as_ref().to_vec()))
     }
     /// Closes a stream and runs on.
     pub fn closes_at(self, ms: u64, stream: Stream) -> Program {
-        self.act(ms, Act::Closes(stream))
+        self.step(ms, Step::Closes(stream))
     }
     /// Exits with a code.
     pub fn exits_at(self, ms: u64, code: i32) -> Program {
-        self.act(ms, Act::Exits(code))
+        self.step(ms, Step::Exits(code))
     }
     /// Dies of a signal, by its name (`SIGSEGV`), that nobody of ours sent.
     pub fn dies_at(self, ms: u64, signal: impl Into<String>) -> Program {
-        self.act(ms, Act::DiesOf(signal.into()))
+        self.step(ms, Step::DiesOf(signal.into()))
     }
     /// How its leader takes SIGTERM.
     pub fn on_terminate(mut self, reaction: OnTerminate) -> Program {

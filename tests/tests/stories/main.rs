@@ -6,6 +6,6 @@
 
 mod launching;
 mod output;
-mod stage;
 mod stopping;
+mod story;
 mod trouble;

@@ -1,4 +1,4 @@
-use crate::stage::Stage;
+use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::{Command, Filter, OutputFile, Program, Status, Stream};
 use std::time::Duration;
@@ -6,96 +6,96 @@ use std::time::Duration;
 #[test]
 fn progress_comes_at_doubling_intervals_and_an_unread_one_is_replaced() {
     let program = Program::new().stdout_at(50, "one\n").stdout_at(350, "two\n").exits_at(1_000, 0);
-    let stage = Stage::new().program("job", program);
-    stage.launch(Command::new("job").progress(Duration::from_millis(100)));
-    stage.advance_ms(800);
-    let entries = stage.drain();
+    let story = Story::new().program("job", program);
+    story.launch(Command::new("job").progress(Duration::from_millis(100)));
+    story.advance_ms(800);
+    let entries = story.drain();
     assert_eq!(entries.len(), 1);
     let progress = entries[0].record().unwrap();
     assert_eq!(
         (progress.stdout.as_str(), progress.output_offset, progress.silence_ms),
         ("one\ntwo\n", 8, Some(350))
     );
-    assert_eq!(stage.result().status, Status::Completed);
-    assert!(stage.drain().is_empty(), "no progress after the result");
-    assert_snapshot!(stage.told());
+    assert_eq!(story.result().status, Status::Completed);
+    assert!(story.drain().is_empty(), "no progress after the result");
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_full_disk_costs_neither_the_result_nor_the_process() {
     let program = Program::new().stdout_at(1, "12345678").stdout_at(2, "90").exits_at(3, 0).disk_full_at(8);
-    let stage = Stage::new().program("job", program);
-    stage.launch(Command::new("job"));
-    let result = stage.result();
+    let story = Story::new().program("job", program);
+    story.launch(Command::new("job"));
+    let result = story.result();
     assert_eq!((result.byte_count, result.recorded_bytes, result.stdout.as_str()), (10, 8, "1234567890"));
     assert!(result.artifact_error.unwrap().contains("No space left"));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn beyond_the_output_limit_nothing_is_recorded_but_everything_is_counted() {
     let program = Program::new().stdout_at(1, "12345").stderr_at(2, "67890").exits_at(3, 0);
-    let stage = Stage::new().program("job", program);
-    let handle = stage.launch(Command::new("job").output_limit(7));
-    let result = stage.result();
+    let story = Story::new().program("job", program);
+    let handle = story.launch(Command::new("job").output_limit(7));
+    let result = story.result();
     assert_eq!((result.byte_count, result.recorded_bytes), (10, 7));
     assert_eq!(handle.read().wait().unwrap().text(), "1234567");
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_disk_that_does_not_answer_delays_the_result_by_its_limit_and_no_more() {
-    let stage = Stage::new().program("job", Program::new().stdout_at(1, "x").exits_at(3, 0).disk_hangs());
-    stage.launch(Command::new("job"));
-    let result = stage.result();
+    let story = Story::new().program("job", Program::new().stdout_at(1, "x").exits_at(3, 0).disk_hangs());
+    story.launch(Command::new("job"));
+    let result = story.result();
     assert_eq!(result.status, Status::Completed);
     assert!(result.artifact_error.unwrap().contains("does not answer"));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_host_that_never_reads_is_stopped_from_launching_and_loses_nothing() {
-    let stage = Stage::with(|config| {
+    let story = Story::with(|config| {
         config.limits.unread_results = 2;
         config.limits.results_with_text = 1;
     });
-    let stage = stage.program("job", Program::new().stdout_at(0, "text").exits_at(1, 0));
+    let story = story.program("job", Program::new().stdout_at(0, "text").exits_at(1, 0));
     for _ in 0..2 {
-        stage.launch(Command::new("job"));
-        stage.advance_ms(1);
+        story.launch(Command::new("job"));
+        story.advance_ms(1);
     }
-    let error = stage.session.launch(Command::new("job")).wait().unwrap_err();
+    let error = story.session.launch(Command::new("job")).wait().unwrap_err();
     assert_eq!(error.to_string(), "limit reached: unread results (drain the inbox) (at most 2)");
-    assert_eq!(stage.drain().len(), 2);
-    stage.launch(Command::new("job"));
-    assert_snapshot!(stage.told());
+    assert_eq!(story.drain().len(), 2);
+    story.launch(Command::new("job"));
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_stream_that_is_closed_early_is_not_the_end() {
     let program =
         Program::new().stdout_at(1, "out").closes_at(2, Stream::Stdout).stderr_at(50, "err").exits_at(90, 0);
-    let stage = Stage::new().program("daemonish", program);
-    let handle = stage.launch(Command::new("daemonish"));
-    stage.advance_ms(10);
-    assert!(stage.drain().is_empty());
+    let story = Story::new().program("daemonish", program);
+    let handle = story.launch(Command::new("daemonish"));
+    story.advance_ms(10);
+    assert!(story.drain().is_empty());
     let page = handle.read().stream(OutputFile::Stderr).wait_for(Duration::from_secs(1)).wait().unwrap();
     assert_eq!((page.text().as_str(), page.eof), ("err", false));
-    assert_eq!(stage.result().stderr, "err");
-    assert_snapshot!(stage.told());
+    assert_eq!(story.result().stderr, "err");
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn the_hosts_own_entries_stand_in_line_with_the_results() {
-    let stage = Stage::new().program("job", Program::new().exits_at(5, 0));
-    let inbox = stage.session.inbox();
+    let story = Story::new().program("job", Program::new().exits_at(5, 0));
+    let inbox = story.session.inbox();
     inbox.push("user_message", "chat", "hello".into()).wait().unwrap();
-    stage.launch(Command::new("job"));
+    story.launch(Command::new("job"));
     assert_eq!(inbox.wait(Filter::results(), Duration::from_secs(1)).wait().unwrap(), 1);
     assert_eq!(inbox.pending(Filter::any()).wait().unwrap(), 2);
     let refused = inbox.push("tool_result", "me", 1.into()).wait().unwrap_err();
     assert!(refused.to_string().contains("ostler's own"));
-    let kinds: Vec<_> = stage.drain().into_iter().map(|entry| (entry.sequence, entry.kind)).collect();
+    let kinds: Vec<_> = story.drain().into_iter().map(|entry| (entry.sequence, entry.kind)).collect();
     assert_eq!(kinds, [(1, "user_message".into()), (2, "tool_result".into())]);
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }

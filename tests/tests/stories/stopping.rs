@@ -1,4 +1,4 @@
-use crate::stage::{LONG, Stage, same_every_time};
+use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{Command, Descendant, LeftoversPolicy, OnTerminate, Outcome, Program, Status};
 use std::time::Duration;
@@ -14,139 +14,139 @@ fn cleans_up(after_ms: u64) -> OnTerminate {
 #[test]
 fn a_cancelled_command_cleans_up_in_its_grace() {
     let story = || {
-        let stage = Stage::new().program("server", Program::new().on_terminate(cleans_up(300)));
-        let handle = stage.launch(Command::new("server"));
-        stage.advance_ms(1_000);
+        let story = Story::new().program("server", Program::new().on_terminate(cleans_up(300)));
+        let handle = story.launch(Command::new("server"));
+        story.advance_ms(1_000);
         let cancelled = handle.cancel().wait().unwrap();
         assert!(cancelled.cancelled);
         assert_eq!(cancelled.record.status, Status::Killed);
         assert_eq!((cancelled.record.exit_code, cancelled.record.stdout.as_str()), (Some(7), "cleaned up\n"));
         // The canceller has it: it is not in the inbox.
-        assert!(stage.drain().is_empty());
-        stage
+        assert!(story.drain().is_empty());
+        story
     };
     assert_snapshot!(same_every_time("cancel", story));
 }
 
 #[test]
 fn a_command_that_ignores_sigterm_is_killed_at_the_end_of_its_grace() {
-    let stage = Stage::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
-    let handle = stage.launch(Command::new("stubborn"));
+    let story = Story::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
+    let handle = story.launch(Command::new("stubborn"));
     let record = handle.cancel().wait().unwrap().record;
     assert_eq!((record.signal.as_deref(), record.duration_ms), (Some("SIGKILL"), Some(2_000)));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_descendant_has_the_whole_grace_although_the_leader_obeys_at_once() {
     let child = Descendant::new("database").on_terminate(cleans_up(1_000)).holds_pipes();
-    let stage = Stage::new().program("app", Program::new().descendant(child));
-    let handle = stage.launch(Command::new("app"));
+    let story = Story::new().program("app", Program::new().descendant(child));
+    let handle = story.launch(Command::new("app"));
     let record = handle.cancel().wait().unwrap().record;
     let leftovers = record.leftovers.clone().unwrap();
     assert_eq!((leftovers.len(), leftovers[0].outcome), (1, Outcome::Terminated));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_second_cancel_means_now_and_both_get_the_result() {
-    let stage = Stage::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
-    let handle = stage.launch(Command::new("stubborn"));
+    let story = Story::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
+    let handle = story.launch(Command::new("stubborn"));
     let first = handle.cancel().begin();
-    stage.advance_ms(500);
+    story.advance_ms(500);
     let second = handle.cancel().wait().unwrap();
     let first = first.wait().unwrap();
     assert_eq!(first, second);
     assert_eq!((second.cancelled, second.record.duration_ms), (true, Some(500)));
-    assert!(stage.drain().is_empty());
-    assert_snapshot!(stage.told());
+    assert!(story.drain().is_empty());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_canceller_that_does_not_wait_finds_the_result_in_the_inbox() {
-    let stage = Stage::new().program("job", Program::new().on_terminate(cleans_up(300)));
-    let handle = stage.launch(Command::new("job"));
+    let story = Story::new().program("job", Program::new().on_terminate(cleans_up(300)));
+    let handle = story.launch(Command::new("job"));
     let known = handle.cancel_within(ms(100)).wait().unwrap();
     assert_eq!(known.record.status, Status::Running);
-    assert_eq!(stage.result().status, Status::Killed);
-    assert_snapshot!(stage.told());
+    assert_eq!(story.result().status, Status::Killed);
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_canceller_that_is_gone_loses_nothing() {
-    let stage = Stage::new().program("job", Program::new().on_terminate(cleans_up(300)));
-    let handle = stage.launch(Command::new("job"));
+    let story = Story::new().program("job", Program::new().on_terminate(cleans_up(300)));
+    let handle = story.launch(Command::new("job"));
     drop(handle.cancel().begin());
-    assert_eq!(stage.result().status, Status::Killed);
-    assert_snapshot!(stage.told());
+    assert_eq!(story.result().status, Status::Killed);
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_cancel_after_the_end_gets_the_stored_result_and_sends_no_signal() {
-    let stage = Stage::new().program("job", Program::new().exits_at(10, 0));
-    let handle = stage.launch(Command::new("job"));
-    let result = stage.result();
+    let story = Story::new().program("job", Program::new().exits_at(10, 0));
+    let handle = story.launch(Command::new("job"));
+    let result = story.result();
     let cancelled = handle.cancel().wait().unwrap();
     assert!(!cancelled.cancelled);
     assert_eq!(*cancelled.record, result);
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_cancel_that_loses_the_race_reports_completed() {
-    let stage = Stage::new().program("job", Program::new().exits_at(100, 0).exit_seen_late(50));
-    let handle = stage.launch(Command::new("job"));
-    stage.advance_ms(120);
+    let story = Story::new().program("job", Program::new().exits_at(100, 0).exit_seen_late(50));
+    let handle = story.launch(Command::new("job"));
+    story.advance_ms(120);
     let cancelled = handle.cancel().wait().unwrap();
     assert!(!cancelled.cancelled);
     assert_eq!((cancelled.record.status, cancelled.record.duration_ms), (Status::Completed, Some(100)));
     // It ended by itself, so its result is in the inbox too.
-    assert_eq!(stage.drain().len(), 1);
-    assert_snapshot!(stage.told());
+    assert_eq!(story.drain().len(), 1);
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_deadline_terminates_and_the_result_says_timed_out() {
-    let stage = Stage::new().program("job", Program::new());
-    stage.launch(Command::new("job").timeout(ms(500)));
-    let result = stage.result();
+    let story = Story::new().program("job", Program::new());
+    story.launch(Command::new("job").timeout(ms(500)));
+    let result = story.result();
     assert_eq!((result.status, result.timed_out, result.duration_ms), (Status::TimedOut, true, Some(500)));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn an_idle_time_counts_from_the_last_byte_of_either_stream() {
     let program = Program::new().stdout_at(400, "a\n").stderr_at(800, "b\n");
-    let stage = Stage::new().program("job", program);
-    stage.launch(Command::new("job").idle_timeout(ms(500)));
-    let result = stage.result();
+    let story = Story::new().program("job", program);
+    story.launch(Command::new("job").idle_timeout(ms(500)));
+    let result = story.result();
     assert_eq!((result.status, result.duration_ms), (Status::TimedOut, Some(1_300)));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_session_ends_all_its_handles_in_one_grace() {
-    let stage = Stage::new()
+    let story = Story::new()
         .program("obeys", Program::new())
         .program("cleans", Program::new().on_terminate(cleans_up(700)))
         .program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
     for name in ["obeys", "cleans", "stubborn"] {
-        stage.launch(Command::new(name));
+        story.launch(Command::new(name));
     }
-    let tally = stage.session.end().wait().unwrap();
+    let tally = story.session.end().wait().unwrap();
     assert_eq!((tally.killed, tally.unread), (3, 3));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_session_end_joins_a_grace_that_is_already_running() {
-    let stage = Stage::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
-    let handle = stage.launch(Command::new("stubborn"));
+    let story = Story::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
+    let handle = story.launch(Command::new("stubborn"));
     let cancel = handle.cancel().begin();
-    stage.advance_ms(1_500);
-    stage.session.end().wait().unwrap();
+    story.advance_ms(1_500);
+    story.session.end().wait().unwrap();
     assert_eq!(cancel.wait().unwrap().record.duration_ms, Some(2_000));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
@@ -155,61 +155,61 @@ fn leftovers_are_terminated_and_then_killed() {
         .descendant(Descendant::new("obeys"))
         .descendant(Descendant::new("stubborn").on_terminate(OnTerminate::Ignores))
         .exits_at(100, 0);
-    let stage = Stage::new().program("job", program);
-    stage.launch(Command::new("job"));
-    let outcomes: Vec<_> = stage.result().leftovers.unwrap().iter().map(|left| left.outcome).collect();
+    let story = Story::new().program("job", program);
+    story.launch(Command::new("job"));
+    let outcomes: Vec<_> = story.result().leftovers.unwrap().iter().map(|left| left.outcome).collect();
     assert_eq!(outcomes, [Outcome::Terminated, Outcome::Killed]);
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn leftovers_that_are_kept_live_until_the_session_ends() {
     let program = Program::new().descendant(Descendant::new("daemon").holds_pipes()).exits_at(100, 0);
-    let stage = Stage::new().program("start-daemon", program);
-    stage.launch(Command::new("start-daemon").leftovers(LeftoversPolicy::Keep));
-    let result = stage.result();
+    let story = Story::new().program("start-daemon", program);
+    story.launch(Command::new("start-daemon").leftovers(LeftoversPolicy::Keep));
+    let result = story.result();
     assert_eq!(result.leftovers.unwrap()[0].outcome, Outcome::Kept);
-    let tally = stage.session.end().wait().unwrap();
+    let tally = story.session.end().wait().unwrap();
     assert_eq!((tally.completed, tally.survivors), (1, 0));
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_pipe_that_is_held_after_the_exit_delays_the_result_by_the_drain_grace() {
     let child = Descendant::new("sleep").holds_pipes();
-    let stage =
-        Stage::new().program("sh", Program::new().stdout_at(5, "hi\n").descendant(child).exits_at(10, 0));
-    stage.launch(Command::new("sh"));
-    let result = stage.result();
+    let story =
+        Story::new().program("sh", Program::new().stdout_at(5, "hi\n").descendant(child).exits_at(10, 0));
+    story.launch(Command::new("sh"));
+    let result = story.result();
     assert_eq!(
         (result.status, result.stdout.as_str(), result.duration_ms),
         (Status::Completed, "hi\n", Some(10))
     );
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_process_that_cannot_be_killed_is_reported_in_time() {
-    let stage = Stage::new().program("hung", Program::new().unkillable()).program("fine", Program::new());
-    let handle = stage.launch(Command::new("hung"));
-    let fine = stage.launch(Command::new("fine"));
+    let story = Story::new().program("hung", Program::new().unkillable()).program("fine", Program::new());
+    let handle = story.launch(Command::new("hung"));
+    let fine = story.launch(Command::new("fine"));
     let stuck = handle.cancel().begin();
     // Everything else goes on.
     assert_eq!(fine.cancel().wait().unwrap().record.duration_ms, Some(0));
     let record = stuck.wait().unwrap().record;
     assert_eq!(record.status, Status::Killed);
     assert_eq!(record.leftovers.as_ref().unwrap()[0].outcome, Outcome::Survived);
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }
 
 #[test]
 fn a_shutdown_ends_every_session() {
-    let stage = Stage::new().program("job", Program::new());
-    stage.launch(Command::new("job"));
-    let other = stage.ostler.open_session(None).wait().unwrap();
+    let story = Story::new().program("job", Program::new());
+    story.launch(Command::new("job"));
+    let other = story.ostler.open_session(None).wait().unwrap();
     other.launch(Command::new("job")).wait().unwrap();
-    assert_eq!(stage.ostler.shutdown().wait().unwrap().killed, 2);
-    assert_eq!(stage.ostler.shutdown().wait().unwrap_err(), ostler::Error::Closed);
+    assert_eq!(story.ostler.shutdown().wait().unwrap().killed, 2);
+    assert_eq!(story.ostler.shutdown().wait().unwrap_err(), ostler::Error::Closed);
     assert!(other.inbox().wait(ostler::Filter::any(), LONG).wait().is_err());
-    assert_snapshot!(stage.told());
+    assert_snapshot!(story.told());
 }

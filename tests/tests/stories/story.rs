@@ -7,19 +7,19 @@ use std::{ops::ControlFlow, time::Duration};
 /// Longer than any story.
 pub(crate) const LONG: Duration = Duration::from_secs(3_600);
 
-pub(crate) struct Stage {
+pub(crate) struct Story {
     pub(crate) world: World,
     pub(crate) ostler: Ostler,
     pub(crate) session: Session,
     log: TraceLog,
 }
 
-impl Stage {
-    pub(crate) fn new() -> Stage {
-        Stage::with(|_| ())
+impl Story {
+    pub(crate) fn new() -> Story {
+        Story::with(|_| ())
     }
 
-    pub(crate) fn with(configure: impl FnOnce(&mut Config)) -> Stage {
+    pub(crate) fn with(configure: impl FnOnce(&mut Config)) -> Story {
         let log = TraceLog::default();
         let mut config = Config { trace: TraceTo::Memory(log.clone()), ..Config::default() };
         // The default depends on the machine.
@@ -28,11 +28,11 @@ impl Stage {
         let world = World::new();
         let ostler = Ostler::scripted(config, &world).unwrap();
         let session = ostler.open_session(ostler::SessionId::new("s")).wait().unwrap();
-        Stage { world, ostler, session, log }
+        Story { world, ostler, session, log }
     }
 
     /// A program that the next launches can name.
-    pub(crate) fn program(self, name: &str, program: Program) -> Stage {
+    pub(crate) fn program(self, name: &str, program: Program) -> Story {
         self.world.program(name, program);
         self
     }
@@ -71,7 +71,7 @@ impl Stage {
 
 /// Tells a story once for its snapshot, then a hundred times to see that it is the same to the byte.
 #[track_caller]
-pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Stage) -> String {
+pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Story) -> String {
     let first = story().trace();
     let changed = (0..100).try_for_each(|_| match story().trace() == first {
         true => ControlFlow::Continue(()),
