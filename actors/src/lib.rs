@@ -44,7 +44,7 @@
 //!
 //! [`Ostler::scripted`] runs the same graph on a [`World`] that the test writes: programs that do what they are told, in
 //! virtual time, without a process, a file or a clock. With [`TraceTo::Memory`] every message can be held against a
-//! snapshot; [`tell`] makes it readable.
+//! snapshot; [`narrate`] makes it readable.
 //!
 //! # What is promised
 //!
@@ -71,7 +71,7 @@ pub use config::{
     REPLAY_RESULTS, Retention, SEAL_TIMEOUT_MS, SESSION_HANDLES, SESSIONS, START_TIMEOUT_MS, TRACE_LOG_BYTES,
     Times, TraceLog, TraceTo, UNKILLABLE_MS, UNREAD_RESULTS,
 };
-pub use graph::trace::tell;
+pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,

@@ -57,15 +57,15 @@ impl Board {
 
     /// Something happened to one command.
     pub(crate) fn happened(&mut self, n: usize, what: &str) -> io::Result<()> {
-        self.tell(n, what, false)
+        self.report(n, what, false)
     }
 
     /// It was the last thing.
     pub(crate) fn over(&mut self, n: usize, what: &str) -> io::Result<()> {
-        self.tell(n, what, true)
+        self.report(n, what, true)
     }
 
-    fn tell(&mut self, n: usize, what: &str, over: bool) -> io::Result<()> {
+    fn report(&mut self, n: usize, what: &str, over: bool) -> io::Result<()> {
         let Some(row) = self.rows.get(n) else { return Ok(()) };
         let text = format!("{:>11}  {what}", counted(row.lines, "line"));
         match &row.bar {

@@ -39,7 +39,7 @@ enum News {
 
 /// Takes the tour. Returns the exit code.
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
-    let (tell, news) = channel();
+    let (tell, events) = channel();
     let signals = tell.clone();
     events::signals(move |signal| signals.send(News::Signal(signal)).is_ok())?;
     let log = TraceLog::default();
@@ -48,13 +48,18 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
         trace: TraceTo::Memory(log.clone()),
         ..Config::default()
     })?;
-    let toured = tour(&ostler, &log, &tell, &news);
+    let toured = tour(&ostler, &log, &tell, &events);
     // However it ended, the commands end before ostler does. At its regular end that was so already.
     let _ = ostler.shutdown().wait();
     toured
 }
 
-fn tour(ostler: &Ostler, log: &TraceLog, tell: &Sender<News>, news: &Receiver<News>) -> Result<u8, Failure> {
+fn tour(
+    ostler: &Ostler,
+    log: &TraceLog,
+    tell: &Sender<News>,
+    events: &Receiver<News>,
+) -> Result<u8, Failure> {
     // What is built is thrown away; what was written to stdout and stderr is kept.
     let workshop = tempfile::Builder::new().prefix("ostler-demo-").tempdir();
     let workshop = workshop.map_err(Failure::system("temporary directory"))?;
@@ -69,7 +74,7 @@ fn tour(ostler: &Ostler, log: &TraceLog, tell: &Sender<News>, news: &Receiver<Ne
     for (n, handle) in handles.iter().enumerate() {
         watch(n, &session, handle, tell.clone())?;
     }
-    let signal = live(&mut board, &handles, tell, news);
+    let signal = live(&mut board, &handles, tell, events);
     board.leave()?;
     if let Some(signal) = signal? {
         // Before the workshop is gone.
@@ -122,14 +127,14 @@ fn live(
     board: &mut Board,
     handles: &[Handle],
     tell: &Sender<News>,
-    news: &Receiver<News>,
+    events: &Receiver<News>,
 ) -> Result<Option<i32>, Failure> {
     let since = Instant::now();
     let mut running = handles.len() - 1;
     let mut cancel_at = Some(since + CANCEL_AFTER);
     while running > 0 && since.elapsed() < AT_MOST {
         let next = cancel_at.unwrap_or(since + AT_MOST);
-        match news.recv_timeout(next.saturating_duration_since(Instant::now())) {
+        match events.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(News::Flowed(n, lines, newest)) => board.flowed(n, lines, &newest)?,
             Ok(News::InInbox(n)) => {
                 board.over(n, "over; the result is in the inbox")?;

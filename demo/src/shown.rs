@@ -99,7 +99,7 @@ pub(crate) fn story(trace: &str, about: HandleId) -> io::Result<()> {
             out,
             "    {DIM}What comes from the host or the kernel has a time; what followed from it is indented.{DIM:#}\n"
         )?;
-        for line in ostler::tell(&excerpt(trace, about)).lines() {
+        for line in ostler::narrate(&excerpt(trace, about)).lines() {
             writeln!(out, "{}", shortened(line, STORY_CHARS))?;
         }
         Ok(())

@@ -296,7 +296,7 @@ fn f50_a_call_that_is_begun_and_dropped_is_the_same_on_every_run() {
         })
         .collect();
     for trace in &traces {
-        assert_eq!(ostler::tell(trace), ostler::tell(&traces[0]), "not the same every time");
+        assert_eq!(ostler::narrate(trace), ostler::narrate(&traces[0]), "not the same every time");
         assert_eq!(*trace, traces[0]);
     }
     assert!(traces[0].contains("\"Nack\""), "{}", traces[0]);

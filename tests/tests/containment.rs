@@ -133,8 +133,8 @@ fn weaker(refuses: &str, at_best: Containment, why: &[(&str, &str)]) -> Option<V
         let host = OtherHost::new(fixture!("a-host")).refusing(refuses).in_any_tier();
         host.try_run(&["tells"]).map(|lines| lines[0].clone())
     };
-    let without = tell("").unwrap();
-    let told = match tell(refuses) {
+    let without = narrate("").unwrap();
+    let told = match narrate(refuses) {
         Ok(told) => told,
         Err(error) => {
             eprintln!("SKIPPED: {refuses} can't be refused: {error}");

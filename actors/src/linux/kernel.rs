@@ -182,13 +182,13 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
         artifact_root: artifact_root.display().to_string(),
         started_at: clock::stamp(),
     };
-    let (dispatcher, news, containment) = threads(config, root, &outputs, clock)?;
+    let (dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
     let facts =
         Facts { header, artifact_root, outputs, containment, texts_on_disk: true, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
-        Box::new(Linux { dispatcher, inputs: Some((news, requests)), clock })
+        Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock })
     };
     Ok((facts, Box::new(start)))
 }
@@ -206,7 +206,7 @@ fn threads(
     clock: Clock,
 ) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
-    let (news, inputs) = bounded(NEWS);
+    let (events, inputs) = bounded(NEWS);
     let (signals, deadline, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
     let cores = cores();
     let mailboxes: Vec<_> =
@@ -220,7 +220,7 @@ fn threads(
     let spawn_thread = |commands| -> Result<SpawnThread, StartError> {
         Ok(SpawnThread {
             commands,
-            news: news.clone(),
+            events: events.clone(),
             signals: signals.clone(),
             drains: drains.iter().map(|(outbox, _)| outbox.clone()).collect(),
             outputs: outputs.clone(),
@@ -237,12 +237,12 @@ fn threads(
     let mut spawn_threads =
         commands.into_iter().map(spawn_thread).collect::<Result<Vec<_>, _>>()?.into_iter();
     let group_by = GroupBy::probe();
-    let signal_thread = SignalThread { mailbox: signal_mailbox, news: news.clone(), clock, group_by };
+    let signal_thread = SignalThread { mailbox: signal_mailbox, events: events.clone(), clock, group_by };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
     let mut dispatcher =
         Dispatcher { spawns, signals, deadline, drains, threads: Vec::new(), root: Some(root) };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
-        dispatcher.threads.push(thread(&name, news.clone(), run).map_err(lacking("thread"))?);
+        dispatcher.threads.push(thread(&name, events.clone(), run).map_err(lacking("thread"))?);
         Ok(())
     };
     let (say, chosen) = bounded(1);
@@ -259,14 +259,14 @@ fn threads(
     add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
-        let drain = DrainThread { mailbox, news: news.clone(), clock, outputs: outputs.clone(), digest };
+        let drain = DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), digest };
         add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
     Ok((dispatcher, inputs, report))
 }
 
 /// A thread that no signal of the host's interrupts, and whose panic the graph hears of.
-fn thread(name: &str, news: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>) -> io::Result<Thread> {
+fn thread(name: &str, events: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>) -> io::Result<Thread> {
     let (alive, ended) = bounded::<()>(0);
     let thread = name.to_owned();
     let body = move || {
@@ -274,7 +274,7 @@ fn thread(name: &str, news: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>) 
         // Refused only for arguments that are wrong.
         let _ = SigSet::all().thread_block();
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
-            let _ = news.send(KernelEvent::new(ActorName::Supervisor, KernelFailed { thread }));
+            let _ = events.send(KernelEvent::new(ActorName::Supervisor, KernelFailed { thread }));
         }
     };
     let handle = Builder::new().name(name.to_owned()).spawn(body)?;

@@ -40,7 +40,7 @@ pub(crate) struct Player {
     timers: BTreeMap<(ActorName, TimerKind), (u64, u64)>,
     idle_us: BTreeMap<u64, u64>,
     processes: BTreeMap<u64, Process>,
-    news: VecDeque<KernelEvent>,
+    events: VecDeque<KernelEvent>,
     /// Calls for which the host does nothing but wait.
     blocked: BTreeSet<CallId>,
     advancing: Option<(u64, oneshot::Sender<()>)>,
@@ -66,7 +66,7 @@ impl Player {
             timers: BTreeMap::new(),
             idle_us: BTreeMap::new(),
             processes: BTreeMap::new(),
-            news: VecDeque::new(),
+            events: VecDeque::new(),
             blocked: BTreeSet::new(),
             advancing: None,
             watching: Vec::new(),
@@ -108,7 +108,7 @@ impl Kernel for Player {
     }
 
     fn ready(&mut self) -> Option<Input> {
-        if let Some(event) = self.news.pop_front() {
+        if let Some(event) = self.events.pop_front() {
             return Some(Input::Kernel(event));
         }
         let input = self.requests.try_recv().ok();
@@ -264,13 +264,13 @@ impl Player {
                 if due > self.now_us {
                     return self.arm(owner, kind, due);
                 }
-                self.news.push_back(KernelEvent::new(owner, TimerFired { kind }));
+                self.events.push_back(KernelEvent::new(owner, TimerFired { kind }));
             }
             (TimerKind::Unkillable, Some((_, process))) => {
                 let leftovers = process.survivors();
-                self.news.push_back(KernelEvent::new(owner, Survived { leftovers }));
+                self.events.push_back(KernelEvent::new(owner, Survived { leftovers }));
             }
-            _ => self.news.push_back(KernelEvent::new(owner, TimerFired { kind })),
+            _ => self.events.push_back(KernelEvent::new(owner, TimerFired { kind })),
         }
     }
 
@@ -280,10 +280,10 @@ impl Player {
         let failed = |error| KernelEvent::new(to, StartFailed { error });
         let Some(program) = self.world.find(request.program.as_bytes()) else {
             let error = LaunchError::ProgramNotFound { program: request.program.to_string() };
-            return self.news.push_back(failed(error));
+            return self.events.push_back(failed(error));
         };
         if let Some(error) = program.fails.clone() {
-            return self.news.push_back(failed(error));
+            return self.events.push_back(failed(error));
         }
         let growth = Arc::new(Growth::new());
         let paths = Paths::of(Path::new(ROOT), exec.command_id);
@@ -301,7 +301,7 @@ impl Player {
             cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
             started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
         };
-        self.news.push_back(KernelEvent::new(to, started));
+        self.events.push_back(KernelEvent::new(to, started));
         self.processes.insert(n, Process::new(n, pid, program, recorder, self.now_us));
         self.with(n, |process, now| process.begin(now));
     }
@@ -311,7 +311,7 @@ impl Player {
         let now_us = self.now_us;
         let Some(process) = self.processes.get_mut(&n) else { return };
         act(process, now_us);
-        self.news.append(&mut process.news);
+        self.events.append(&mut process.events);
         for (at_us, planned) in std::mem::take(&mut process.plans) {
             self.plan(at_us, Event::Planned(n, planned));
         }

@@ -45,7 +45,7 @@ pub(super) struct Process {
     pub(super) last_byte_us: u64,
     members: Vec<Member>,
     exit: Option<Exit>,
-    exit_told: bool,
+    exit_reported: bool,
     signalled: bool,
     sweep: Option<SweepFor>,
     /// The leader has closed it.
@@ -53,7 +53,7 @@ pub(super) struct Process {
     /// Its record is complete.
     closed: [bool; 2],
     unreported: [u64; 2],
-    pub(super) news: VecDeque<KernelEvent>,
+    pub(super) events: VecDeque<KernelEvent>,
     pub(super) plans: Vec<(u64, Planned)>,
 }
 
@@ -79,13 +79,13 @@ impl Process {
             last_byte_us: now_us,
             members,
             exit: None,
-            exit_told: false,
+            exit_reported: false,
             signalled: false,
             sweep: None,
             left: [false; 2],
             closed: [false; 2],
             unreported: [0; 2],
-            news: VecDeque::new(),
+            events: VecDeque::new(),
             plans: Vec::new(),
         }
     }
@@ -104,7 +104,7 @@ impl Process {
 
     pub(super) fn happen(&mut self, planned: Planned, now_us: u64) {
         match planned {
-            Planned::ExitSeen => self.tell_exit(),
+            Planned::ExitSeen => self.report_exit(),
             Planned::DescendantEnds(index) => self.descendant_ends(index),
             Planned::CleanedUp { says, code } if self.exit.is_none() => {
                 self.say(Stream::Stdout, says.as_bytes(), now_us);
@@ -126,12 +126,12 @@ impl Process {
 
     pub(super) fn signal(&mut self, signal: StopSignal, now_us: u64) {
         if self.exit.is_some() && !self.signalled {
-            return self.tell_exit();
+            return self.report_exit();
         }
         self.signalled = true;
         // The graph asks again because the actor that heard of it first is gone.
-        if std::mem::take(&mut self.exit_told) {
-            self.tell_exit();
+        if std::mem::take(&mut self.exit_reported) {
+            self.report_exit();
         }
         self.receive(signal, now_us);
     }
@@ -153,14 +153,14 @@ impl Process {
         }
         if seen > 0 {
             let kept = kept.then(|| self.leftovers());
-            self.tell(TreeAlive { seen, kept });
+            self.report(TreeAlive { seen, kept });
         }
         match to {
             SweepFor::Terminate => self.receive(StopSignal::Terminate, now_us),
             SweepFor::Kill => self.receive(StopSignal::Kill, now_us),
             SweepFor::Watch | SweepFor::Keep => {}
         }
-        self.tell_if_empty();
+        self.report_if_empty();
     }
 
     fn receive(&mut self, signal: StopSignal, now_us: u64) {
@@ -195,15 +195,15 @@ impl Process {
     fn descendant_ends(&mut self, index: usize) {
         if std::mem::take(&mut self.members[index].alive) {
             self.end_streams();
-            self.tell_if_empty();
+            self.report_if_empty();
         }
     }
 
-    fn tell_if_empty(&mut self) {
+    fn report_if_empty(&mut self) {
         if self.sweep.is_some() && self.members.iter().all(|member| !member.alive) {
             self.sweep = None;
             let leftovers = Some(self.leftovers());
-            self.tell(TreeEmpty { leftovers });
+            self.report(TreeEmpty { leftovers });
         }
     }
 
@@ -217,17 +217,17 @@ impl Process {
         });
         self.end_streams();
         match self.program.exit_seen_late_ms {
-            0 => self.tell_exit(),
+            0 => self.report_exit(),
             ms => self.plans.push((now_us + ms * 1_000, Planned::ExitSeen)),
         }
     }
 
-    fn tell_exit(&mut self) {
-        if !std::mem::replace(&mut self.exit_told, true)
+    fn report_exit(&mut self) {
+        if !std::mem::replace(&mut self.exit_reported, true)
             && let Some(exit) = self.exit.clone()
         {
             let tree_empty = self.members.iter().all(|member| !member.alive);
-            self.tell(Exited { exit, signalled: self.signalled, tree_empty });
+            self.report(Exited { exit, signalled: self.signalled, tree_empty });
         }
     }
 
@@ -241,7 +241,7 @@ impl Process {
         self.unreported[index] += bytes.len() as u64;
         if self.unreported[index] >= REPORT_BYTES {
             let bytes = std::mem::take(&mut self.unreported[index]);
-            self.tell_drain(stream, Flowed { bytes });
+            self.report_to_drain(stream, Flowed { bytes });
         }
     }
 
@@ -259,13 +259,13 @@ impl Process {
     pub(super) fn close(&mut self, stream: Stream) {
         self.closed[stream.index()] = true;
         let bytes = std::mem::take(&mut self.unreported[stream.index()]);
-        self.tell_drain(stream, EndOfStream { bytes });
+        self.report_to_drain(stream, EndOfStream { bytes });
     }
 
     pub(super) fn peek(&mut self, inline_bytes: u64, now_us: u64) {
         let output = self.recorder.peek(inline_bytes);
         let silence_ms = (now_us - self.last_byte_us) / 1_000;
-        self.news.push_back(KernelEvent::new(ActorName::Ticker(self.n), Peeked { output, silence_ms }));
+        self.events.push_back(KernelEvent::new(ActorName::Ticker(self.n), Peeked { output, silence_ms }));
     }
 
     pub(super) fn seal(&mut self, seal: &Seal) {
@@ -276,7 +276,7 @@ impl Process {
             true => Output::default(),
             false => self.recorder.seal((*seal.record).clone()),
         };
-        self.tell(Sealed { output });
+        self.report(Sealed { output });
     }
 
     /// After SIGKILL and the time given to it.
@@ -300,10 +300,10 @@ impl Process {
         self.members.iter().filter_map(seen).collect()
     }
 
-    fn tell(&mut self, body: impl Into<Event>) {
-        self.news.push_back(KernelEvent::new(ActorName::Process(self.n), body));
+    fn report(&mut self, body: impl Into<Event>) {
+        self.events.push_back(KernelEvent::new(ActorName::Process(self.n), body));
     }
-    fn tell_drain(&mut self, stream: Stream, body: impl Into<Event>) {
-        self.news.push_back(KernelEvent::new(ActorName::Drain(self.n, stream), body));
+    fn report_to_drain(&mut self, stream: Stream, body: impl Into<Event>) {
+        self.events.push_back(KernelEvent::new(ActorName::Drain(self.n, stream), body));
     }
 }

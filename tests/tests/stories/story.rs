@@ -1,6 +1,6 @@
 //! A graph on a scripted world, whose trace is told at the end.
 
-use ostler::{Command, Config, Filter, Handle, Ostler, Program, Session, TraceLog, TraceTo, World, tell};
+use ostler::{Command, Config, Filter, Handle, Ostler, Program, Session, TraceLog, TraceTo, World, narrate};
 use ostler::{Entry, Record};
 use std::{ops::ControlFlow, time::Duration};
 
@@ -58,7 +58,7 @@ impl Story {
 
     /// The whole trace so far, told to a person.
     pub(crate) fn told(&self) -> String {
-        tell(&self.trace())
+        narrate(&self.trace())
     }
 
     /// An answer leaves the graph while the last messages of its cascade may still be on their way: no time at all has to
@@ -78,5 +78,5 @@ pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Story) -> String {
         false => ControlFlow::Break(()),
     });
     assert!(changed.is_continue(), "{name} is not the same every time");
-    tell(&first)
+    narrate(&first)
 }

@@ -231,7 +231,7 @@ impl Past {
             // timers and news on their way, among them the answer to a sweep, which comes from the thread that has the
             // timers. Each timer is armed once, so whoever always has one of these to wait for gets to the end.
             _ => {
-                let waits = world.armed != 0 || !world.news.is_empty();
+                let waits = world.armed != 0 || !world.events.is_empty();
                 ensure!(waits, "stuck: the world is silent and no timer runs");
                 Ok(())
             }

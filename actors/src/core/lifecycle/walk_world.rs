@@ -23,9 +23,9 @@ impl Queue {
         self.0 == 0
     }
     fn push(&mut self, event: Event) {
-        let digit = 1 + NEWS.iter().position(|news| *news == event).expect("the signal thread's");
+        let digit = 1 + NEWS.iter().position(|events| *events == event).expect("the signal thread's");
         let place = 32_u32.saturating_sub(self.0.leading_zeros()).div_ceil(3);
-        assert!(place < 10, "more news than any life brings about");
+        assert!(place < 10, "more events than any life brings about");
         self.0 |= u32::try_from(digit).unwrap() << (3 * place);
     }
     fn pop(&mut self) -> Option<Event> {
@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) streams: [Steered; 2],
     pub(super) sealing: bool,
     pub(super) armed: u8,
-    pub(super) news: Queue,
+    pub(super) events: Queue,
     /// How often the tree was really sent SIGTERM.
     pub(super) terminated: u8,
 }
@@ -107,7 +107,7 @@ impl World {
             streams: [Steered::No; 2],
             sealing: false,
             armed: 0,
-            news: Queue::default(),
+            events: Queue::default(),
             terminated: 0,
         }
     }
@@ -134,7 +134,7 @@ impl World {
         if self.watching && !self.rest {
             steps.push(Step::KernelLooksAgain);
         }
-        if !self.news.is_empty() {
+        if !self.events.is_empty() {
             steps.push(Step::Arrives);
         }
         for stream in Stream::BOTH {
@@ -156,11 +156,11 @@ impl World {
             Step::LeaderDies => self.leader = Leader::Dead,
             Step::KernelSeesExit { tree_empty } => {
                 self.tree_empty = tree_empty;
-                self.tell_exit();
+                self.report_exit();
             }
             Step::RestDies => self.rest = false,
             Step::KernelLooksAgain => self.tell_empty(),
-            Step::Arrives => return self.news.pop(),
+            Step::Arrives => return self.events.pop(),
             Step::Tells(event) => {
                 match event {
                     Event::Started => self.leader = Leader::Alive,
@@ -201,12 +201,12 @@ impl World {
     /// Looks for an exit before the first signal, and then tells it instead, even if it was told before.
     fn signal(&mut self, signal: StopSignal) {
         if !self.signalled && self.leader != Leader::Alive {
-            return self.tell_exit();
+            return self.report_exit();
         }
         self.signalled = true;
         self.terminated += u8::from(signal == StopSignal::Terminate);
         if self.leader == Leader::Seen {
-            self.tell_exit();
+            self.report_exit();
         }
     }
 
@@ -216,17 +216,17 @@ impl World {
         }
         self.watching = true;
         self.terminated += u8::from(to == SweepFor::Terminate);
-        self.news.push(Event::TreeAlive);
+        self.events.push(Event::TreeAlive);
     }
 
-    fn tell_exit(&mut self) {
+    fn report_exit(&mut self) {
         self.leader = Leader::Seen;
-        self.news.push(Event::Exited { signalled: self.signalled, tree_empty: self.tree_empty });
+        self.events.push(Event::Exited { signalled: self.signalled, tree_empty: self.tree_empty });
     }
 
     fn tell_empty(&mut self) {
         self.watching = false;
-        self.news.push(Event::TreeEmpty);
+        self.events.push(Event::TreeEmpty);
     }
 
     /// Where an actor that crashed may have left a running process, with the timers that it may have armed.
@@ -239,10 +239,10 @@ impl World {
             for rest in [false, true] {
                 let seen = World { leader: Leader::Seen, rest, ..alive };
                 let mut exit_untold = seen;
-                exit_untold.tell_exit();
+                exit_untold.report_exit();
                 let mut swept = seen;
                 swept.sweep(SweepFor::Watch);
-                let watched = World { news: Queue::default(), ..swept };
+                let watched = World { events: Queue::default(), ..swept };
                 let sealing = World { sealing: true, watching: false, ..watched };
                 worlds.extend([seen, exit_untold, swept, watched, sealing]);
                 if !rest {

@@ -3,4 +3,4 @@
 mod narrate;
 pub(crate) mod sink;
 
-pub use narrate::tell;
+pub use narrate::narrate;

@@ -18,7 +18,7 @@ const VALUE_MAX_CHARS: usize = 120;
 ///               process/1 → kernel: Arm start_timeout after 10000 ms
 ///     0 ms  kernel → process/1: Started pid 1000, containment group
 /// ```
-pub fn tell(trace: &str) -> String {
+pub fn narrate(trace: &str) -> String {
     let mut depths: BTreeMap<u64, usize> = BTreeMap::new();
     let mut told = String::new();
     for line in trace.lines() {

@@ -57,7 +57,7 @@ pub(crate) struct NewDrain {
 
 pub(crate) struct DrainThread {
     pub(crate) mailbox: Mailbox<DrainCommand>,
-    pub(crate) news: Sender<KernelEvent>,
+    pub(crate) events: Sender<KernelEvent>,
     pub(crate) clock: Clock,
     pub(crate) outputs: Arc<Outputs>,
     /// The name of the thread that digests beside this one, if there shall be one.
@@ -174,8 +174,8 @@ impl DrainThread {
         true
     }
 
-    fn tell(&self, n: u64, stream: Stream, body: impl Into<Event>) {
-        let _ = self.news.send(KernelEvent::new(ActorName::Drain(n, stream), body));
+    fn report(&self, n: u64, stream: Stream, body: impl Into<Event>) {
+        let _ = self.events.send(KernelEvent::new(ActorName::Drain(n, stream), body));
     }
 
     fn attach(&self, drains: &mut BTreeMap<u64, Box<Drain>>, new: NewDrain) {
@@ -280,7 +280,7 @@ impl DrainThread {
         flow.unreported += count as u64;
         if flow.unreported >= REPORT_BYTES {
             let bytes = std::mem::take(&mut flow.unreported);
-            self.tell(n, stream, Flowed { bytes });
+            self.report(n, stream, Flowed { bytes });
         }
     }
 
@@ -289,14 +289,14 @@ impl DrainThread {
         self.unwatch(flow);
         flow.pipe = None;
         if !std::mem::replace(&mut flow.closed, true) {
-            self.tell(n, stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
+            self.report(n, stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
         }
     }
 
     fn fail(&self, n: u64, stream: Stream, flow: &mut Flow, errno: Errno) {
         flow.pipe = None;
         if !std::mem::replace(&mut flow.closed, true) {
-            self.tell(n, stream, ReadFailed { errno: errno as i32 });
+            self.report(n, stream, ReadFailed { errno: errno as i32 });
         }
     }
 
@@ -313,7 +313,7 @@ impl DrainThread {
         self.take_owed(drain, close.stream, buffer);
         let flow = &mut drain.flows[close.stream.index()];
         flow.closed = true;
-        self.tell(close.n, close.stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
+        self.report(close.n, close.stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
         // From here on whatever comes is thrown away, without credit.
         self.watch(close.n, close.stream, flow);
     }
@@ -345,7 +345,7 @@ impl DrainThread {
             // The spawn thread tells the graph of a process first; whoever asks before it gets here hears that nothing came.
             None => Peeked { output: Output::default(), silence_ms: 0 },
         };
-        let _ = self.news.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));
+        let _ = self.events.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));
     }
 
     fn seal(&self, drains: &mut BTreeMap<u64, Box<Drain>>, seal: Seal, buffer: &mut Buffer) {
@@ -362,7 +362,7 @@ impl DrainThread {
         } else {
             drain.recorder.seal((*seal.record).clone())
         };
-        let _ = self.news.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));
+        let _ = self.events.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));
     }
 
     fn release(&self, drains: &mut BTreeMap<u64, Box<Drain>>, release: &Release) {

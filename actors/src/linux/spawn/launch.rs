@@ -55,7 +55,7 @@ pub(crate) enum SpawnCommand {
 /// What a spawn thread is given.
 pub(crate) struct SpawnThread {
     pub(crate) commands: Receiver<SpawnCommand>,
-    pub(crate) news: Sender<KernelEvent>,
+    pub(crate) events: Sender<KernelEvent>,
     pub(crate) signals: Outbox<SignalCommand>,
     pub(crate) drains: Vec<Outbox<DrainCommand>>,
     pub(crate) outputs: Arc<Outputs>,
@@ -147,7 +147,7 @@ impl SpawnThread {
                 Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
             }
             Err(error) => {
-                let _ = self.news.send(KernelEvent::new(ActorName::Process(exec.n), StartFailed { error }));
+                let _ = self.events.send(KernelEvent::new(ActorName::Process(exec.n), StartFailed { error }));
                 None
             }
         }
@@ -201,7 +201,7 @@ impl SpawnThread {
             started_at,
         };
         // First of all its news: those of the other threads come after it in the same queue.
-        let _ = self.news.send(KernelEvent::new(ActorName::Process(n), started));
+        let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
         // The threads need not hear of it before it says something: what they wait for is watched from here on.
         let outbox = self.drain_of(n);
         let pipes = [out_read, err_read];

@@ -42,7 +42,7 @@ pub(crate) enum SignalCommand {
 
 pub(crate) struct SignalThread {
     pub(crate) mailbox: Mailbox<SignalCommand>,
-    pub(crate) news: Sender<KernelEvent>,
+    pub(crate) events: Sender<KernelEvent>,
     pub(crate) clock: Clock,
     pub(crate) group_by: GroupBy,
 }
@@ -116,9 +116,9 @@ struct State {
 }
 
 impl State {
-    fn tell(&self, n: u64, body: impl Into<Event>) {
+    fn report(&self, n: u64, body: impl Into<Event>) {
         // A graph that is over hears nothing; the end of this thread follows.
-        let _ = self.thread.news.send(KernelEvent::new(ActorName::Process(n), body));
+        let _ = self.thread.events.send(KernelEvent::new(ActorName::Process(n), body));
     }
 
     fn obey(&mut self, command: SignalCommand) {
@@ -163,7 +163,7 @@ impl State {
         }
         let swept = told_end && child.sweep.is_some();
         if exited {
-            self.tell_exit(n);
+            self.report_exit(n);
         }
         if swept {
             self.look(n);
@@ -171,11 +171,11 @@ impl State {
         self.forget_if_over(n);
     }
 
-    fn tell_exit(&self, n: u64) {
+    fn report_exit(&self, n: u64) {
         if let Some(child) = self.children.0.get(&n)
             && let Some(exit) = child.exit.clone()
         {
-            self.tell(n, Exited { exit, signalled: child.signalled, tree_empty: child.tree_empty });
+            self.report(n, Exited { exit, signalled: child.signalled, tree_empty: child.tree_empty });
         }
     }
 
@@ -190,7 +190,7 @@ impl State {
         };
         if child.exit.is_some() {
             // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
-            return self.tell_exit(n);
+            return self.report_exit(n);
         }
         child.signalled = true;
         child.signal(signal.signal);
@@ -223,7 +223,7 @@ impl State {
         // A helper proves it in a moment, if nobody was seen.
         if !look.alive.is_empty() || (!look.empty && !child.tells_end()) {
             let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
-            self.tell(sweep.n, TreeAlive { seen: look.alive.len() as u64, kept });
+            self.report(sweep.n, TreeAlive { seen: look.alive.len() as u64, kept });
         }
         self.looked(sweep.n, look.empty);
     }
@@ -235,7 +235,7 @@ impl State {
             child.reap();
             child.sweep = None;
             let leftovers = child.leftovers();
-            return self.tell(n, TreeEmpty { leftovers });
+            return self.report(n, TreeEmpty { leftovers });
         }
         if child.tells_end() {
             return self.timers.arm(TimerKey::Probe(n), Instant::now() + HELPER_PATIENCE);
@@ -280,14 +280,14 @@ impl State {
                 if last_us + idle_us > self.thread.clock.now_us() {
                     return self.timers.arm(key, self.thread.clock.at_us(last_us + idle_us));
                 }
-                self.tell(n, TimerFired { kind: TimerKind::Idle });
+                self.report(n, TimerFired { kind: TimerKind::Idle });
             }
             TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
                 let leftovers = self.survivors(n);
-                self.tell(n, Survived { leftovers });
+                self.report(n, Survived { leftovers });
             }
             TimerKey::Graph(owner, kind) => {
-                let _ = self.thread.news.send(KernelEvent::new(owner, TimerFired { kind }));
+                let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
             }
         }
     }
