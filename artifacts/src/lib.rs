@@ -5,7 +5,7 @@
 //! {root}/{command_id}/combined.txt   both streams in the order in which they were read
 //!                     stdout.txt
 //!                     stderr.txt
-//!                     result.json    the record, once the command is over
+//!                     result.json    the record, once the command has ended
 //! ```
 //!
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.

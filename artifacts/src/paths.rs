@@ -24,7 +24,7 @@ pub struct Paths {
     pub stdout: PathBuf,
     /// `stderr.txt`.
     pub stderr: PathBuf,
-    /// The record, there once the command is over, `result.json`.
+    /// The record, there once the command has ended, `result.json`.
     pub result: PathBuf,
 }
 

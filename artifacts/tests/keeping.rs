@@ -99,7 +99,7 @@ fn set_age(path: &Path, hours: u32) {
 fn retention_takes_what_is_too_old_and_the_oldest_beyond_the_count() {
     let dir = tempfile::tempdir().unwrap();
     let made: Vec<Paths> = (1..=6).map(|n| made(dir.path(), DEAD_PID, n, n as u32 * 10)).collect();
-    // The age of a command that is over is that of its result.
+    // The age of a command that has ended is that of its result.
     fs::write(&made[5].result, "{}").unwrap();
     set_age(&made[5].result, 1);
     set_age(&made[5].dir, 60);

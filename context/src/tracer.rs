@@ -85,7 +85,7 @@ impl Tracer {
             sink(&[]);
         }
     }
-    /// The graph is over: the sink is dropped, and nothing more is recorded.
+    /// The graph has ended: the sink is dropped, and nothing more is recorded.
     pub fn end(&self) {
         self.flush();
         self.0.sink.borrow_mut().take();

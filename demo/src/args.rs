@@ -80,7 +80,7 @@ pub(crate) struct RunArgs {
     /// Time between SIGTERM and SIGKILL [default: 2s]
     #[arg(long, value_name = "D", value_parser = duration, default_value = "2s", hide_default_value = true)]
     pub(crate) grace: Duration,
-    /// Tell on stderr how the command gets on: after this time, then at doubling intervals; not with --json
+    /// Report on stderr that the command is running: after this time, then at doubling intervals; not with --json
     #[arg(long, value_name = "D", value_parser = duration)]
     pub(crate) progress: Option<Duration>,
     /// Working directory [default: this one]

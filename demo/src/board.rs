@@ -61,15 +61,15 @@ impl Board {
     }
 
     /// It was the last thing.
-    pub(crate) fn over(&mut self, n: usize, what: &str) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, n: usize, what: &str) -> io::Result<()> {
         self.report(n, what, true)
     }
 
-    fn report(&mut self, n: usize, what: &str, over: bool) -> io::Result<()> {
+    fn report(&mut self, n: usize, what: &str, finished: bool) -> io::Result<()> {
         let Some(row) = self.rows.get(n) else { return Ok(()) };
         let text = format!("{:>11}  {what}", counted(row.lines, "line"));
         match &row.bar {
-            Some(bar) if over => bar.finish_with_message(text),
+            Some(bar) if finished => bar.finish_with_message(text),
             Some(bar) => bar.set_message(text),
             None => plain(self.since, row.name, &text)?,
         }

@@ -117,12 +117,12 @@ fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<News>) -> Re
             }
             Ok(())
         };
-        // Nobody listens once the tour is over.
+        // Nobody listens once the tour has ended.
         let _ = follow().map_err(|error| tell.send(News::Failed(error)));
     })
 }
 
-/// Until all is over that ends by itself or is cancelled, or somebody sends a signal.
+/// Until all has ended that ends by itself or is cancelled, or somebody sends a signal.
 fn live(
     board: &mut Board,
     handles: &[Handle],
@@ -137,13 +137,13 @@ fn live(
         match events.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(News::Flowed(n, lines, newest)) => board.flowed(n, lines, &newest)?,
             Ok(News::InInbox(n)) => {
-                board.over(n, "over; the result is in the inbox")?;
+                board.finish(n, "finished; the result is in the inbox")?;
                 running -= 1;
             }
             Ok(News::Cancelled(record)) => {
                 let words = record.stdout.lines().last().unwrap_or_default();
                 let what = format!("answer of the cancel: {}, last words: {words}", ending(&record));
-                board.over(tour::CANCELLED, &what)?;
+                board.finish(tour::CANCELLED, &what)?;
                 running -= 1;
             }
             Ok(News::Signal(signal)) => return Ok(Some(signal)),

@@ -63,7 +63,7 @@ pub(crate) fn inbox(inbox: InboxOf, events: Sender<Event>) -> Result<(), Failure
     spawn("inbox", move || {
         loop {
             let entries = match inbox.receive(Filter::any(), 1, Duration::MAX).wait() {
-                // The session is over: the result went to a cancel.
+                // The session has ended: the result went to a cancel.
                 Ok(entries) if entries.is_empty() => return,
                 Ok(entries) => entries,
                 Err(error) => {

@@ -146,7 +146,7 @@ impl Running {
                     writeln!(out, "the rest of the output is not shown: {error}")
                 });
             }
-            // A late cancel of what is over and forgotten: the result came another way.
+            // A late cancel of what has ended and forgotten: the result came another way.
             Event::Failed(Error::Call(_)) => {}
             Event::Failed(error) => {
                 if self.result.is_none() {

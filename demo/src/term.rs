@@ -52,7 +52,7 @@ pub(crate) fn summary(out: &mut dyn Write, record: &Record) -> io::Result<()> {
     writeln!(out, "{DIM}, artifacts in {}{DIM:#}", path(dir))
 }
 
-/// How a command gets on, in one line.
+/// What a running command does, in one line.
 pub(crate) fn progress(out: &mut dyn Write, record: &Record, since: Duration) -> io::Result<()> {
     let running_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     write!(out, "running, {}, {}", seconds(running_ms), amounts(record))?;

@@ -14,8 +14,8 @@ notices! {
         /// call is closed.
         leased_by: Option<ActorName>,
     }
-    /// All is over: the graph ends when this is handled.
-    Over {}
+    /// All has ended: the graph ends when this is handled.
+    Stopped {}
 }
 
 /// What a call brought.
@@ -33,21 +33,21 @@ pub enum Answer {
         /// Its result, or, if `wait_ms` ran out, how it stands.
         record: Shared,
     },
-    /// The session is over.
+    /// The session has ended.
     Ended(Tally),
     /// The live handles.
     Listed(Vec<Shared>),
-    /// The time is over.
+    /// The time has ended.
     Slept,
-    /// All sessions are over.
+    /// All sessions have ended.
     Stopped(Tally),
     /// The entry has this sequence number.
     Pushed(u64),
     /// The entries.
     Drained {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
-        /// In order.
+        /// The entries, first in first out.
         #[serde(serialize_with = "in_brief")]
         entries: Vec<Entry>,
     },

@@ -60,7 +60,7 @@ table! {
     KernelCommand
     /// Make the artifact directory, start the process. → [`Started`] or [`StartFailed`]
     Exec {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// Names the artifact directory.
         command_id: CommandId,
@@ -69,7 +69,7 @@ table! {
     }
     /// Close the files, digest, and write the result beside them. → [`Sealed`]
     Seal {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// The result but for its output.
         record: Shared,
@@ -78,47 +78,47 @@ table! {
     }
     /// Signal the whole tree, unless the leader is found dead before the first signal: then only → [`Exited`].
     Signal {
-        /// Which process.
+        /// The number of the process.
         n: u64,
-        /// Which signal.
+        /// The signal.
         signal: StopSignal,
     }
     /// After the leader's exit: look what is left of the tree. → [`TreeAlive`] at once if something is, and
     /// [`TreeEmpty`] when nothing is.
     Sweep {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// What to do with what is found.
         to: SweepFor,
     }
     /// Nothing more of this process is needed: kill what may be left, forget it.
     Release {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// It may not have started yet: undo the launch when it does, and remove its directory.
         undo: bool,
     }
     /// Set a timer. → [`TimerFired`] to its owner
     Arm {
-        /// Whose.
+        /// The actor that it belongs to.
         owner: ActorName,
-        /// What for.
+        /// What it is for.
         kind: TimerKind,
         /// From now.
         after_ms: u64,
     }
     /// Drop a timer. It may have fired already: then the news is late and means nothing.
     Disarm {
-        /// Whose.
+        /// The actor that it belongs to.
         owner: ActorName,
-        /// What for.
+        /// What it is for.
         kind: TimerKind,
     }
     /// Read so many bytes more. → [`Flowed`], [`EndOfStream`], [`ReadFailed`]
     Pull {
-        /// Which process.
+        /// The number of the process.
         n: u64,
-        /// Which stream.
+        /// The stream.
         stream: Stream,
         /// Added to what was granted before.
         bytes: u64,
@@ -126,14 +126,14 @@ table! {
     /// Read what the pipe holds now, then record no more; go on reading, so that nobody's pipe breaks.
     /// → [`EndOfStream`]
     Close {
-        /// Which process.
+        /// The number of the process.
         n: u64,
-        /// Which stream.
+        /// The stream.
         stream: Stream,
     }
     /// Tell how the output stands. → [`Peeked`]
     Peek {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// Limit of the text for each stream.
         inline_bytes: u64,

@@ -7,21 +7,21 @@ use serde::Serialize;
 notices! {
     /// Make the queue of a session that was opened.
     OpenQueue {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
     }
     /// The session has ended: its queue stays until its entries are taken. → [`QueueClosed`]
     CloseQueue {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
         /// They are not to be taken: it goes at once.
         discard: bool,
     }
     /// A launch in a session whose launches are paused. → [`Reply`] with the limit and how it is reached
     RefuseLaunch {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose.
+        /// The session.
         session_id: SessionId,
     }
     /// The graph ends, and with it every queue. → [`Discarded`]
@@ -34,7 +34,7 @@ notices! {
         /// Open calls to which it is leased, all together; each is answered. Empty: it is an entry for whoever reads.
         to_calls: Vec<CallId>,
     }
-    /// How a command gets on; replaces an unread one of the same handle.
+    /// That a command is running; replaces an unread one of the same handle.
     Progress {
         /// With `status: running`.
         record: Shared,
@@ -45,7 +45,7 @@ notices! {
 notices! {
     /// The queue takes nothing more.
     QueueClosed {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
         /// Results that nobody had taken, leased ones included.
         unread: u64,
@@ -54,12 +54,12 @@ notices! {
     }
     /// All entries of a closed queue are gone.
     QueueEmptied {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
     }
     /// Whether so many results of a session are unread that nothing more may be launched in it.
     LaunchesPaused {
-        /// Whose.
+        /// The session.
         session_id: SessionId,
         /// True: stop launching. False: go on.
         paused: bool,
@@ -67,9 +67,9 @@ notices! {
     /// A call about a session that has no queue: it was never opened, or it has ended and everything is read. The
     /// supervisor knows, and answers.
     NoQueue {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose.
+        /// The session.
         session_id: SessionId,
         /// What there is to read of a session that has ended; null for who wants to add something.
         nothing: Option<Answer>,

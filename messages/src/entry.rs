@@ -28,7 +28,7 @@ pub enum Content {
 pub struct Entry {
     /// Grows by one with each entry of the session.
     pub sequence: u64,
-    /// Whose.
+    /// The session.
     pub session_id: SessionId,
     /// `tool_result`, `tool_progress`, or the host's own word.
     pub kind: Cow<'static, str>,

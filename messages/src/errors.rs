@@ -199,7 +199,7 @@ pub enum LaunchError {
     /// A limit of the graph.
     #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
     LimitReached {
-        /// Which.
+        /// The limit.
         limit: Limit,
         /// Its value.
         max: u64,
@@ -297,7 +297,7 @@ pub enum CallError {
     /// A limit of the graph.
     #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
     LimitReached {
-        /// Which.
+        /// The limit.
         limit: Limit,
         /// Its value.
         max: u64,

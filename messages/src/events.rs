@@ -38,12 +38,12 @@ table! {
     }
     /// The program does not run, and nothing is left of the attempt.
     StartFailed {
-        /// Why.
+        /// Why it does not run.
         error: LaunchError,
     }
     /// The leader is dead.
     Exited {
-        /// How.
+        /// How it ended.
         exit: Exit,
         /// Whether a signal of ours had been sent before.
         signalled: bool,
@@ -52,7 +52,7 @@ table! {
     }
     /// The time is up.
     TimerFired {
-        /// What for.
+        /// What it is for.
         kind: TimerKind,
     }
     /// Processes of the tree live.
@@ -64,12 +64,12 @@ table! {
     }
     /// No process of the tree lives, and the leader is reaped.
     TreeEmpty {
-        /// Those that were found alive after the leader's exit; null if nobody could look.
+        /// Those that were found alive after the leader's exit; null if nobody was able to look.
         leftovers: Option<Vec<Leftover>>,
     }
     /// SIGKILL and the time after it did not end them. They are followed no longer, but reaped when they die.
     Survived {
-        /// Who.
+        /// Those that live on; null if the tree could not be looked at.
         leftovers: Option<Vec<Leftover>>,
     }
     /// Bytes went from the pipe to the files.
@@ -101,7 +101,7 @@ table! {
     }
     /// A thread of the kernel's crashed: everything is killed and the graph ends.
     KernelFailed {
-        /// Which.
+        /// The name of the thread.
         thread: String,
     }
 }

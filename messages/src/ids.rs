@@ -159,7 +159,7 @@ pub enum ActorName {
     Process(u64),
     /// Steers one stream of a command.
     Drain(u64, Stream),
-    /// Tells the session how a command gets on.
+    /// Reports to the session that a command is running.
     Ticker(u64),
 }
 impl fmt::Display for ActorName {

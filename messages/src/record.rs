@@ -156,7 +156,7 @@ pub struct Record {
     pub output_sha256: Option<String>,
     /// Why the files do not hold every byte, if they don't.
     pub artifact_error: Option<String>,
-    /// Processes found alive after the leader's exit; null if nobody could look.
+    /// Processes found alive after the leader's exit; null if nobody was able to look.
     pub leftovers: Option<Vec<Leftover>>,
     /// What the leader used.
     pub usage: Option<Usage>,

@@ -56,21 +56,21 @@ requests! {
     supervisor {
     /// Opens a session. → [`Answer::Opened`]
     OpenSession {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
         /// The host's own string; made if absent.
         session_id: Option<SessionId>,
     }
     /// Starts a command. → [`Answer::Launched`]
     Launch {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
         /// What to run.
         request: Arc<LaunchRequest>,
     }
     /// Stops a command; a second one means now. → [`Answer::Cancelled`]
     Cancel {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
         /// What to stop.
         handle_id: HandleId,
@@ -81,30 +81,30 @@ requests! {
     }
     /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`]
     EndSession {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Which session.
+        /// The session.
         session_id: SessionId,
         /// Its unread entries are not kept.
         discard: bool,
     }
     /// Tells the live handles of a session. → [`Answer::Listed`]
     List {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Which.
+        /// The session.
         session_id: SessionId,
     }
     /// Answers after a time by the graph's clock. → [`Answer::Slept`]
     Sleep {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
         /// For how long.
         sleep_ms: u64,
     }
     /// Ends every session, then the graph. → [`Answer::Stopped`]
     Shutdown {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
     }
     /// The last host handle was dropped: everything is killed without grace and the graph ends.
@@ -114,24 +114,24 @@ requests! {
     inbox {
     /// Adds an entry of the host's own. → [`Answer::Pushed`]
     Push {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose inbox.
+        /// The session.
         session_id: SessionId,
         /// The host's own word.
         kind: String,
         /// The host's own word.
         source: String,
-        /// Anything.
+        /// Any value.
         content: serde_json::Value,
     }
     /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`]
     Drain {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose inbox.
+        /// The session.
         session_id: SessionId,
-        /// Which entries.
+        /// Which entries are meant.
         filter: Filter,
         /// How many at most.
         max: Option<usize>,
@@ -140,9 +140,9 @@ requests! {
     }
     /// Waits until an entry is there; takes nothing. → [`Answer::Waited`]
     Wait {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose inbox.
+        /// The session.
         session_id: SessionId,
         /// For which entries.
         filter: Filter,
@@ -151,11 +151,11 @@ requests! {
     }
     /// Counts entries. → [`Answer::Pending`]
     Pending {
-        /// Who asks.
+        /// The call of the host.
         call: CallId,
-        /// Whose inbox.
+        /// The session.
         session_id: SessionId,
-        /// Which entries.
+        /// Which entries are meant.
         filter: Filter,
     }
     }
@@ -165,13 +165,13 @@ requests! {
 messages! {
     /// The caller has its answer. What was leased to the call is the caller's and leaves the graph.
     Ack {
-        /// Which call.
+        /// The call.
         call: CallId,
     }
     /// The caller is gone: before its answer came, or before it had it. Nobody waits for the call any more, and what was
     /// leased to it is free again.
     Nack {
-        /// Which call.
+        /// The call.
         call: CallId,
     }
 }

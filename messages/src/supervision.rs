@@ -52,21 +52,21 @@ messages! {
 notices! {
     /// It runs.
     Launched {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// The handle response.
         record: Shared,
     }
     /// It does not run and never will; nothing is left.
     LaunchFailed {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// Why; `SessionClosed` for one that was undone.
         error: LaunchError,
     }
     /// Its result: exactly one for each `Launched`.
     Finished {
-        /// Which process.
+        /// The number of the process.
         n: u64,
         /// The result.
         record: Shared,
@@ -75,12 +75,12 @@ notices! {
     }
     /// The leftovers that were kept are gone.
     Released {
-        /// Which process.
+        /// The number of the process.
         n: u64,
     }
     /// An actor panicked. Its parent hears of it.
     Down {
-        /// Who.
+        /// The actor that panicked.
         actor: ActorName,
         /// What it said.
         reason: String,
@@ -93,13 +93,13 @@ messages! {
     CloseStream {}
     /// Nothing more of the stream is recorded.
     Drained {
-        /// Which.
+        /// The stream.
         stream: Stream,
         /// Bytes read of it.
         bytes: u64,
         /// What the kernel said, if the pipe could not be read to its end.
         errno: Option<i32>,
     }
-    /// The command is over: stop.
+    /// The command has ended: stop.
     Halt {}
 }

@@ -7,7 +7,7 @@ use crate::{ActorName, Stamp};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format; a reader refuses what it doesn't know.
-pub const TRACE_VERSION: u32 = 1;
+pub const TRACE_VERSION: u32 = 2;
 
 /// First line of a trace: the facts that the graph did not make up itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

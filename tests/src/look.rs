@@ -127,7 +127,7 @@ pub fn cgroups_of(host: u32) -> Vec<PathBuf> {
     entries.filter(|dir| dir.file_name().to_string_lossy().starts_with(&name)).map(|dir| dir.path()).collect()
 }
 
-/// Looks until nothing is left of what `look` lists, or the limit is over; gives what is left then.
+/// Looks until nothing is left of what `look` lists, or the limit has ended; gives what is left then.
 ///
 /// Only for what the kernel tells nobody: it is no way to wait for a process.
 pub fn settles<T>(look: impl FnMut() -> Vec<T>) -> Vec<T> {

@@ -106,7 +106,7 @@ fn the_rest_holds(refuses: &str, tier: Containment) {
     assert_eq!(result.stdout, "said\n");
     let result = run("60000", &["/bin/sh", "-c", "sleep 1000 & exit 0"]);
     assert_eq!(result.status, Status::Completed, "{refuses}");
-    // Null: nobody could look.
+    // Null: nobody was able to look.
     if let Some(leftovers) = result.leftovers {
         let outcomes: Vec<Outcome> = leftovers.iter().map(|left| left.outcome).collect();
         assert_eq!(outcomes, [Outcome::Terminated], "{refuses}");
@@ -129,12 +129,12 @@ fn the_rest_holds(refuses: &str, tier: Containment) {
 /// Runs a host that the kernel refuses something. `at_best` is the strongest tier it can have, `why` a part of the
 /// reason that it gives for each stronger one.
 fn weaker(refuses: &str, at_best: Containment, why: &[(&str, &str)]) -> Option<Value> {
-    let tell = |refuses: &str| {
+    let told_by = |refuses: &str| {
         let host = OtherHost::new(fixture!("a-host")).refusing(refuses).in_any_tier();
         host.try_run(&["tells"]).map(|lines| lines[0].clone())
     };
-    let without = narrate("").unwrap();
-    let told = match narrate(refuses) {
+    let without = told_by("").unwrap();
+    let told = match told_by(refuses) {
         Ok(told) => told,
         Err(error) => {
             eprintln!("SKIPPED: {refuses} can't be refused: {error}");

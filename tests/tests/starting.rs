@@ -171,7 +171,7 @@ fn f24_with_few_free_descriptors_leftovers_are_ended_all_the_same() {
         if let Ok(record) = outcome
             && let Some(leftovers) = record.leftovers
         {
-            // Null says that nobody could look; a list is a claim.
+            // Null says that nobody was able to look; a list is a claim.
             assert_eq!(leftovers.len(), 1, "with {free} free");
         }
     }
@@ -308,7 +308,7 @@ fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_too
 fn f30_a_program_outlives_the_thread_that_launched_it() {
     let bench = Bench::new();
     let go = bench.fifo("go");
-    // The thread is over, joined and gone, before the program may go on.
+    // The thread has ended, joined and gone, before the program may go on.
     let handle = std::thread::scope(|scope| {
         let launch = || bench.launch(sh("read x <go; echo said").current_dir(bench.path("")));
         scope.spawn(launch).join().unwrap()

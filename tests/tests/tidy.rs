@@ -48,7 +48,7 @@ const LINUX: [(&str, &[&str]); 11] = [
 ];
 
 /// Names that went, each for a word of the field. Identifiers only: prose is not searched.
-const GONE: [&str; 17] = [
+const GONE: [&str; 33] = [
     "Roster",
     "Mailroom",
     "Room",
@@ -66,6 +66,22 @@ const GONE: [&str; 17] = [
     "News",
     "NewsBody",
     "Stand",
+    "Pillars",
+    "Families",
+    "Family",
+    "Door",
+    "Port",
+    "Retire",
+    "Abandon",
+    "Alarm",
+    "Clapper",
+    "Look",
+    "Beside",
+    "Which",
+    "Act",
+    "Happening",
+    "Play",
+    "Over",
 ];
 
 fn root() -> PathBuf {

@@ -35,7 +35,7 @@ pub enum Error {
     /// The output could not be read.
     #[error(transparent)]
     Read(ostler_artifacts::ReadError),
-    /// The graph is over: it was shut down, or one of its threads crashed. Every process of its handles is gone.
+    /// The graph has ended: it was shut down, or one of its threads crashed. Every process of its handles is gone.
     #[error("ostler is shut down")]
     Closed,
 }
@@ -54,15 +54,17 @@ pub(crate) struct Client {
     artifact_root: Arc<Path>,
     containment: ContainmentReport,
     graph: Option<JoinHandle<()>>,
-    over: Receiver<()>,
+    stopped: Receiver<()>,
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         let _ = self.requests.send(HostInput::HostGone(HostGone {}));
         // Disconnects when the graph's thread ends.
-        let timed_out =
-            matches!(self.over.recv_timeout(DROP_LIMIT), Err(crossbeam_channel::RecvTimeoutError::Timeout));
+        let timed_out = matches!(
+            self.stopped.recv_timeout(DROP_LIMIT),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout)
+        );
         if let Some(graph) = self.graph.take().filter(|_| !timed_out) {
             let _ = graph.join();
         }
@@ -100,7 +102,7 @@ impl Ostler {
     fn start_with(config: Config, world: Option<&World>) -> Result<Ostler, StartError> {
         let (requests, taken) = unbounded();
         let (acks, acked) = unbounded();
-        let (alive, over) = bounded(0);
+        let (alive, stopped) = bounded(0);
         let open_calls_limit = config.limits.open_calls;
         let from_host = FromHost { requests: taken, acks: acked };
         let (facts, start_kernel) = match world {
@@ -122,7 +124,7 @@ impl Ostler {
             artifact_root: started.artifact_root,
             containment: started.containment,
             graph: Some(started.thread),
-            over,
+            stopped,
         })))
     }
 
@@ -181,7 +183,7 @@ impl Ostler {
     }
 
     pub(crate) fn watch(&self, watch: OutputWatch) {
-        // A graph that is over drops it, which ends the wait.
+        // A graph that has ended drops it, which ends the wait.
         let _ = self.0.requests.send(HostInput::Watch(watch));
     }
 

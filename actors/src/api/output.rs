@@ -83,7 +83,7 @@ impl ReadOutput {
             Ok(())
         };
         match byte.or(sleep).await {
-            // The graph is over, and with it every process: what there is can be read.
+            // The graph has ended, and with it every process: what there is can be read.
             Err(Error::Closed) => Ok(()),
             other => other,
         }
@@ -95,7 +95,7 @@ impl ReadOutput {
         let (done, waited) = oneshot::async_channel();
         let ReadRequest { which, offset, .. } = self.request;
         self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
-        // Closed when the graph is over: what there is can be read.
+        // Closed when the graph has ended: what there is can be read.
         let _ = waited.await;
     }
 

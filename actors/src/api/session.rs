@@ -104,7 +104,7 @@ impl InboxOf {
         self.take(filter, None, None)
     }
     /// Takes up to `most` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
-    /// time is up, or the session is over and nothing more will come.
+    /// time is up, or the session has ended and nothing more will come.
     pub fn receive(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {
         self.take(filter, Some(max), Some(timeout))
     }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Handles that are over but can still be read by their handle id; a command id can be read as long as its files exist.
+/// Handles that have ended but can still be read by their handle id; a command id can be read as long as its files exist.
 const FINISHED: usize = 256;
 
 /// Locked when a command starts, ends, or is read; never while bytes flow.
@@ -33,7 +33,7 @@ impl Outputs {
     pub(crate) fn begin(&self, n: u64, command_id: CommandId, growth: Arc<Growth>) {
         self.known().commands.insert(n, (command_id, growth));
     }
-    /// The command is over; some later one will push it out.
+    /// The command has ended; some later one will push it out.
     pub(crate) fn finish(&self, n: u64) {
         let mut known = self.known();
         if known.commands.contains_key(&n) {

@@ -77,7 +77,7 @@ pub(crate) enum Effect {
         after_ms: u64,
     },
     DisarmCall(CallId),
-    Over,
+    Stopped,
 }
 type Effects = Vec<Effect>;
 

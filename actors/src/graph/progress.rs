@@ -1,4 +1,4 @@
-//! Tells the session how a command gets on: first after its interval, then at doubling intervals up to a limit.
+//! Reports to the session that a command is running: first after its interval, then at doubling intervals up to a limit.
 //! A tick costs the same however much output there was: the kernel keeps counts and a bounded head and tail.
 
 use super::kernel::KernelActor;

@@ -7,7 +7,7 @@ use super::actors::{CoreActors, ProcessTable};
 use crate::backend::{Answered, KernelEvent, ReplyTo};
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent, entering};
-use ostler_messages::{Ack, ActorName, Answer, CallId, Event, Nack, Over, Reply, Request, route_request};
+use ostler_messages::{Ack, ActorName, Answer, CallId, Event, Nack, Reply, Request, Stopped, route_request};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -51,7 +51,7 @@ impl OpenCalls {
     }
 }
 
-/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all is over may end
+/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all has ended may end
 /// its process at once, and the rest of the trace with it.
 pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
 
@@ -60,11 +60,11 @@ pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
 pub(crate) struct HostActor {
     calls: OpenCalls,
     last: LastAnswers,
-    over: Rc<Cell<bool>>,
+    stopped: Rc<Cell<bool>>,
 }
 impl HostActor {
-    pub(crate) fn new(calls: OpenCalls, last: LastAnswers, over: Rc<Cell<bool>>) -> HostActor {
-        HostActor { calls, last, over }
+    pub(crate) fn new(calls: OpenCalls, last: LastAnswers, stopped: Rc<Cell<bool>>) -> HostActor {
+        HostActor { calls, last, stopped }
     }
 }
 impl Actor for HostActor {
@@ -85,10 +85,10 @@ impl Handler<Sent<Reply>> for HostActor {
         }
     }
 }
-impl Handler<Sent<Over>> for HostActor {
+impl Handler<Sent<Stopped>> for HostActor {
     type Result = ();
-    fn handle(&mut self, _: Sent<Over>, _: &mut Context<HostActor>) {
-        self.over.set(true);
+    fn handle(&mut self, _: Sent<Stopped>, _: &mut Context<HostActor>) {
+        self.stopped.set(true);
     }
 }
 

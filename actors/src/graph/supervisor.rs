@@ -15,8 +15,8 @@ use ostler_context::{Context, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Arm, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down,
     EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
-    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, Over, QueueClosed, QueueEmptied, Record,
-    RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, TimerFired, TimerKind,
+    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed, QueueEmptied, Record,
+    RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, Stopped, TimerFired, TimerKind,
 };
 use std::{path::Path, sync::Arc};
 
@@ -88,7 +88,7 @@ impl Supervisor {
                 Effect::DisarmCall(call) => {
                     kernel.do_send(Sent(Disarm { owner, kind: TimerKind::Call(call) }))
                 }
-                Effect::Over => host.do_send(Sent(Over {})),
+                Effect::Stopped => host.do_send(Sent(Stopped {})),
             }
         }
     }
@@ -194,6 +194,6 @@ impl Handler<Sent<KernelFailed>> for Supervisor {
     /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
     /// every tree.
     fn handle(&mut self, _: Sent<KernelFailed>, _: &mut Context<Supervisor>) {
-        self.core_actors.host.do_send(Sent(Over {}));
+        self.core_actors.host.do_send(Sent(Stopped {}));
     }
 }

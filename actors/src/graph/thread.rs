@@ -77,11 +77,11 @@ async fn run(
     let Tracing { sink, flushed } = tracing;
     let tracer = Tracer::new(&facts.header, sink);
     config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
-    let (calls, over) = (OpenCalls::default(), Rc::new(Cell::new(false)));
+    let (calls, stopped) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
-    let host = HostActor::new(calls.clone(), last.clone(), over.clone());
+    let host = HostActor::new(calls.clone(), last.clone(), stopped.clone());
     let (core_actors, processes) = start_actors(config, facts, &tracer, host, kernel.clone());
-    while !over.get() && !tracer.failed() {
+    while !stopped.get() && !tracer.failed() {
         let ready = kernel.borrow_mut().ready();
         let input = match ready {
             Some(input) => input,

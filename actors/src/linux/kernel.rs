@@ -51,7 +51,7 @@ use std::{
 const NEWS: usize = 4_096;
 /// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
-/// How long the descriptors and the memory of a command that is over may be held: what comes in a burst is given back together.
+/// How long the descriptors and the memory of a command that has ended may be held: what comes in a burst is given back together.
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// What the graph asks of the world is dealt out here.
 pub(crate) struct Dispatcher {
@@ -83,7 +83,7 @@ impl Dispatcher {
                 let _ = spawn(release.n).send(SpawnCommand::Release(release));
             }
             KernelCommand::Release(release) => {
-                // What is released is over, or was killed in vain: nobody waits for it.
+                // What is released has ended, or was killed in vain: nobody waits for it.
                 let (within, threads) = (Instant::now() + RELEASED_WITHIN, self.drains.len());
                 let (drain, deadline) = &mut self.drains[thread_of(release.n, threads)];
                 drain.defer(DrainCommand::Release(release.clone()));

@@ -78,10 +78,10 @@ fn a_trace_has_a_header_and_a_line_for_each_message_and_no_value_of_a_variable()
     let trace = fs::read_to_string(place.path("trace")).unwrap();
     assert!(!trace.contains("xyzzy"));
     let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines[0]["ostler_trace"], 1);
+    assert_eq!(lines[0]["ostler_trace"], 2);
     let sequences: Vec<_> = lines[1..].iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
-    for message in ["OpenSession", "Launch", "Exec", "Started", "Exited", "Deliver", "Shutdown", "Over"] {
+    for message in ["OpenSession", "Launch", "Exec", "Started", "Exited", "Deliver", "Shutdown", "Stopped"] {
         assert!(lines.iter().any(|line| line["message"] == message), "{message}");
     }
 }

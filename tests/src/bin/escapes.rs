@@ -84,7 +84,7 @@ fn storm(out: bool) -> Done {
             }
             println!("ready");
             while Instant::now() < until {
-                // Each child lives until the storm is over or for some steps, whichever comes first.
+                // Each child lives until the storm has ended or for some steps, whichever comes first.
                 if is_child()? {
                     if out {
                         setsid()?;

@@ -21,7 +21,7 @@ pub(crate) enum Phase {
     Sealing,
     /// The result is out; leftovers live on until the session ends.
     Kept,
-    /// Over. Every late event is a legal no-op.
+    /// Stopped. Every late event is a legal no-op.
     Done,
 }
 

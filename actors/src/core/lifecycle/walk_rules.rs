@@ -218,7 +218,7 @@ impl Past {
         let graces = bit(TimerKind::Grace) | bit(TimerKind::LeftoversGrace);
         ensure!(!self.killed || life.armed & graces == 0, "a grace runs for what was killed");
         match life.phase {
-            Phase::Done => self.is_over(world),
+            Phase::Done => self.is_finished(world),
             Phase::Kept => {
                 ensure!(self.finished == Some(true) && !self.released, "kept, but not reported so");
                 ensure!(world.armed == 0, "a timer runs for what is only kept");
@@ -238,7 +238,7 @@ impl Past {
         }
     }
 
-    fn is_over(&self, world: &World) -> Result<(), String> {
+    fn is_finished(&self, world: &World) -> Result<(), String> {
         ensure!(world.armed == 0, "a timer outlives the process");
         ensure!(self.released, "the kernel still holds it");
         ensure!(self.finished.is_some() || self.failed, "neither a result nor a refusal");

@@ -51,7 +51,7 @@ impl Registry {
         vec![Effect::ArmCall { call, after_ms }]
     }
 
-    /// A sleep is over; or a cancel has waited long enough, and gets what is known.
+    /// A sleep has ended; or a cancel has waited long enough, and gets what is known.
     pub(crate) fn call_timed_out(&mut self, call: CallId) -> Effects {
         let answer = match self.timed.remove(&call) {
             None => return Vec::new(),

@@ -192,7 +192,7 @@ impl Registry {
         let answer = Answer::Stopped(Tally { unread, ..self.tally });
         let calls = std::mem::take(&mut self.shutdown_calls);
         let replies = calls.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone())));
-        replies.chain([Effect::Over]).collect()
+        replies.chain([Effect::Stopped]).collect()
     }
 
     /// Stops everything in a session; the first one that ends it decides whether its unread entries are kept.
@@ -209,7 +209,7 @@ impl Registry {
     pub(super) fn check_stopped(&mut self, effects: &mut Effects) {
         if self.host_gone {
             // Nobody is left to be told what was unread.
-            effects.extend((self.live == 0).then_some(Effect::Over));
+            effects.extend((self.live == 0).then_some(Effect::Stopped));
         } else if self.shutting_down && self.sessions.is_empty() {
             effects.push(Effect::DiscardAll);
         }

@@ -120,7 +120,7 @@ impl Plan {
                     }
                 }
                 State::Kept => steps.push(Step::Released(n)),
-                State::Over => continue,
+                State::Stopped => continue,
             }
             if self.crashes {
                 steps.push(Step::Crashes(n));
@@ -172,13 +172,13 @@ impl Plan {
                 state.registry.launched(n, record(n, session, Status::Running))
             }
             Step::LaunchFailed(n) => {
-                state.process(n).state = State::Over;
+                state.process(n).state = State::Stopped;
                 let undone = state.process(n).ending;
                 state.registry.launch_failed(n, if undone { closed() } else { LaunchError::EmptyProgram })
             }
             Step::Finished(n, status, kept) => {
                 let process = state.process(n);
-                process.state = if kept { State::Kept } else { State::Over };
+                process.state = if kept { State::Kept } else { State::Stopped };
                 process.result = Some(status);
                 let session = process.session;
                 if !kept {
@@ -187,7 +187,7 @@ impl Plan {
                 state.registry.finished(n, record(n, session, status), kept)
             }
             Step::Released(n) => {
-                state.process(n).state = State::Over;
+                state.process(n).state = State::Stopped;
                 state.finished.push(n);
                 state.registry.released(n)
             }
@@ -198,7 +198,7 @@ impl Plan {
                         process.result = Some(Status::Lost);
                     }
                     let launched = process.state != State::Launching;
-                    process.state = State::Over;
+                    process.state = State::Stopped;
                     state.finished.extend(launched.then_some(n));
                 }
                 state.registry.down(n)
@@ -311,7 +311,7 @@ impl Plan {
                         let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
                         ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
                     }
-                    Some(state @ (State::Kept | State::Over)) if state == State::Kept || known => {
+                    Some(state @ (State::Kept | State::Stopped)) if state == State::Kept || known => {
                         let process = process.unwrap();
                         let Some(Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))) =
                             effects.first()

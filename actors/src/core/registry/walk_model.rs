@@ -54,8 +54,8 @@ pub(super) enum State {
     Launching,
     Live,
     Kept,
-    /// Over; with a result, if it was ever launched.
-    Over,
+    /// Stopped; with a result, if it was ever launched.
+    Stopped,
 }
 
 #[derive(Clone, Debug)]
@@ -106,14 +106,14 @@ impl Model {
     }
 
     pub(super) fn live(&self, of: impl Fn(&Process) -> bool) -> u64 {
-        self.processes.iter().filter(|p| p.state != State::Over && of(p)).count() as u64
+        self.processes.iter().filter(|p| p.state != State::Stopped && of(p)).count() as u64
     }
 
     /// The handle of this key, if it runs or its record is still kept.
     pub(super) fn twin(&self, session: usize, key: &str, kept: u64) -> Option<(u64, &Process)> {
         let stored = self.finished.iter().rev().take(usize::try_from(kept).unwrap());
         let stored: Vec<u64> = stored.copied().collect();
-        let known = |n: u64, p: &Process| p.state != State::Over || stored.contains(&n);
+        let known = |n: u64, p: &Process| p.state != State::Stopped || stored.contains(&n);
         let mut processes = (1..).zip(&self.processes);
         processes.find(|(n, p)| p.session == session && p.key == Some(key) && known(*n, p))
     }
@@ -159,7 +159,7 @@ impl Model {
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
                 let process = self.process(*n);
-                ensure!(process.state != State::Over, "process {n} is stopped after its end");
+                ensure!(process.state != State::Stopped, "process {n} is stopped after its end");
                 process.stopped = true;
                 process.ending |= *cause != Cause::Cancelled;
             }
@@ -189,7 +189,7 @@ impl Model {
                 ensure!(*timer == Timer::Armed, "no timer for call {}", call.0);
                 *timer = Timer::Late;
             }
-            Effect::Over => {
+            Effect::Stopped => {
                 let queues = self.queues.iter().all(|room| *room == Queue::Closed);
                 ensure!(self.processes.iter().all(|p| p.removed), "over while a process lives");
                 ensure!(self.host_gone || queues, "over while a queue is open");
@@ -283,7 +283,7 @@ impl Model {
         for (n, process) in (1_u64..).zip(&self.processes) {
             let results = process.delivered + process.leased;
             ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
-            ensure!(process.removed == (process.state == State::Over), "process {n}: wrongly removed");
+            ensure!(process.removed == (process.state == State::Stopped), "process {n}: wrongly removed");
             let waits = registry.handles.get(&n).map_or(0, |handle| handle.waiting.len());
             ensure!(waits == 0 || process.state == State::Live, "process {n} is over, and calls wait for it");
         }
@@ -293,7 +293,7 @@ impl Model {
     /// When nothing can happen any more but new requests.
     pub(super) fn quiet(&self, asks: &[Ask]) -> Result<(), String> {
         for (call, stands) in self.calls.iter().enumerate() {
-            // Whoever sleeps wakes when the graph is over: its end is the answer.
+            // Whoever sleeps wakes when the graph has ended: its end is the answer.
             let wakes = self.over && asks[call] == Ask::Sleep;
             ensure!(wakes || *stands != Call::Waits, "call {call} is never answered");
         }

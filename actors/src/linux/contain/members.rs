@@ -13,7 +13,7 @@ pub(crate) struct Member {
     pub(crate) name: String,
 }
 
-/// Those of a list that are no zombies. An error means that nobody could look: an answer would be a false claim.
+/// Those of a list that are no zombies. An error means that nobody was able to look: an answer would be a false claim.
 pub(crate) fn alive(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
     for pid in pids {
@@ -25,7 +25,7 @@ pub(crate) fn alive(pids: impl IntoIterator<Item = u32>) -> io::Result<Vec<Membe
 }
 
 /// The processes of a group that are no zombies. A process that is forked while this looks may be missed; whoever acts on
-/// the answer looks again. An error means that nobody could look.
+/// the answer looks again. An error means that nobody was able to look.
 pub(crate) fn of_group(group: u32) -> io::Result<Vec<Member>> {
     let mut members = Vec::new();
     let mut mounted = false;

@@ -30,7 +30,7 @@ pub(crate) const PROBE_KEPT_MAX: Duration = Duration::from_secs(5);
 
 /// What a look at a tree gave.
 pub(crate) struct Probe {
-    /// It is empty: that is proven. If nobody could look, it is not.
+    /// It is empty: that is proven. If nobody was able to look, it is not.
     pub(crate) empty: bool,
     /// Who was seen.
     pub(crate) alive: Vec<u32>,
@@ -293,7 +293,7 @@ impl Child {
     }
 
     /// Everything is dead and taken away. Called until it says so.
-    pub(crate) fn is_over(&mut self) -> bool {
+    pub(crate) fn is_finished(&mut self) -> bool {
         self.notice();
         self.reap();
         match &mut self.tree {

@@ -96,7 +96,7 @@ impl Drop for Children {
         }
         let limit = Instant::now() + REAP_LIMIT;
         loop {
-            self.0.retain(|_, child| !child.is_over());
+            self.0.retain(|_, child| !child.is_finished());
             if self.0.is_empty() || Instant::now() >= limit {
                 return;
             }
@@ -117,7 +117,7 @@ struct State {
 
 impl State {
     fn report(&self, n: u64, body: impl Into<Event>) {
-        // A graph that is over hears nothing; the end of this thread follows.
+        // A graph that has ended hears nothing; the end of this thread follows.
         let _ = self.thread.events.send(KernelEvent::new(ActorName::Process(n), body));
     }
 
@@ -309,7 +309,7 @@ impl State {
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
-        if !child.is_over() {
+        if !child.is_finished() {
             child.signal(StopSignal::Kill);
             child.begin_sweep(SweepFor::Kill);
         }
@@ -319,7 +319,7 @@ impl State {
     /// A process that can't be killed is kept until it dies, so that its number stays ours and its zombie is taken away.
     fn forget_if_over(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n).filter(|child| child.released) else { return };
-        if child.is_over() {
+        if child.is_finished() {
             self.children.0.remove(&n);
         } else {
             if child.is_silent() {

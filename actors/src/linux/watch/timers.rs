@@ -42,7 +42,7 @@ impl Timers {
         self.by_key.remove(&key);
         Some(key)
     }
-    /// Those of a process that is over.
+    /// Those of a process that has ended.
     pub(crate) fn remove_all(&mut self, n: u64) {
         self.disarm(TimerKey::Probe(n));
     }
