@@ -33,7 +33,7 @@ fn main() {
 
 fn measure(ostler: &Ostler, tier: Containment) {
     println!("── {tier}");
-    let session = ostler.open_session(None).wait().unwrap();
+    let session = ostler.open_session().wait().unwrap();
     let small = spawn_ms(&session);
     println!("spawn to result, p50                      {small:8.2} ms");
     let ballast = vec![1_u8; 1 << 30];

@@ -13,7 +13,7 @@
 //!     artifact_root: Some(artifacts.path().join("artifacts")),
 //!     ..Config::default()
 //! })?;
-//! let session = ostler.open_session(None).wait()?;
+//! let session = ostler.open_session().wait()?;
 //!
 //! // The handle is there at once, and the command runs on.
 //! let build = Command::new("sh").args(["-c", "echo compiling; sleep 0.1; echo done"]);

@@ -74,7 +74,7 @@ impl FromStr for OutputFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadRequest {
-    /// OutputFile file; on the wire `stream`. Default: combined.
+    /// Which of the files; on the wire `stream`. Default: combined.
     #[serde(rename = "stream")]
     pub which: OutputFile,
     /// Where to begin, in bytes. Default 0.

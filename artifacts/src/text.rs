@@ -165,7 +165,7 @@ mod tests {
         if all.len() <= limit {
             return (String::from_utf8_lossy(all).into_owned(), false);
         }
-        // OutputFile bytes are the inside of a valid character?
+        // Which bytes are the inside of a valid character?
         let mut inside = vec![false; all.len() + 1];
         let mut at = 0;
         for chunk in all.utf8_chunks() {

@@ -1,4 +1,4 @@
-//! OutputFile directory may be the root, and what retention removes.
+//! Which directory may be the root, and what retention removes.
 #![allow(clippy::unwrap_used, reason = "the helpers are part of the tests")]
 
 mod common;

@@ -17,7 +17,7 @@ use std::{
 #[command(
     name = "ostler",
     version,
-    after_help = "Begin with `ostler demo`; `ostler run --help` has examples."
+    after_help = "Start with `ostler demo`; `ostler run --help` has examples."
 )]
 pub(crate) struct Args {
     /// What to do.
@@ -89,7 +89,7 @@ pub(crate) struct RunArgs {
     /// Set a variable; can be given several times. It is never filtered, and its value is recorded nowhere
     #[arg(long = "env", value_name = "K=V", value_parser = OsStringValueParser::new().try_map(variable))]
     pub(crate) vars: Vec<(OsString, OsString)>,
-    /// OutputFile variables the command inherits [default: inherit_clean]
+    /// Which variables the command inherits [default: inherit_clean]
     #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
     pub(crate) env_mode: Mode,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes

@@ -1,4 +1,4 @@
-//! Growth progress: a line for each command that changes in place, or, where no terminal is, a line for each piece of
+//! Live progress: a line for each command that changes in place, or, where no terminal is, a line for each piece of
 //! news.
 
 use crate::term::counted;

@@ -65,7 +65,7 @@ fn tour(
     let workshop = workshop.map_err(Failure::system("temporary directory"))?;
     let stops = tour::stops(workshop.path()).map_err(Failure::system("temporary directory"))?;
     let names: Vec<_> = stops.iter().map(|stop| stop.name).collect();
-    let session = ostler.open_session(None).wait()?;
+    let session = ostler.open_session().wait()?;
 
     shown::plan(&stops)?;
     let launches: Vec<_> = stops.into_iter().map(|stop| session.launch(stop.command).begin()).collect();

@@ -1,7 +1,7 @@
 //! What can happen while a command runs, gathered from threads that each wait for one thing.
 
 use crate::exit::Failure;
-use ostler::{Error, Filter, Handle, InboxOf, OutputFile, Record};
+use ostler::{Error, Filter, Handle, Inbox, OutputFile, Record};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -59,7 +59,7 @@ fn ignored_signals() -> u64 {
 }
 
 /// Sends what comes into the inbox, up to the result.
-pub(crate) fn inbox(inbox: InboxOf, events: Sender<Event>) -> Result<(), Failure> {
+pub(crate) fn inbox(inbox: Inbox, events: Sender<Event>) -> Result<(), Failure> {
     spawn("inbox", move || {
         loop {
             let entries = match inbox.receive(Filter::any(), 1, Duration::MAX).wait() {

@@ -29,7 +29,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         trace: args.trace.clone().map_or(TraceTo::Off, TraceTo::File),
         ..Config::default()
     })?;
-    let session = ostler.open_session(None).wait()?;
+    let session = ostler.open_session().wait()?;
     let json = args.json;
     let launched = session.launch(command(args)).wait();
     let ended =

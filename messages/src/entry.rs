@@ -62,6 +62,7 @@ impl Entry {
 
 /// Which entries are meant: those that fit all that is set. The default is every entry.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only this kind.
     #[serde(default)]

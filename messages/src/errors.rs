@@ -81,6 +81,11 @@ impl fmt::Display for Limit {
     }
 }
 
+/// What the kernel means by an errno.
+fn said(errno: i32) -> String {
+    std::io::Error::from_raw_os_error(errno).to_string()
+}
+
 fn of_limit(max: u64, leased: u64) -> String {
     match leased {
         0 => format!("at most {max}"),
@@ -107,6 +112,12 @@ pub enum LaunchError {
     EnvName {
         /// The name.
         name: String,
+    },
+    /// A time limit of 0.
+    #[error("{field}: a limit of 0 leaves no time at all; leave it out for no limit")]
+    ZeroTime {
+        /// The field.
+        field: String,
     },
     /// A number beyond its limit.
     #[error("{field}: {value} is over the limit of {limit}")]
@@ -151,7 +162,7 @@ pub enum LaunchError {
         interpreter: String,
     },
     /// Not allowed to execute it, or to enter the directory.
-    #[error("{stage}: permission denied for {path} (errno {errno})")]
+    #[error("{stage}: permission denied for {path} ({})", said(*.errno))]
     PermissionDenied {
         /// `exec` or `cwd`.
         stage: Stage,
@@ -207,7 +218,7 @@ pub enum LaunchError {
         leased: u64,
     },
     /// The process, or the system, has no more descriptors.
-    #[error("{stage}: no more descriptors (errno {errno}); raise RLIMIT_NOFILE or run fewer commands")]
+    #[error("{stage}: no more descriptors ({}); raise RLIMIT_NOFILE or run fewer commands", said(*.errno))]
     NoDescriptors {
         /// Where.
         stage: Stage,
@@ -215,7 +226,7 @@ pub enum LaunchError {
         errno: i32,
     },
     /// The kernel refused to make a process.
-    #[error("fork: no more processes allowed (errno {errno}): {limit}")]
+    #[error("fork: no more processes allowed ({}): {limit}", said(*.errno))]
     ProcessLimit {
         /// EAGAIN or ENOMEM.
         errno: i32,
@@ -223,7 +234,7 @@ pub enum LaunchError {
         limit: String,
     },
     /// The artifact directory could not be made.
-    #[error("artifacts: {path} is not writable (errno {errno})")]
+    #[error("artifacts: {path} is not writable ({})", said(*.errno))]
     ArtifactsNotWritable {
         /// The directory.
         path: String,
@@ -239,7 +250,7 @@ pub enum LaunchError {
         signal: String,
     },
     /// Any other failure.
-    #[error("{stage}: errno {errno}")]
+    #[error("{stage}: {}", said(*.errno))]
     Failed {
         /// Where.
         stage: Stage,

@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Names and values for a command's environment. Only the names are ever serialized or shown.
+/// Names and values for a command's environment. Serialized as a map of both; a trace and `Debug` show only the names.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EnvVars(pub BTreeMap<Text, Text>);
 impl fmt::Debug for EnvVars {
@@ -88,7 +88,18 @@ impl fmt::Debug for EnvVars {
 }
 impl Serialize for EnvVars {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.0.keys())
+        self.0.serialize(to)
+    }
+}
+impl EnvVars {
+    /// A request as a trace has it: of its environment only the names.
+    pub(crate) fn names_only<S: serde::Serializer>(
+        request: &std::sync::Arc<LaunchRequest>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(&**request).map_err(serde::ser::Error::custom)?;
+        value["env"] = request.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
+        value.serialize(to)
     }
 }
 impl<'de> Deserialize<'de> for EnvVars {
@@ -150,7 +161,8 @@ impl Default for Capture {
     }
 }
 
-/// A command with its limits. Times in milliseconds; absent or 0 means "no such limit" for the optional ones.
+/// A command with its limits. Times in milliseconds. An absent limit means none; a time limit of 0 is refused, since a
+/// command that may take no time need not be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchRequest {
@@ -287,6 +299,11 @@ impl LaunchRequest {
                 return Err(LaunchError::EnvName { name: name.to_string() });
             }
         }
+        for (field, limit) in [("timeout_ms", self.timeout_ms), ("idle_timeout_ms", self.idle_timeout_ms)] {
+            if limit == Some(0) {
+                return Err(LaunchError::ZeroTime { field: field.to_owned() });
+            }
+        }
         let max = |field: &str, value: u64, limit: u64| match value > limit {
             true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
             false => Ok(()),
@@ -303,11 +320,11 @@ impl LaunchRequest {
 
     /// `timeout_ms`, if there is a limit.
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.timeout_ms.filter(|ms| *ms > 0)
+        self.timeout_ms
     }
     /// `idle_timeout_ms`, if there is a limit.
     pub fn idle_ms(&self) -> Option<u64> {
-        self.idle_timeout_ms.filter(|ms| *ms > 0)
+        self.idle_timeout_ms
     }
     /// First and longest interval between progress entries, if there are any.
     pub fn progress_ms(&self) -> Option<(u64, u64)> {

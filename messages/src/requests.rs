@@ -65,6 +65,7 @@ requests! {
     Launch {
         /// The call of the host.
         call: CallId,
+        #[serde(serialize_with = "crate::EnvVars::names_only")]
         /// What to run.
         request: Arc<LaunchRequest>,
     }

@@ -54,7 +54,7 @@ impl Bench {
         let mut config = crate::config(directory.path());
         change(&mut config);
         let ostler = start(config);
-        let session = ostler.open_session(None).wait().unwrap();
+        let session = ostler.open_session().wait().unwrap();
         Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground }
     }
 
@@ -178,7 +178,7 @@ pub fn sh(script: impl Into<String>) -> Command {
 pub fn next_n() -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let ostler = Ostler::start(crate::config(directory.path())).unwrap();
-    let session = ostler.open_session(None).wait().unwrap();
+    let session = ostler.open_session().wait().unwrap();
     let n = session.launch(Command::new("/bin/true")).wait().unwrap().id().n + 1;
     ostler.shutdown().wait().unwrap();
     n

@@ -165,7 +165,7 @@ fn seed() -> u64 {
 fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
     let seed = seed();
     let host = Host {
-        sessions: (0..4).map(|_| ostler.open_session(None).wait().unwrap()).collect(),
+        sessions: (0..4).map(|_| ostler.open_session().wait().unwrap()).collect(),
         commands,
         handles: Mutex::default(),
         seen: Mutex::default(),
@@ -289,7 +289,7 @@ fn f50_a_call_that_is_begun_and_dropped_is_the_same_on_every_run() {
             drop(session.inbox().receive(Filter::any(), 1, LIMIT).begin());
             world.advance(Duration::from_millis(10));
             drop(session.inbox().drain().begin());
-            drop(bench.ostler().open_session(None).begin());
+            drop(bench.ostler().open_session().begin());
             assert_eq!(session.inbox().drain().wait().unwrap().len(), 1);
             world.advance(Duration::ZERO);
             log.text()
@@ -307,7 +307,7 @@ fn an_anonymous_session_whose_open_is_dropped_is_ended() {
     let world = World::new();
     let bench = Bench::scripted(&world, |config| config.limits.sessions = 3);
     for _ in 0..10 {
-        drop(bench.ostler().open_session(None).begin());
+        drop(bench.ostler().open_session().begin());
     }
-    bench.ostler().open_session(None).wait().unwrap();
+    bench.ostler().open_session().wait().unwrap();
 }

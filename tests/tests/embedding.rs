@@ -14,7 +14,7 @@ fn start(dir: &TempDir) -> Ostler {
 fn is_embeddable<T: Send + Sync + Clone + 'static>() {}
 
 async fn run_one(ostler: Ostler) -> String {
-    let session = ostler.open_session(None).await.unwrap();
+    let session = ostler.open_session().await.unwrap();
     let handle = session.launch(Command::new("sh").args(["-c", "printf one; printf two"])).await.unwrap();
     let entries = session.inbox().receive(Filter::results(), 1, LONG).await.unwrap();
     let result = entries[0].record().unwrap();
@@ -40,7 +40,7 @@ fn from_plain_threads() {
         .map(|_| {
             let ostler = ostler.clone();
             std::thread::spawn(move || {
-                let session = ostler.open_session(None).wait().unwrap();
+                let session = ostler.open_session().wait().unwrap();
                 session.launch(Command::new("true")).wait().unwrap();
                 let entries = session.inbox().receive(Filter::results(), 1, LONG).wait().unwrap();
                 entries[0].record().unwrap().exit_code
@@ -73,7 +73,7 @@ fn an_async_call_never_blocks_its_runtime() {
     let ostler = start(&dir);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let local = tokio::task::LocalSet::new();
-    let session = ostler.open_session(None).wait().unwrap();
+    let session = ostler.open_session().wait().unwrap();
     let inbox = session.inbox();
     local.block_on(&runtime, async move {
         let waiter = tokio::task::spawn_local({
@@ -113,7 +113,7 @@ fn a_graph_can_be_started_and_dropped_on_a_runtime() {
 fn two_graphs_in_one_process_share_nothing_but_the_numbers() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (one, two) = (start(&one), start(&two));
-    let (a, b) = (one.open_session(None).wait().unwrap(), two.open_session(None).wait().unwrap());
+    let (a, b) = (one.open_session().wait().unwrap(), two.open_session().wait().unwrap());
     let (ha, hb) =
         (a.launch(Command::new("true")).wait().unwrap(), b.launch(Command::new("true")).wait().unwrap());
     assert_ne!(ha.id(), hb.id());
@@ -128,7 +128,7 @@ fn two_graphs_in_one_process_share_nothing_but_the_numbers() {
 fn a_drain_whose_caller_gives_up_loses_no_result() {
     let dir = tempfile::tempdir().unwrap();
     let ostler = start(&dir);
-    let session = ostler.open_session(None).wait().unwrap();
+    let session = ostler.open_session().wait().unwrap();
     for _ in 0..200 {
         session.launch(Command::new("true")).wait().unwrap();
         session.inbox().wait(Filter::results(), LONG).wait().unwrap();

@@ -138,7 +138,7 @@ fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
             let _ground = Ground::take();
             let directory = tempfile::tempdir().unwrap();
             let ostler = Ostler::start(Config { faults, ..config(directory.path()) }).unwrap();
-            assert_eq!(ostler.open_session(None).wait().unwrap_err(), Error::Closed);
+            assert_eq!(ostler.open_session().wait().unwrap_err(), Error::Closed);
             continue;
         }
         let bench = Bench::with(|config| config.faults = faults);
@@ -283,7 +283,7 @@ fn f43_no_deadline_moves_when_the_wall_clock_jumps_a_day() {
 fn f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles() {
     let bench = Bench::new();
     let other = Ostler::start(config(&bench.path(""))).unwrap();
-    let session = other.open_session(bench.session().id().clone()).wait().unwrap();
+    let session = other.open_session_as(bench.session().id().clone()).wait().unwrap();
     let (handle, tree) = grown(&bench);
     let theirs = session.launch(Command::new("/bin/sleep").arg("1000")).wait().unwrap();
     assert_ne!(handle.id(), theirs.id());
@@ -336,7 +336,7 @@ fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything()
     assert_eq!(containment, tier());
 
     let other = Ostler::start(config(&bench.path("other"))).unwrap();
-    let session = other.open_session(None).wait().unwrap();
+    let session = other.open_session().wait().unwrap();
     let handle = session.launch(stubborn_tree()).wait().unwrap();
     while !handle.read().wait().unwrap().text().contains("ready\nready\nready\n") {
         handle.read().offset(6).wait_for(Duration::from_millis(10)).wait().unwrap();

@@ -325,7 +325,7 @@ fn f20_launches_that_race_with_the_end_of_their_session_leave_nothing() {
     let bench = Bench::new();
     let mut refused = 0;
     for round in 0..50 {
-        let session = bench.ostler().open_session(None).wait().unwrap();
+        let session = bench.ostler().open_session().wait().unwrap();
         let launch = session.launch(Command::new("/bin/sleep").arg("1000")).begin();
         let tally = session.end().wait().unwrap();
         match launch.wait() {

@@ -38,7 +38,7 @@ impl Graph {
         config.limits.unread_results = 16_000;
         change(&mut config);
         let ostler = Ostler::start(config).inspect_err(|error| eprintln!("skipped: {error}")).ok()?;
-        let session = ostler.open_session(None).wait().unwrap();
+        let session = ostler.open_session().wait().unwrap();
         Some(Graph { session, ostler, dir: Some(dir) })
     }
     pub(crate) fn in_tier(tier: Containment) -> Option<Graph> {

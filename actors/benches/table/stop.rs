@@ -47,7 +47,7 @@ pub(crate) fn session_end(table: &mut Table, sizes: &Sizes) {
             sizes.rounds,
             [
                 &mut || {
-                    let session = graph.ostler.open_session(None).wait().unwrap();
+                    let session = graph.ostler.open_session().wait().unwrap();
                     let calls: Vec<_> = (0..count)
                         .map(|_| session.launch(Command::new("sleep").arg("1000")).begin())
                         .collect();
@@ -77,7 +77,7 @@ pub(crate) fn shutdown(table: &mut Table, sizes: &Sizes) {
     let ends: Vec<f64> = (0..sizes.rounds)
         .map(|_| {
             let graph = Graph::new();
-            (0..count).for_each(|_| drop(graph.ostler.open_session(None).wait().unwrap()));
+            (0..count).for_each(|_| drop(graph.ostler.open_session().wait().unwrap()));
             timed(|| assert_eq!(graph.ostler.shutdown().wait().unwrap().unread, 0))
         })
         .collect();

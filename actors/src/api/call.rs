@@ -92,8 +92,7 @@ impl<T> Call<T> {
         }
     }
     fn sent(&mut self, request: Request) -> Result<Stage, Error> {
-        let permit =
-            Permit::take(&self.client.open_calls, self.client.open_calls_limit).map_err(Error::Call)?;
+        let permit = Permit::take(&self.client.open_calls, self.client.open_calls_limit)?;
         let (reply_to, receiver) = oneshot::async_channel();
         let intake = HostInput::Call { call: self.call, request, reply_to };
         self.client.requests.send(intake).map_err(|_| Error::Closed)?;
@@ -104,11 +103,11 @@ impl<T> Call<T> {
     /// The host's value. When it is made, and not before, the graph may let go of what it kept for it.
     fn finish(&mut self, answer: Result<Answer, Refusal>, leased: bool) -> Result<T, Error> {
         self.stage = Stage::Finished;
-        let convert = self.convert.take().ok_or(Error::Closed)?;
+        let convert = self.convert.take().ok_or(Error::AlreadyTaken)?;
         let value = match answer {
+            // Each request has one kind of answer: another one would be a bug, and as good as none.
             Ok(answer) => convert(answer).ok_or(Error::Closed),
-            Err(Refusal::Launch(error)) => Err(Error::Launch(error)),
-            Err(Refusal::Call(error)) => Err(Error::Call(error)),
+            Err(refusal) => Err(refusal.into()),
         };
         if leased {
             // A graph that has ended keeps nothing any more.
@@ -161,7 +160,7 @@ impl<T> Future for Call<T> {
                         return Poll::Ready(this.finish(answer, leased));
                     }
                 },
-                Stage::Finished => return Poll::Ready(Err(Error::Closed)),
+                Stage::Finished => return Poll::Ready(Err(Error::AlreadyTaken)),
             }
         }
     }

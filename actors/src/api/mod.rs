@@ -11,4 +11,4 @@ pub use command::Command;
 pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
-pub use session::{Cancelled, Handle, InboxOf, Session};
+pub use session::{Cancelled, Handle, Inbox, Session};

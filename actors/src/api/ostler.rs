@@ -9,7 +9,8 @@ use crate::{
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ostler_messages::{
-    Answer, CallError, CallId, HostGone, LaunchError, OpenSession, Request, SessionId, Shutdown, Sleep, Tally,
+    Answer, CallError, CallId, HostGone, LaunchError, OpenSession, Refusal, Request, SessionId, Shutdown,
+    Sleep, Tally,
 };
 use std::{
     path::Path,
@@ -28,16 +29,27 @@ pub const DROP_LIMIT: Duration = Duration::from_secs(5);
 pub enum Error {
     /// A launch was refused, or failed; nothing is left of it.
     #[error(transparent)]
-    Launch(LaunchError),
+    Launch(#[from] LaunchError),
     /// Another call was refused.
     #[error(transparent)]
-    Call(CallError),
+    Call(#[from] CallError),
     /// The output could not be read.
     #[error(transparent)]
-    Read(ostler_artifacts::ReadError),
+    Read(#[from] ostler_artifacts::ReadError),
     /// The graph has ended: it was shut down, or one of its threads crashed. Every process of its handles is gone.
-    #[error("ostler is shut down")]
+    #[error("ostler has ended: it was shut down, or one of its threads crashed; start another one")]
     Closed,
+    /// A call was polled again after it had given its answer.
+    #[error("the answer of this call was taken before; make a new call")]
+    AlreadyTaken,
+}
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Launch(error) => Error::Launch(error),
+            Refusal::Call(error) => Error::Call(error),
+        }
+    }
 }
 
 /// The shared side of every handle, session and call: the way into the graph.
@@ -74,8 +86,8 @@ impl Drop for Client {
 /// A running graph. A clone is the same graph; it can be used from any thread, any async runtime, and from within
 /// another actix system.
 ///
-/// When the last clone, session, handle and call is dropped, everything is killed without grace, and the drop returns
-/// within [`DROP_LIMIT`]. To end in order, use [`shutdown`](Ostler::shutdown).
+/// When the last clone, session, handle and call is dropped, everything is killed without grace, what is unread is gone, and
+/// the drop **blocks** for it, for [`DROP_LIMIT`] at most. To end in order, use [`shutdown`](Ostler::shutdown).
 ///
 /// A host that is built with `panic = "abort"` loses the isolation of actors: any panic, of its own or in the graph,
 /// ends the whole process, and then the kernel alone ends the commands.
@@ -89,7 +101,9 @@ impl std::fmt::Debug for Ostler {
 }
 
 impl Ostler {
-    /// Starts a graph on a thread of its own, on real processes.
+    /// Starts a graph on threads of its own, on real processes. **It blocks** until the artifact root is open and the
+    /// containment is chosen by trying, a few milliseconds. The helpers and guards of some containments are children of
+    /// this process: a host that calls `waitpid(-1)` sees their ends, and must leave those it did not start alone.
     pub fn start(config: Config) -> Result<Ostler, StartError> {
         Ostler::start_with(config, None)
     }
@@ -128,9 +142,20 @@ impl Ostler {
         })))
     }
 
-    /// Opens a session: with the host's own id, which was never used before in this graph, or with a new one.
-    pub fn open_session(&self, id: impl Into<Option<SessionId>>) -> Call<Session> {
-        let (ostler, session_id) = (self.clone(), id.into());
+    /// Opens a session with an id of its own. If the call is dropped before its answer is taken, nobody knows that id, and
+    /// the session is ended.
+    pub fn open_session(&self) -> Call<Session> {
+        self.open(None)
+    }
+
+    /// Opens a session with the host's own id, which was never used before in this graph (as far as ended sessions are
+    /// remembered: the newest 65,536). A session whose call is dropped stays: [`session`](Ostler::session) finds it.
+    pub fn open_session_as(&self, id: impl Into<SessionId>) -> Call<Session> {
+        self.open(Some(id.into()))
+    }
+
+    fn open(&self, session_id: Option<SessionId>) -> Call<Session> {
+        let ostler = self.clone();
         self.call(
             |call| OpenSession { call, session_id },
             move |answer| match answer {

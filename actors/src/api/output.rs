@@ -20,7 +20,7 @@ pub struct ReadOutput {
 }
 
 impl ReadOutput {
-    /// OutputFile file; combined by default.
+    /// Which file; combined by default.
     pub fn stream(mut self, which: OutputFile) -> ReadOutput {
         self.request.which = which;
         self

@@ -83,18 +83,18 @@ impl Session {
         )
     }
     /// Where results and progress arrive.
-    pub fn inbox(&self) -> InboxOf {
-        InboxOf { ostler: self.ostler.clone(), id: self.id.clone() }
+    pub fn inbox(&self) -> Inbox {
+        Inbox { ostler: self.ostler.clone(), id: self.id.clone() }
     }
 }
 
 /// The inbox of one session. Entries stand in it, first in first out, until somebody takes them.
 #[derive(Clone, Debug)]
-pub struct InboxOf {
+pub struct Inbox {
     ostler: Ostler,
     id: SessionId,
 }
-impl InboxOf {
+impl Inbox {
     /// Takes all entries.
     pub fn drain(&self) -> Call<Vec<Entry>> {
         self.take(Filter::any(), None, None)

@@ -36,7 +36,7 @@ pub struct ContainmentReport {
 /// A containment that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// OutputFile.
+    /// The containment.
     pub tier: Containment,
     /// Why not.
     pub reason: String,

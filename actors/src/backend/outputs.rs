@@ -1,4 +1,4 @@
-//! OutputFile outputs are being written, for readers on the host's threads.
+//! The outputs that are being written, for readers on the host's threads.
 
 use ostler_artifacts::Growth;
 use ostler_messages::{CommandId, HandleId};

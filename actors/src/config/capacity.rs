@@ -23,7 +23,7 @@ pub(crate) fn spawn_thread_count(cores: usize) -> usize {
     (2 * cores).min(SPAWN_THREADS_MAX)
 }
 
-/// Growth handles that the descriptor limit has room for.
+/// Live handles that the descriptor limit has room for.
 pub(crate) fn handles_by_descriptors() -> u64 {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
     let cores = cores();

@@ -1,4 +1,4 @@
-//! OutputFile variables a command gets.
+//! Which variables a command gets.
 
 use ostler_messages::{EnvMode, LaunchRequest, Text};
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt};
@@ -49,7 +49,7 @@ pub const CREDENTIAL_NAMES: [&str; 22] = [
     "SENTRY_DSN",
 ];
 
-/// OutputFile inherited variables are credentials. Names are compared without regard to case.
+/// Which inherited variables are credentials. Names are compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialRule {
     /// Ends of names.

@@ -20,7 +20,7 @@ pub struct Config {
     pub limits: Limits,
     /// Times that no request sets.
     pub times: Times,
-    /// OutputFile inherited variables are credentials.
+    /// Which inherited variables are credentials.
     pub credentials: CredentialRule,
     /// What happens to the artifacts of hosts that are gone.
     pub retention: Retention,
@@ -46,7 +46,7 @@ impl Default for Config {
     }
 }
 
-/// Growth handles of one session by default: a model that starts more at once has lost its way.
+/// Live handles of one session by default: a model that starts more at once has lost its way.
 pub const SESSION_HANDLES: u64 = 1_024;
 /// Sessions that are open or hold unread results (about 1 KiB each without them): far more conversations than one host
 /// leads at once.
@@ -62,9 +62,9 @@ pub const OPEN_CALLS: u64 = 16_384;
 /// How many of each thing there may be. Reaching a limit is a typed error, never a wait without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Growth handles in all. Default: what `RLIMIT_NOFILE` has room for; that limit is never raised for the host.
+    /// Live handles in all. Default: what `RLIMIT_NOFILE` has room for; that limit is never raised for the host.
     pub handles: u64,
-    /// Growth handles of one session. Default [`SESSION_HANDLES`].
+    /// Live handles of one session. Default [`SESSION_HANDLES`].
     pub session_handles: u64,
     /// Sessions that are open, or have ended with entries that nobody has taken. Default [`SESSIONS`].
     pub sessions: u64,

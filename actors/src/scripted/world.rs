@@ -24,7 +24,7 @@ use std::{
 /// let world = World::new();
 /// world.program("make", Program::new().stdout_at(100, "compiling\n").exits_at(90_000, 2));
 /// let ostler = Ostler::scripted(Config::default(), &world)?;
-/// let session = ostler.open_session(None).wait()?;
+/// let session = ostler.open_session().wait()?;
 /// session.launch(Command::new("make")).wait()?;
 ///
 /// // An hour at most, and no time at all.

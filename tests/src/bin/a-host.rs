@@ -52,7 +52,7 @@ fn main() -> Done<()> {
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
     let containment = ostler_tests::tier_of(&tier);
     let ostler = Ostler::start(Config { artifact_root: Some(root), containment, ..Config::default() })?;
-    let session = ostler.open_session(None).wait()?;
+    let session = ostler.open_session().wait()?;
     match mode.as_str() {
         "run" => {
             let timeout = Duration::from_millis(next()?.parse()?);

@@ -98,7 +98,7 @@ fn an_ended_session_is_closed_for_good() {
     let closed = Error::Launch(LaunchError::SessionClosed { session_id: "s".into() });
     assert_eq!(story.session.launch(Command::new("true")).wait().unwrap_err(), closed);
     let reused = Error::Call(CallError::SessionReused { session_id: "s".into() });
-    assert_eq!(story.ostler.open_session(story.session.id().clone()).wait().unwrap_err(), reused);
+    assert_eq!(story.ostler.open_session_as(story.session.id().clone()).wait().unwrap_err(), reused);
     assert_snapshot!(story.told());
 }
 

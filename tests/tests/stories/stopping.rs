@@ -206,7 +206,7 @@ fn a_process_that_cannot_be_killed_is_reported_in_time() {
 fn a_shutdown_ends_every_session() {
     let story = Story::new().program("job", Program::new());
     story.launch(Command::new("job"));
-    let other = story.ostler.open_session(None).wait().unwrap();
+    let other = story.ostler.open_session().wait().unwrap();
     other.launch(Command::new("job")).wait().unwrap();
     assert_eq!(story.ostler.shutdown().wait().unwrap().killed, 2);
     assert_eq!(story.ostler.shutdown().wait().unwrap_err(), ostler::Error::Closed);

@@ -27,7 +27,7 @@ impl Story {
         configure(&mut config);
         let world = World::new();
         let ostler = Ostler::scripted(config, &world).unwrap();
-        let session = ostler.open_session(ostler::SessionId::new("s")).wait().unwrap();
+        let session = ostler.open_session_as("s").wait().unwrap();
         Story { world, ostler, session, log }
     }
 

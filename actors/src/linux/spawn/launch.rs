@@ -241,7 +241,7 @@ fn failure(
     }
 }
 
-/// OutputFile of several threads a process belongs to: always the same one.
+/// Which of several threads a process belongs to: always the same one.
 pub(crate) fn thread_of(n: u64, threads: usize) -> usize {
     usize::try_from(n).unwrap_or(0) % threads.max(1)
 }

@@ -174,7 +174,7 @@ pub(crate) fn child_signals() -> Option<Fd> {
     (fd >= 0).then_some(Fd { fd, own: true })
 }
 
-/// OutputFile of three descriptors are ready, or at their end.
+/// Which of three descriptors are ready, or at their end.
 pub(crate) fn wait_for(fds: [&Fd; 3], timeout_ms: c_int) -> [bool; 3] {
     let mut polled = fds.map(|fd| PollFd { fd: fd.fd, events: POLLIN, revents: 0 });
     // SAFETY: the array has three entries and outlives the call.
