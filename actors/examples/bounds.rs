@@ -19,11 +19,7 @@ const ROUNDS: usize = 200;
 fn main() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for tier in [Containment::Cgroup, Containment::Subreaper, Containment::Group] {
-        let config = Config {
-            artifact_root: Some(dir.path().join("artifacts")),
-            containment: vec![tier],
-            ..Config::default()
-        };
+        let config = Config::new().artifact_root(dir.path().join("artifacts")).containment([tier]);
         match Ostler::start(config) {
             Ok(ostler) => measure(&ostler, tier),
             Err(error) => println!("{tier}: skipped: {error}"),

@@ -9,10 +9,7 @@
 //! use std::time::Duration;
 //!
 //! # let artifacts = tempfile::tempdir()?;
-//! let ostler = Ostler::start(Config {
-//!     artifact_root: Some(artifacts.path().join("artifacts")),
-//!     ..Config::default()
-//! })?;
+//! let ostler = Ostler::start(Config::new().artifact_root(artifacts.path().join("artifacts")))?;
 //! let session = ostler.open_session().wait()?;
 //!
 //! // The handle is there at once, and the command runs on.
@@ -64,19 +61,21 @@ mod graph;
 mod linux;
 mod scripted;
 
+#[doc(hidden)]
+pub use api::testing;
 pub use api::*;
 pub use backend::{ContainmentReport, Refused, StartError};
 pub use config::{
     CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
-    REPLAY_RESULTS, Retention, SEAL_TIMEOUT_MS, SESSION_HANDLES, SESSIONS, START_TIMEOUT_MS, TRACE_LOG_BYTES,
-    Times, TraceLog, TraceTo, UNKILLABLE_MS, UNREAD_RESULTS,
+    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TRACE_LOG_BYTES,
+    Times, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS,
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,
-    Stage, Stamp, Status, Stream, Tally, Text, Usage,
-    trace::{Delivery, Fault, Header},
+    Stage, Stamp, Status, Stream, Tally, Text, Usage, counted, duration,
+    trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

@@ -28,7 +28,7 @@
 //! recorder.append(Stream::Stdout, b"out\n");
 //! recorder.append(Stream::Stderr, b"err\n");
 //!
-//! let page = read_now(&paths, Some(&live), &ReadRequest { offset: 4, ..ReadRequest::default() })?;
+//! let page = read_now(&paths, Some(&live), &ReadRequest::new().offset(4))?;
 //! assert_eq!((page.text().as_str(), page.eof), ("err\n", false));
 //! assert_eq!(recorder.peek(1_000).line_count, 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -73,6 +73,7 @@ impl FromStr for OutputFile {
 /// What to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ReadRequest {
     /// Which of the files; on the wire `stream`. Default: combined.
     #[serde(rename = "stream")]
@@ -84,6 +85,32 @@ pub struct ReadRequest {
     /// How long to wait for a byte at `offset`, or the end. Absent or 0: not at all.
     pub wait_ms: Option<u64>,
 }
+impl ReadRequest {
+    /// The first page of the combined output.
+    pub fn new() -> ReadRequest {
+        ReadRequest::default()
+    }
+    /// Which of the files.
+    pub fn of(mut self, which: OutputFile) -> ReadRequest {
+        self.which = which;
+        self
+    }
+    /// Where to begin, in bytes.
+    pub fn offset(mut self, offset: u64) -> ReadRequest {
+        self.offset = offset;
+        self
+    }
+    /// How many bytes at most.
+    pub fn length(mut self, length: u64) -> ReadRequest {
+        self.length = length;
+        self
+    }
+    /// How long to wait for a byte, or the end.
+    pub fn wait_ms(mut self, wait_ms: u64) -> ReadRequest {
+        self.wait_ms = Some(wait_ms);
+        self
+    }
+}
 impl Default for ReadRequest {
     fn default() -> ReadRequest {
         ReadRequest { which: OutputFile::Combined, offset: 0, length: READ_MAX_BYTES, wait_ms: None }
@@ -92,6 +119,7 @@ impl Default for ReadRequest {
 
 /// A piece of a file. Pages read at each other's `next_offset` and joined give the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// The file.
     pub path: PathBuf,

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Scene, command, record, scene};
 use ostler_artifacts::{
-    Growth, OutputFile, Page, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, create,
-    next_byte, read_blocking, read_now,
+    Growth, OutputFile, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, create, next_byte,
+    read_blocking, read_now,
 };
 use ostler_messages::{Capture, CommandId, Stream};
 use std::{
@@ -23,13 +23,13 @@ use std::{
 const LONG_MS: u64 = 60_000;
 
 fn at(offset: u64, length: u64) -> ReadRequest {
-    ReadRequest { offset, length, ..ReadRequest::default() }
+    ReadRequest::new().offset(offset).length(length)
 }
 
 fn follow(scene_paths: &Paths, live: &Growth, which: OutputFile, length: u64) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
-        let request = ReadRequest { which, offset: all.len() as u64, length, wait_ms: Some(LONG_MS) };
+        let request = ReadRequest::new().of(which).offset(all.len() as u64).length(length).wait_ms(LONG_MS);
         let page = read_blocking(scene_paths, Some(live), &request).unwrap();
         assert_eq!((page.offset, page.bytes_read), (all.len() as u64, page.content.len() as u64));
         assert_eq!(page.next_offset, page.offset + page.bytes_read);
@@ -79,16 +79,9 @@ fn pages_say_where_they_are_and_when_it_is_over() {
     recorder.append(Stream::Stdout, b"0123456789");
     let read = |request| read_now(&scene.paths, Some(&scene.live), &request).unwrap();
     let page = read(at(4, 3));
-    let expected = Page {
-        path: scene.paths.combined.clone(),
-        offset: 4,
-        bytes_read: 3,
-        next_offset: 7,
-        total_bytes: 10,
-        eof: false,
-        content: b"456".to_vec(),
-    };
-    assert_eq!(page, expected);
+    assert_eq!(page.path, scene.paths.combined);
+    assert_eq!((page.offset, page.bytes_read, page.next_offset, page.total_bytes), (4, 3, 7, 10));
+    assert_eq!((page.eof, page.content.as_slice()), (false, &b"456"[..]));
     assert!(!read(at(4, 100)).eof, "at the end of the file, but more may come");
     recorder.seal(record(&scene.paths));
     assert!(!read(at(4, 3)).eof);
@@ -117,7 +110,7 @@ fn a_page_is_at_most_a_mebibyte_and_joined_they_are_the_file() {
 #[test]
 fn a_wait_that_nothing_ends_takes_its_time_and_gives_an_empty_page() {
     let scene = scene();
-    let request = ReadRequest { wait_ms: Some(20), ..ReadRequest::default() };
+    let request = ReadRequest::new().wait_ms(20);
     let started = Instant::now();
     let page = read_blocking(&scene.paths, Some(&scene.live), &request).unwrap();
     assert!(started.elapsed() >= Duration::from_millis(20));
@@ -181,22 +174,18 @@ fn errors_say_which_file() {
 #[test]
 fn requests_and_pages_have_their_wire_form() {
     let request: ReadRequest = serde_json::from_str(r#"{"stream":"stderr","wait_ms":5}"#).unwrap();
-    let expected = ReadRequest { which: OutputFile::Stderr, wait_ms: Some(5), ..ReadRequest::default() };
+    let expected = ReadRequest::new().of(OutputFile::Stderr).wait_ms(5);
     assert_eq!((request, request.length), (expected, READ_MAX_BYTES));
     for which in OutputFile::ALL {
         assert_eq!(which.to_string().parse(), Ok(which));
         assert_eq!(serde_json::to_value(which).unwrap(), which.to_string());
     }
     assert!("Stdout".parse::<OutputFile>().is_err());
-    let page = Page {
-        path: "/r/combined.txt".into(),
-        offset: 1,
-        bytes_read: 2,
-        next_offset: 3,
-        total_bytes: 4,
-        eof: false,
-        content: b"a\xff".to_vec(),
-    };
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    recorder.append(Stream::Stdout, b"-a\xff-");
+    let mut page = read_now(&scene.paths, Some(&scene.live), &at(1, 2)).unwrap();
+    page.path = "/r/combined.txt".into();
     assert_eq!(
         serde_json::to_string(&page).unwrap(),
         "{\"path\":\"/r/combined.txt\",\"offset\":1,\"bytes_read\":2,\"next_offset\":3,\"total_bytes\":4,\
@@ -232,7 +221,7 @@ fn an_async_reader_wakes_at_the_next_byte_and_at_the_end() {
             let mut all = Vec::new();
             loop {
                 next_byte(&live, OutputFile::Stdout, all.len() as u64).await;
-                let request = ReadRequest { which: OutputFile::Stdout, ..at(all.len() as u64, 7) };
+                let request = at(all.len() as u64, 7).of(OutputFile::Stdout);
                 let page = read_now(&paths, Some(&live), &request).unwrap();
                 all.extend_from_slice(&page.content);
                 if page.eof {

@@ -76,7 +76,7 @@ fn no_output_has_the_digest_of_nothing() {
 #[test]
 fn a_stream_that_is_not_captured_is_recorded_but_not_shown() {
     let scene = scene();
-    let mut recorder = scene.recorder(Capture { stderr: false, ..Capture::default() }, None);
+    let mut recorder = scene.recorder(Capture::default().stderr(false), None);
     recorder.append(Stream::Stdout, b"out\n");
     recorder.append(Stream::Stderr, b"err\n");
     let output = recorder.seal(record(&scene.paths));
@@ -88,7 +88,7 @@ fn a_stream_that_is_not_captured_is_recorded_but_not_shown() {
 #[test]
 fn merged_stderr_shows_in_stdout_and_its_file_stays_its_own() {
     let scene = scene();
-    let capture = Capture { merge_stderr: true, max_inline_bytes: 8, ..Capture::default() };
+    let capture = Capture::default().merge_stderr(true).max_inline_bytes(8);
     let mut recorder = scene.recorder(capture, None);
     recorder.append(Stream::Stderr, b"err\n");
     recorder.append(Stream::Stdout, b"out\n");
@@ -117,7 +117,7 @@ fn the_output_limit_cuts_at_its_byte_and_everything_is_still_counted() {
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("1234567", "abcdefgh\n"));
         assert_eq!(output.artifact_error.as_deref(), Some("output limit of 10 bytes reached"));
         let read = |which: &str| {
-            let request = ReadRequest { which: which.parse().unwrap(), ..ReadRequest::default() };
+            let request = ReadRequest::new().of(which.parse().unwrap());
             read_now(&scene.paths, Some(&scene.live), &request).unwrap().content
         };
         assert_eq!(read("combined"), b"123456abcd");
@@ -273,11 +273,13 @@ fn dropped_texts_come_back_from_the_result() {
     recorder.append(Stream::Stderr, b"\xff");
     let mut full = record(&scene.paths);
     full.set_output(recorder.seal(full.clone()));
-    let mut light = Record { stdout: String::new(), stderr: String::new(), ..full.clone() };
+    let mut light = full.clone();
+    light.omit_text();
     assert!(reload_text(&mut light));
     assert_eq!(light, full);
 
-    let mut other = Record { command_id: command(2), ..light.clone() };
+    let mut other = light.clone();
+    other.command_id = command(2);
     assert!(!reload_text(&mut other), "the result of another command");
     fs::write(&scene.paths.result, "{").unwrap();
     assert!(!reload_text(&mut light), "half a result");

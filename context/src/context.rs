@@ -210,10 +210,7 @@ mod tests {
     use super::*;
     use crate::tracer::in_flight;
     use actix::System;
-    use ostler_messages::{
-        Halt,
-        trace::{Header, TRACE_VERSION},
-    };
+    use ostler_messages::{Halt, trace::Header};
     use std::{cell::RefCell, rc::Rc, task::Poll::Pending};
 
     struct Parent(Rc<RefCell<Vec<Down>>>);
@@ -247,12 +244,7 @@ mod tests {
 
     #[test]
     fn f41_an_actor_that_panics_again_when_it_is_dropped_does_not_end_the_host() {
-        let header = Header {
-            ostler_trace: TRACE_VERSION,
-            host_pid: 1,
-            artifact_root: String::new(),
-            started_at: Stamp(0),
-        };
+        let header = Header::new(1, String::new(), Stamp(0));
         let tracer = Tracer::new(&header, None);
         let heard = Rc::new(RefCell::new(Vec::new()));
         let system = System::new();

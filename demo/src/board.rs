@@ -1,8 +1,8 @@
 //! Live progress: a line for each command that changes in place, or, where no terminal is, a line for each piece of
 //! news.
 
-use crate::term::counted;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ostler::counted;
 use std::{
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},

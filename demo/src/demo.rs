@@ -5,11 +5,10 @@ use crate::{
     board::Board,
     events,
     exit::{self, Failure},
-    shown,
-    term::ending,
-    tour,
+    run::config,
+    shown, tour,
 };
-use ostler::{Config, Error, Filter, Handle, Ostler, Record, Session, TraceLog, TraceTo};
+use ostler::{Error, Filter, Handle, Ostler, Record, Session, TraceLog, TraceTo};
 use std::{
     sync::{
         Arc,
@@ -24,7 +23,7 @@ const CANCEL_AFTER: Duration = Duration::from_secs(2);
 const AT_MOST: Duration = Duration::from_secs(30);
 
 /// What the threads of the tour tell its loop.
-enum News {
+enum Event {
     /// New output of a command: how many lines, and the newest.
     Flowed(usize, u64, String),
     /// The result of a command is in the inbox.
@@ -41,13 +40,9 @@ enum News {
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
     let (tell, events) = channel();
     let signals = tell.clone();
-    events::signals(move |signal| signals.send(News::Signal(signal)).is_ok())?;
+    events::signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let log = TraceLog::default();
-    let ostler = Ostler::start(Config {
-        artifact_root: args.artifacts.clone(),
-        trace: TraceTo::Memory(log.clone()),
-        ..Config::default()
-    })?;
+    let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(TraceTo::Memory(log.clone())))?;
     let toured = tour(&ostler, &log, &tell, &events);
     // However it ended, the commands end before ostler does. At its regular end that was so already.
     let _ = ostler.shutdown().wait();
@@ -57,8 +52,8 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
 fn tour(
     ostler: &Ostler,
     log: &TraceLog,
-    tell: &Sender<News>,
-    events: &Receiver<News>,
+    tell: &Sender<Event>,
+    events: &Receiver<Event>,
 ) -> Result<u8, Failure> {
     // What is built is thrown away; what was written to stdout and stderr is kept.
     let workshop = tempfile::Builder::new().prefix("ostler-demo-").tempdir();
@@ -94,7 +89,7 @@ fn tour(
 }
 
 /// Follows one command on a thread of its own: first its output, then its result, which it leaves where it is.
-fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<News>) -> Result<(), Failure> {
+fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<Event>) -> Result<(), Failure> {
     let (inbox, handle) = (session.inbox(), handle.clone());
     events::spawn("watch", move || {
         let follow = || -> Result<(), Error> {
@@ -104,7 +99,7 @@ fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<News>) -> Re
                 let text = page.text();
                 if let Some(newest) = text.lines().last() {
                     let lines = text.matches('\n').count() as u64;
-                    let _ = tell.send(News::Flowed(n, lines, newest.to_owned()));
+                    let _ = tell.send(Event::Flowed(n, lines, newest.to_owned()));
                 }
                 if page.eof {
                     break;
@@ -113,12 +108,12 @@ fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<News>) -> Re
             }
             if n != tour::CANCELLED {
                 inbox.wait(Filter::results().and_handle(handle.id()), Duration::MAX).wait()?;
-                let _ = tell.send(News::InInbox(n));
+                let _ = tell.send(Event::InInbox(n));
             }
             Ok(())
         };
         // Nobody listens once the tour has ended.
-        let _ = follow().map_err(|error| tell.send(News::Failed(error)));
+        let _ = follow().map_err(|error| tell.send(Event::Failed(error)));
     })
 }
 
@@ -126,8 +121,8 @@ fn watch(n: usize, session: &Session, handle: &Handle, tell: Sender<News>) -> Re
 fn live(
     board: &mut Board,
     handles: &[Handle],
-    tell: &Sender<News>,
-    events: &Receiver<News>,
+    tell: &Sender<Event>,
+    events: &Receiver<Event>,
 ) -> Result<Option<i32>, Failure> {
     let since = Instant::now();
     let mut running = handles.len() - 1;
@@ -135,19 +130,19 @@ fn live(
     while running > 0 && since.elapsed() < AT_MOST {
         let next = cancel_at.unwrap_or(since + AT_MOST);
         match events.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(News::Flowed(n, lines, newest)) => board.flowed(n, lines, &newest)?,
-            Ok(News::InInbox(n)) => {
+            Ok(Event::Flowed(n, lines, newest)) => board.flowed(n, lines, &newest)?,
+            Ok(Event::InInbox(n)) => {
                 board.finish(n, "finished; the result is in the inbox")?;
                 running -= 1;
             }
-            Ok(News::Cancelled(record)) => {
+            Ok(Event::Cancelled(record)) => {
                 let words = record.stdout.lines().last().unwrap_or_default();
-                let what = format!("answer of the cancel: {}, last words: {words}", ending(&record));
+                let what = format!("answer of the cancel: {}, last words: {words}", record.ending());
                 board.finish(tour::CANCELLED, &what)?;
                 running -= 1;
             }
-            Ok(News::Signal(signal)) => return Ok(Some(signal)),
-            Ok(News::Failed(error)) => return Err(error.into()),
+            Ok(Event::Signal(signal)) => return Ok(Some(signal)),
+            Ok(Event::Failed(error)) => return Err(error.into()),
             Err(RecvTimeoutError::Timeout) => {
                 if cancel_at.take().is_some() {
                     board.happened(tour::CANCELLED, "cancelled …")?;
@@ -160,12 +155,12 @@ fn live(
     Ok(None)
 }
 
-fn cancel(handle: &Handle, tell: Sender<News>) -> Result<(), Failure> {
+fn cancel(handle: &Handle, tell: Sender<Event>) -> Result<(), Failure> {
     let cancel = handle.cancel().begin();
     events::spawn("cancel", move || {
         let _ = tell.send(match cancel.wait() {
-            Ok(cancelled) => News::Cancelled(cancelled.record),
-            Err(error) => News::Failed(error),
+            Ok(cancelled) => Event::Cancelled(cancelled.record),
+            Err(error) => Event::Failed(error),
         });
     })
 }

@@ -10,6 +10,7 @@ use crate::{
 use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo};
 use std::{
     io::{self, ErrorKind, Write},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::Ordering,
@@ -24,11 +25,8 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     // Before the launch: a Ctrl-C during it counts.
     let signals = events.clone();
     events::signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
-    let ostler = Ostler::start(Config {
-        artifact_root: args.artifacts.clone(),
-        trace: args.trace.clone().map_or(TraceTo::Off, TraceTo::File),
-        ..Config::default()
-    })?;
+    let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
+    let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;
     let session = ostler.open_session().wait()?;
     let json = args.json;
     let launched = session.launch(command(args)).wait();
@@ -183,4 +181,9 @@ fn print_json(record: &Record) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(&line)?;
     Ok(stdout.flush()?)
+}
+
+/// The settings of every subcommand.
+pub(crate) fn config(artifacts: Option<&PathBuf>) -> Config {
+    artifacts.map_or_else(Config::new, |root| Config::new().artifact_root(root))
 }

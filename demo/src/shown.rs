@@ -1,7 +1,7 @@
 //! What the tour shows before and after: the plan, the inbox, the messages, and where to go from there.
 
 use crate::{
-    term::{BOLD, DIM, ending, path, style},
+    term::{BOLD, DIM, style},
     tour::Stop,
 };
 use anstyle::Style;
@@ -56,7 +56,7 @@ pub(crate) fn inbox(
             let Some(record) = entry.record() else { return Ok(()) };
             let name = names.iter().find(|(id, _)| *id == record.handle_id).map_or("", |(_, name)| name);
             let (style, ending) = match entry.is_result() {
-                true => (style(record), ending(record)),
+                true => (style(record), record.ending()),
                 false => (Style::new(), record.status.to_string()),
             };
             let (handle, text) = (
@@ -144,7 +144,7 @@ fn names(body: &Value, id: &str) -> bool {
 /// Where to go from here.
 pub(crate) fn end(artifact_root: &Path) -> io::Result<()> {
     say(|out| {
-        let root = path(artifact_root);
+        let root = Text::from(artifact_root);
         // As it was called: after `cargo run` it is not in PATH.
         let ostler = env::args_os().next().map_or("ostler".into(), Text);
         writeln!(out, "\n{BOLD}Where to go from here{BOLD:#}\n")?;

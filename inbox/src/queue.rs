@@ -300,7 +300,7 @@ impl Queue {
         let sequence = self.next;
         self.next += 1;
         let session_id = self.session_id.clone();
-        Entry { sequence, session_id, kind, content, source, at, redelivered: false }
+        Entry::new(sequence, session_id, (kind, source), content, at)
     }
     fn insert(&mut self, entry: Entry) -> u64 {
         let sequence = entry.sequence;

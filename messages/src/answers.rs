@@ -80,6 +80,7 @@ pub enum Refusal {
 
 /// How the handles of an ended session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Tally {
     /// Ended by themselves, in the whole life of the session.
     pub completed: u64,
@@ -98,6 +99,11 @@ pub struct Tally {
     pub unread: u64,
 }
 impl Tally {
+    /// The same with so many unread results.
+    pub fn with_unread(mut self, unread: u64) -> Tally {
+        self.unread = unread;
+        self
+    }
     /// Adds another session's.
     pub fn add(&mut self, other: Tally) {
         self.completed += other.completed;

@@ -25,6 +25,7 @@ pub enum Content {
 
 /// One delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Entry {
     /// Grows by one with each entry of the session.
     pub sequence: u64,
@@ -43,6 +44,16 @@ pub struct Entry {
     pub redelivered: bool,
 }
 impl Entry {
+    /// A new one, that nobody can have seen before.
+    pub fn new(
+        sequence: u64,
+        session_id: SessionId,
+        (kind, source): (Cow<'static, str>, Cow<'static, str>),
+        content: Content,
+        at: Stamp,
+    ) -> Entry {
+        Entry { sequence, session_id, kind, content, source, at, redelivered: false }
+    }
     /// The record of a result or progress entry.
     pub fn record(&self) -> Option<&Record> {
         match &self.content {
@@ -63,6 +74,7 @@ impl Entry {
 /// Which entries are meant: those that fit all that is set. The default is every entry.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Filter {
     /// Only this kind.
     #[serde(default)]

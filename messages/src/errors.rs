@@ -7,6 +7,7 @@ use std::fmt;
 /// Where on its way to exec a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Stage {
     /// Making the artifact directory.
     Artifacts,
@@ -52,6 +53,7 @@ impl fmt::Display for Stage {
 /// A limit of the graph. All of them are in the host's `Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Limit {
     /// Live handles in all.
     Handles,

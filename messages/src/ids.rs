@@ -146,6 +146,7 @@ pub struct CallId(pub u64);
 
 /// Who speaks and who is spoken to. Ordinals instead of pids, so that a trace reads the same on every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum ActorName {
     /// The agent program: its requests come from here, its answers go here.
     Host,

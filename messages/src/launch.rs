@@ -121,6 +121,7 @@ impl<'de> Deserialize<'de> for EnvVars {
 /// Where a command's environment comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EnvMode {
     /// The host's environment without credentials, then `env`.
     #[default]
@@ -134,6 +135,7 @@ pub enum EnvMode {
 /// What becomes of processes that outlive a leader which ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LeftoversPolicy {
     /// Terminated, then killed after `leftovers_grace_ms`.
     #[default]
@@ -145,6 +147,7 @@ pub enum LeftoversPolicy {
 /// Which output is shown inline in progress and results. Everything is recorded and counted all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Capture {
     /// Show stdout.
     pub stdout: bool,
@@ -161,10 +164,34 @@ impl Default for Capture {
     }
 }
 
+impl Capture {
+    /// Shows stdout or not.
+    pub fn stdout(mut self, shown: bool) -> Capture {
+        self.stdout = shown;
+        self
+    }
+    /// Shows stderr or not.
+    pub fn stderr(mut self, shown: bool) -> Capture {
+        self.stderr = shown;
+        self
+    }
+    /// Shows both in `stdout`, in order of arrival.
+    pub fn merge_stderr(mut self, merged: bool) -> Capture {
+        self.merge_stderr = merged;
+        self
+    }
+    /// Limit of the raw bytes shown of each stream.
+    pub fn max_inline_bytes(mut self, bytes: u64) -> Capture {
+        self.max_inline_bytes = bytes;
+        self
+    }
+}
+
 /// A command with its limits. Times in milliseconds. An absent limit means none; a time limit of 0 is refused, since a
 /// command that may take no time need not be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LaunchRequest {
     /// The session that owns the handle.
     pub session_id: SessionId,

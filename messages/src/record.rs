@@ -34,6 +34,7 @@ impl fmt::Display for Status {
 /// What really holds the tree together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Containment {
     /// A cgroup of its own.
     Cgroup,
@@ -56,6 +57,7 @@ impl fmt::Display for Containment {
 /// What became of a process that outlived its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Gone after SIGTERM.
     Terminated,
@@ -69,6 +71,7 @@ pub enum Outcome {
 
 /// A process of the tree that was alive after its leader's exit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Leftover {
     /// Its process id when it was seen.
     pub pid: u32,
@@ -78,8 +81,16 @@ pub struct Leftover {
     pub outcome: Outcome,
 }
 
+impl Leftover {
+    /// One that was seen.
+    pub fn new(pid: u32, name: impl Into<String>, outcome: Outcome) -> Leftover {
+        Leftover { pid, name: name.into(), outcome }
+    }
+}
+
 /// What the leader used, from its reaping (getrusage(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// Processor time in user mode.
     pub user_ms: u64,
@@ -89,8 +100,16 @@ pub struct Usage {
     pub max_rss_bytes: u64,
 }
 
+impl Usage {
+    /// From its three numbers.
+    pub fn new(user_ms: u64, system_ms: u64, max_rss_bytes: u64) -> Usage {
+        Usage { user_ms, system_ms, max_rss_bytes }
+    }
+}
+
 /// The record. Field names are the wire names; what is not known yet is null, a count 0, a text "".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// The session that owns the handle.
     pub session_id: SessionId,
@@ -227,6 +246,18 @@ impl Record {
             leftovers: None,
             usage: None,
             text_omitted: false,
+        }
+    }
+    /// The same with this status.
+    pub fn with_status(mut self, status: Status) -> Record {
+        self.status = status;
+        self
+    }
+    /// Whether it did what was asked: true for `completed` with exit code 0; none while it runs.
+    pub fn success(&self) -> Option<bool> {
+        match self.status {
+            Status::Running => None,
+            status => Some(status == Status::Completed && self.exit_code == Some(0)),
         }
     }
     /// Takes over what flowed.

@@ -11,6 +11,7 @@ pub const TRACE_VERSION: u32 = 2;
 
 /// First line of a trace: the facts that the graph did not make up itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Header {
     /// Version of the format.
     pub ostler_trace: u32,
@@ -22,8 +23,16 @@ pub struct Header {
     pub started_at: Stamp,
 }
 
+impl Header {
+    /// Of a trace in this version of the format.
+    pub fn new(host_pid: u32, artifact_root: String, started_at: Stamp) -> Header {
+        Header { ostler_trace: TRACE_VERSION, host_pid, artifact_root, started_at }
+    }
+}
+
 /// One message, at its delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Delivery {
     /// Counts from 1, in the order of delivery.
     pub sequence: u64,

@@ -1,10 +1,10 @@
 //! One graph with one session, and the short ways to use them.
 
 use crate::{
-    Ground,
+    Ground, Settings,
     disk::{BYTES, SmallDisk},
 };
-use ostler::{Command, Config, Error, Filter, Handle, LaunchError, Ostler, Record, Session, World};
+use ostler::{Command, Error, Filter, Handle, LaunchError, Ostler, Record, Session, World};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -39,21 +39,21 @@ impl Bench {
     }
 
     /// With other settings. The artifact root is set already, and can be set to something else.
-    pub fn with(change: impl FnOnce(&mut Config)) -> Bench {
-        Bench::start(change, |config| Ostler::start(config).unwrap())
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Bench {
+        Bench::start(change, None)
     }
 
     /// On a scripted kernel.
-    pub fn scripted(world: &World, change: impl FnOnce(&mut Config)) -> Bench {
-        Bench::start(change, |config| Ostler::scripted(config, world).unwrap())
+    pub fn scripted(world: &World, change: impl FnOnce(&mut Settings)) -> Bench {
+        Bench::start(change, Some(world))
     }
 
-    fn start(change: impl FnOnce(&mut Config), start: impl FnOnce(Config) -> Ostler) -> Bench {
+    fn start(change: impl FnOnce(&mut Settings), world: Option<&World>) -> Bench {
         let ground = Ground::take();
         let directory = tempfile::tempdir().unwrap();
-        let mut config = crate::config(directory.path());
-        change(&mut config);
-        let ostler = start(config);
+        let mut settings = Settings { config: crate::config(directory.path()), faults: Vec::new() };
+        change(&mut settings);
+        let ostler = settings.start(world).unwrap();
         let session = ostler.open_session().wait().unwrap();
         Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground }
     }

@@ -29,7 +29,7 @@ pub use look::{
 pub use ostler::Containment;
 pub use other_host::{OtherHost, RunningHost, begun};
 pub(crate) use tier::tier_name;
-pub use tier::{TIER_VARIABLE, config, has_tier, tier, tier_of, within};
+pub use tier::{Settings, TIER_VARIABLE, config, has_tier, tier, tier_of, within};
 
 /// Path of a fixture program of this package, for its integration tests.
 #[macro_export]
@@ -59,4 +59,9 @@ macro_rules! in_tier {
             $crate::within($crate::Containment::$tier, stringify!($test), super::$test);
         }
     )* };
+}
+
+/// So many milliseconds.
+pub fn ms(ms: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(ms)
 }

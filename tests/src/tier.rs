@@ -1,8 +1,15 @@
 //! The tier of containment that a test runs in.
 
 use crate::Ground;
-use ostler::{Config, Containment, Ostler, StartError};
-use std::{cell::Cell, path::Path};
+use ostler::{
+    Config, Containment, Ostler, StartError, World,
+    testing::{Fault, start_with_faults},
+};
+use std::{
+    cell::Cell,
+    ops::{Deref, DerefMut},
+    path::Path,
+};
 
 thread_local! {
     static TIER: Cell<Option<Containment>> = const { Cell::new(None) };
@@ -49,7 +56,7 @@ pub(crate) fn tier_name() -> &'static str {
         Some(Containment::Cgroup) => "cgroup",
         Some(Containment::Subreaper) => "subreaper",
         Some(Containment::Group) => "group",
-        None => "any",
+        _ => "any",
     }
 }
 
@@ -59,12 +66,36 @@ pub fn tier_of(name: &str) -> Vec<Containment> {
         "cgroup" => vec![Containment::Cgroup],
         "subreaper" => vec![Containment::Subreaper],
         "group" => vec![Containment::Group],
-        _ => Config::default().containment,
+        _ => Config::default().containment.into_iter().collect(),
+    }
+}
+
+/// The settings of a graph, and the panics that a test wants in it.
+pub struct Settings {
+    /// What any host can set.
+    pub config: Config,
+    /// Deliveries that shall panic, each once.
+    pub faults: Vec<Fault>,
+}
+impl Settings {
+    /// A graph with these settings, on this kernel.
+    pub fn start(self, world: Option<&World>) -> Result<Ostler, StartError> {
+        start_with_faults(self.config, world, self.faults)
+    }
+}
+impl Deref for Settings {
+    type Target = Config;
+    fn deref(&self) -> &Config {
+        &self.config
+    }
+}
+impl DerefMut for Settings {
+    fn deref_mut(&mut self) -> &mut Config {
+        &mut self.config
     }
 }
 
 /// Settings for this test's tier, with artifacts below this directory.
 pub fn config(directory: &Path) -> Config {
-    let artifact_root = Some(directory.join("artifacts"));
-    Config { artifact_root, containment: tier_of(tier_name()), ..Config::default() }
+    Config::new().artifact_root(directory.join("artifacts")).containment(tier_of(tier_name()))
 }

@@ -5,10 +5,9 @@
 
 use futures_lite::future;
 use ostler::{
-    Cancelled, Command, Config, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session,
-    Status, World,
+    Cancelled, Command, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session, Status, World,
 };
-use ostler_tests::{Bench, LIMIT, in_every_tier, sh};
+use ostler_tests::{Bench, LIMIT, Settings, in_every_tier, ms, sh};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -184,7 +183,7 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
 }
 
 /// So that most results have to be reloaded, which is one more point at which a reader can be dropped.
-fn few_texts(config: &mut Config) {
+fn few_texts(config: &mut Settings) {
     config.limits.results_with_text = 1;
 }
 
@@ -206,10 +205,10 @@ in_every_tier!(f46_each_result_comes_once_though_calls_are_dropped_at_every_poin
 #[test]
 fn f46_and_in_a_scripted_world() {
     let world = World::new();
-    world.program("0", Program::new().stdout_at(0, "at once").exits_at(0, 0));
-    world.program("1", Program::new().stdout_at(10, "soon").exits_at(10, 0));
-    let trap = OnTerminate::Exits { after_ms: 5, says: "bye".into(), code: 0 };
-    world.program("2", Program::new().stdout_at(0, "begun").on_terminate(trap));
+    world.program("0", Program::new().stdout_at(ms(0), "at once").exits_at(ms(0), 0));
+    world.program("1", Program::new().stdout_at(ms(10), "soon").exits_at(ms(10), 0));
+    let trap = OnTerminate::Exits { after: ms(5), says: "bye".into(), code: 0 };
+    world.program("2", Program::new().stdout_at(ms(0), "begun").on_terminate(trap));
     let bench = Bench::scripted(&world, few_texts);
     attack(bench.ostler(), |which| Command::new(which.to_string()));
 }
@@ -282,7 +281,7 @@ fn f50_a_call_that_is_begun_and_dropped_is_the_same_on_every_run() {
         .map(|_| {
             let log = ostler::TraceLog::default();
             let world = World::new();
-            world.program("job", Program::new().exits_at(5, 0));
+            world.program("job", Program::new().exits_at(ms(5), 0));
             let bench = Bench::scripted(&world, |config| config.trace = ostler::TraceTo::Memory(log.clone()));
             let session = bench.session();
             drop(session.launch(Command::new("job")).begin());

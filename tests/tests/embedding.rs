@@ -8,7 +8,7 @@ use tempfile::TempDir;
 const LONG: Duration = Duration::from_secs(20);
 
 fn start(dir: &TempDir) -> Ostler {
-    Ostler::start(Config { artifact_root: Some(dir.path().join("artifacts")), ..Config::default() }).unwrap()
+    Ostler::start(Config::new().artifact_root(dir.path().join("artifacts"))).unwrap()
 }
 
 fn is_embeddable<T: Send + Sync + Clone + 'static>() {}

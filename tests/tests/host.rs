@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use ostler::{
-    Command, Config, Containment, Descendant, Error, Filter, Handle, LaunchError, OnTerminate, Ostler,
-    Program, Record, Status, Stream, World,
+    Command, Containment, Descendant, Error, Filter, Handle, LaunchError, OnTerminate, Ostler, Program,
+    Record, Status, Stream, World,
 };
 use ostler_messages::{ActorName, trace::Fault};
 use ostler_tests::{
-    Bench, Ground, LIMIT, OtherHost, SLACK, alive, config, fixture, group, has_tier, next_n, settles, sh,
-    tier,
+    Bench, Ground, LIMIT, OtherHost, SLACK, Settings, alive, config, fixture, group, has_tier, ms, next_n,
+    settles, sh, tier,
 };
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
         if actor == ActorName::Host {
             let _ground = Ground::take();
             let directory = tempfile::tempdir().unwrap();
-            let ostler = Ostler::start(Config { faults, ..config(directory.path()) }).unwrap();
+            let ostler = Settings { config: config(directory.path()), faults }.start(None).unwrap();
             assert_eq!(ostler.open_session().wait().unwrap_err(), Error::Closed);
             continue;
         }
@@ -176,10 +176,10 @@ fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
     for (fault, status) in faults {
         let world = World::new();
         // It takes longer than its leader to end, so that the tree is still looked at after the leader's exit.
-        let slowly = OnTerminate::Exits { after_ms: 300, says: String::new(), code: 0 };
+        let slowly = OnTerminate::Exits { after: ms(300), says: String::new(), code: 0 };
         let helper = Descendant::new("helper").holds_pipes().on_terminate(slowly);
-        world.program("work", Program::new().stdout_at(1, "said\n").descendant(helper));
-        world.program("other", Program::new().exits_at(60_000, 9).on_terminate(OnTerminate::Ignores));
+        world.program("work", Program::new().stdout_at(ms(1), "said\n").descendant(helper));
+        world.program("other", Program::new().exits_at(ms(60_000), 9).on_terminate(OnTerminate::Ignores));
         let bench = Bench::scripted(&world, |config| config.faults = vec![fault.clone()]);
         let timeout = Duration::from_secs(10);
         let work = bench.launch(Command::new("work").timeout(timeout).progress(Duration::from_secs(1)));

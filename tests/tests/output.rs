@@ -1,9 +1,7 @@
 //! Faults of output: too much, too odd, too fast, nowhere to put it, nobody who reads it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
-use ostler::{
-    Command, Config, Error, Filter, Handle, LaunchError, Limit, OutputFile, Page, Record, Status, Stream,
-};
+use ostler::{Command, Error, Filter, Handle, LaunchError, Limit, OutputFile, Page, Record, Status, Stream};
 use ostler_tests::{
     Bench, Ground, LIMIT, OtherHost, SLACK, SMALL_DISK_BYTES, fixture, rss_bytes, rss_peak_bytes,
     rss_peak_reset, sh,
@@ -253,7 +251,7 @@ fn f38_a_flood_moves_no_deadline_and_delays_no_other_cancel() {
 #[test]
 fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
     let max = 500;
-    let bench = Bench::with(|config: &mut Config| {
+    let bench = Bench::with(|config| {
         config.limits.unread_results = max;
         config.limits.results_with_text = 8;
     });

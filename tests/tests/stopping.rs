@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use ostler::{
-    Command, Config, Containment, Handle, LeftoversPolicy, Outcome, Program, Status, TraceLog, TraceTo, World,
+    Command, Containment, Handle, LeftoversPolicy, Outcome, Program, Status, TraceLog, TraceTo, World,
 };
-use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, settles, sh, stopped};
+use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, ms, settles, sh, stopped};
 use std::{
     collections::BTreeMap,
     os::unix::process::CommandExt,
@@ -179,7 +179,7 @@ fn f15_two_cancels_at_once_get_one_result_and_the_second_means_now() {
 
 fn f16_a_cancel_after_the_end_sends_no_signal_and_gives_the_stored_result() {
     let log = TraceLog::default();
-    let bench = Bench::with(|config: &mut Config| config.trace = TraceTo::Memory(log.clone()));
+    let bench = Bench::with(|config| config.trace = TraceTo::Memory(log.clone()));
     let handle = bench.launch(sh("echo said; exit 5"));
     let result = bench.result(&handle);
     for _ in 0..3 {
@@ -258,8 +258,8 @@ fn f17_nor_by_the_end_of_what_the_leader_has_left() {
 fn f18_a_process_that_cannot_be_killed_is_reported_in_time_and_holds_nobody_up() {
     let log = TraceLog::default();
     let world = World::new();
-    world.program("stuck", Program::new().stdout_at(0, "in a device\n").unkillable());
-    world.program("make", Program::new().stdout_at(100, "made\n").exits_at(200, 0));
+    world.program("stuck", Program::new().stdout_at(ms(0), "in a device\n").unkillable());
+    world.program("make", Program::new().stdout_at(ms(100), "made\n").exits_at(ms(200), 0));
     let bench = Bench::scripted(&world, |config| config.trace = TraceTo::Memory(log.clone()));
     let stuck = bench.launch(Command::new("stuck"));
     let cancel = stuck.cancel().begin();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use ostler::{Command, Config, Containment, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo};
+use ostler::{Command, Containment, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo};
 use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, marked, settles, sh};
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ fn f05_output_through_a_process_substitution_is_kept() {
 
 fn f08_if_only_stderr_is_held_open_stdout_ends_at_once_and_stderr_in_time() {
     let log = TraceLog::default();
-    let bench = Bench::with(|config: &mut Config| config.trace = TraceTo::Memory(log.clone()));
+    let bench = Bench::with(|config| config.trace = TraceTo::Memory(log.clone()));
     let grace = Duration::from_secs(1);
     let result = bench.run(sh("sleep 1000 >&- & echo out; echo err >&2; exit 0").drain_grace(grace));
     assert_eq!((result.stdout.as_str(), result.stderr.as_str()), ("out\n", "err\n"));

@@ -32,7 +32,7 @@ impl Graph {
     /// None if the machine has not what is asked for.
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Option<Graph> {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = Config { artifact_root: Some(dir.path().join("artifacts")), ..Config::default() };
+        let mut config = Config::new().artifact_root(dir.path().join("artifacts"));
         config.limits.handles = 8_000;
         config.limits.session_handles = 8_000;
         config.limits.unread_results = 16_000;
@@ -42,7 +42,7 @@ impl Graph {
         Some(Graph { session, ostler, dir: Some(dir) })
     }
     pub(crate) fn in_tier(tier: Containment) -> Option<Graph> {
-        Graph::with(|config| config.containment = vec![tier])
+        Graph::with(|config| config.containment = [tier].into())
     }
     pub(crate) fn launch(&self, program: &str, args: &[&str]) -> Handle {
         self.session.launch(Command::new(program).args(args.iter().copied())).wait().unwrap()

@@ -5,6 +5,7 @@ mod command;
 mod ostler;
 mod output;
 mod session;
+pub mod testing;
 
 pub use call::Call;
 pub use command::Command;

@@ -10,7 +10,7 @@ use crate::{
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ostler_messages::{
     Answer, CallError, CallId, HostGone, LaunchError, OpenSession, Refusal, Request, SessionId, Shutdown,
-    Sleep, Tally,
+    Sleep, Tally, trace::Fault,
 };
 use std::{
     path::Path,
@@ -105,41 +105,12 @@ impl Ostler {
     /// containment is chosen by trying, a few milliseconds. The helpers and guards of some containments are children of
     /// this process: a host that calls `waitpid(-1)` sees their ends, and must leave those it did not start alone.
     pub fn start(config: Config) -> Result<Ostler, StartError> {
-        Ostler::start_with(config, None)
+        start_with(config, None, Vec::new())
     }
 
     /// Starts a graph on a scripted kernel: no process, no clock, no file. See [`World`].
     pub fn scripted(config: Config, world: &World) -> Result<Ostler, StartError> {
-        Ostler::start_with(config, Some(world))
-    }
-
-    fn start_with(config: Config, world: Option<&World>) -> Result<Ostler, StartError> {
-        let (requests, taken) = unbounded();
-        let (acks, acked) = unbounded();
-        let (alive, stopped) = bounded(0);
-        let open_calls_limit = config.limits.open_calls;
-        let from_host = FromHost { requests: taken, acks: acked };
-        let (facts, start_kernel) = match world {
-            None => linux::start(&config)?,
-            Some(world) => scripted::start(world),
-        };
-        let started = graph::start(config, facts, start_kernel, from_host, alive)?;
-        if let Some(world) = world {
-            world.connect(requests.clone());
-        }
-        Ok(Ostler(Arc::new(Client {
-            requests,
-            acks,
-            next_call: AtomicU64::new(0),
-            open_calls: Arc::default(),
-            open_calls_limit,
-            virtual_time: world.is_some(),
-            outputs: started.outputs,
-            artifact_root: started.artifact_root,
-            containment: started.containment,
-            graph: Some(started.thread),
-            stopped,
-        })))
+        start_with(config, Some(world), Vec::new())
     }
 
     /// Opens a session with an id of its own. If the call is dropped before its answer is taken, nobody knows that id, and
@@ -223,4 +194,37 @@ impl Ostler {
     ) -> Call<T> {
         Call::new(&self.0, |call| request(call).into(), convert)
     }
+}
+
+pub(crate) fn start_with(
+    config: Config,
+    world: Option<&World>,
+    faults: Vec<Fault>,
+) -> Result<Ostler, StartError> {
+    let (requests, taken) = unbounded();
+    let (acks, acked) = unbounded();
+    let (alive, stopped) = bounded(0);
+    let open_calls_limit = config.limits.open_calls;
+    let from_host = FromHost { requests: taken, acks: acked };
+    let (facts, start_kernel) = match world {
+        None => linux::start(&config)?,
+        Some(world) => scripted::start(world),
+    };
+    let started = graph::start(config, facts, start_kernel, from_host, alive, faults)?;
+    if let Some(world) = world {
+        world.connect(requests.clone());
+    }
+    Ok(Ostler(Arc::new(Client {
+        requests,
+        acks,
+        next_call: AtomicU64::new(0),
+        open_calls: Arc::default(),
+        open_calls_limit,
+        virtual_time: world.is_some(),
+        outputs: started.outputs,
+        artifact_root: started.artifact_root,
+        containment: started.containment,
+        graph: Some(started.thread),
+        stopped,
+    })))
 }

@@ -167,6 +167,7 @@ pub(crate) fn timeout_ms(timeout: Duration) -> u64 {
 
 /// What became of a cancel.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Cancelled {
     /// Whether this call stopped the command; false if it had ended before.
     pub cancelled: bool,

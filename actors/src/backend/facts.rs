@@ -24,6 +24,7 @@ pub(crate) struct Facts {
 
 /// What holds the trees of a graph's commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ContainmentReport {
     /// The one that is used; each result names it too.
     pub tier: Containment,
@@ -35,6 +36,7 @@ pub struct ContainmentReport {
 
 /// A containment that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refused {
     /// The containment.
     pub tier: Containment,

@@ -51,6 +51,7 @@ pub const CREDENTIAL_NAMES: [&str; 22] = [
 
 /// Which inherited variables are credentials. Names are compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CredentialRule {
     /// Ends of names.
     pub suffixes: Vec<String>,
@@ -92,7 +93,8 @@ pub(crate) fn environment(
     let mut vars: BTreeMap<Text, Text> = match request.env_mode {
         EnvMode::Replace => BTreeMap::new(),
         EnvMode::Patch => inherited.map(|(name, value)| (Text(name), Text(value))).collect(),
-        EnvMode::InheritClean => inherited
+        // A mode that this version does not know is the one that gives least away.
+        _ => inherited
             .filter(|(name, _)| !rule.covers(name.as_bytes()))
             .map(|(name, value)| (Text(name), Text(value)))
             .collect(),

@@ -1,21 +1,24 @@
 //! What a host can set. Every field has a default with its reason.
 
 use super::{CredentialRule, handles_by_descriptors};
-use ostler_messages::{Containment, trace::Fault};
+use ostler_messages::Containment;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// Settings of one graph.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Where artifacts lie; absent: `$XDG_STATE_HOME/ostler/artifacts`, else `~/.local/state/ostler/artifacts`, else
     /// `$TMPDIR/ostler-{uid}`.
     pub artifact_root: Option<PathBuf>,
     /// What may hold the trees of commands: the strongest of these that the machine has is taken. Default: all. Leave out
     /// what must not be used; name only one to force it.
-    pub containment: Vec<Containment>,
+    pub containment: BTreeSet<Containment>,
     /// How many of each thing there may be.
     pub limits: Limits,
     /// Times that no request sets.
@@ -26,22 +29,59 @@ pub struct Config {
     pub retention: Retention,
     /// Where the trace goes.
     pub trace: TraceTo,
-    /// Panics that a test asks for.
-    #[doc(hidden)]
-    pub faults: Vec<Fault>,
 }
 
+impl Config {
+    /// Every setting at its default.
+    pub fn new() -> Config {
+        Config::default()
+    }
+    /// Where artifacts lie.
+    pub fn artifact_root(mut self, root: impl Into<PathBuf>) -> Config {
+        self.artifact_root = Some(root.into());
+        self
+    }
+    /// What may hold the trees of commands.
+    pub fn containment(mut self, allowed: impl IntoIterator<Item = Containment>) -> Config {
+        self.containment = allowed.into_iter().collect();
+        self
+    }
+    /// How many of each thing there may be.
+    pub fn limits(mut self, limits: Limits) -> Config {
+        self.limits = limits;
+        self
+    }
+    /// Times that no request sets.
+    pub fn times(mut self, times: Times) -> Config {
+        self.times = times;
+        self
+    }
+    /// Which inherited variables are credentials.
+    pub fn credentials(mut self, rule: CredentialRule) -> Config {
+        self.credentials = rule;
+        self
+    }
+    /// What happens to the artifacts of hosts that are gone.
+    pub fn retention(mut self, retention: Retention) -> Config {
+        self.retention = retention;
+        self
+    }
+    /// Where the trace goes.
+    pub fn trace(mut self, to: TraceTo) -> Config {
+        self.trace = to;
+        self
+    }
+}
 impl Default for Config {
     fn default() -> Config {
         Config {
             artifact_root: None,
-            containment: vec![Containment::Cgroup, Containment::Subreaper, Containment::Group],
+            containment: [Containment::Cgroup, Containment::Subreaper, Containment::Group].into(),
             limits: Limits::default(),
             times: Times::default(),
             credentials: CredentialRule::default(),
             retention: Retention::default(),
             trace: TraceTo::default(),
-            faults: Vec::new(),
         }
     }
 }
@@ -61,6 +101,7 @@ pub const OPEN_CALLS: u64 = 16_384;
 
 /// How many of each thing there may be. Reaching a limit is a typed error, never a wait without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Live handles in all. Default: what `RLIMIT_NOFILE` has room for; that limit is never raised for the host.
     pub handles: u64,
@@ -97,51 +138,48 @@ impl Default for Limits {
 }
 
 /// Default time for a start: an exec from a local disk takes milliseconds, one from a slow network file system seconds.
-pub const START_TIMEOUT_MS: u64 = 10_000;
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default time between kill and giving up: the end of a process with 6 GiB of memory took 0.7 s.
-pub const UNKILLABLE_MS: u64 = 1_000;
+pub const UNKILLABLE_TIME: Duration = Duration::from_secs(1);
 /// Default time for closing the files: a disk that answers does it in milliseconds.
-pub const SEAL_TIMEOUT_MS: u64 = 5_000;
+pub const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Times that no request sets, in milliseconds.
+/// Times that no request sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Times {
-    /// For a launch that neither starts nor fails. Default [`START_TIMEOUT_MS`].
-    pub start_timeout_ms: u64,
-    /// Between kill and reporting survivors. Default [`UNKILLABLE_MS`].
-    pub unkillable_ms: u64,
-    /// For completing the artifacts. Default [`SEAL_TIMEOUT_MS`].
-    pub seal_timeout_ms: u64,
+    /// For a launch that neither starts nor fails. Default [`START_TIMEOUT`].
+    pub start_timeout: Duration,
+    /// Between kill and reporting survivors. Default [`UNKILLABLE_TIME`].
+    pub unkillable: Duration,
+    /// For completing the artifacts. Default [`SEAL_TIMEOUT`].
+    pub seal_timeout: Duration,
 }
 impl Default for Times {
     fn default() -> Times {
-        Times {
-            start_timeout_ms: START_TIMEOUT_MS,
-            unkillable_ms: UNKILLABLE_MS,
-            seal_timeout_ms: SEAL_TIMEOUT_MS,
-        }
+        Times { start_timeout: START_TIMEOUT, unkillable: UNKILLABLE_TIME, seal_timeout: SEAL_TIMEOUT }
     }
 }
 
 /// When the artifacts of hosts that are gone are removed: at the start of a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retention {
-    /// Older than so many hours. Default 168, a week.
-    pub age_hours: u64,
+    /// Older than that. Default a week.
+    pub age: Duration,
     /// The oldest beyond so many commands. Default 512.
     pub commands: usize,
 }
 impl Default for Retention {
     fn default() -> Retention {
-        Retention {
-            age_hours: ostler_artifacts::RETENTION_AGE_HOURS,
-            commands: ostler_artifacts::RETENTION_COUNT,
-        }
+        let age = Duration::from_secs(ostler_artifacts::RETENTION_AGE_HOURS * 3_600);
+        Retention { age, commands: ostler_artifacts::RETENTION_COUNT }
     }
 }
 
 /// Where the trace goes.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum TraceTo {
     /// Nowhere.
     #[default]

@@ -132,7 +132,9 @@ impl ProcessActor {
         let session_id = self.request.session_id.to_string();
         let error = match why {
             Failure::Refused => self.error.take().unwrap_or(LaunchError::Crashed),
-            Failure::TimedOut => LaunchError::StartTimedOut { limit_ms: self.origin.times.start_timeout_ms },
+            Failure::TimedOut => {
+                LaunchError::StartTimedOut { limit_ms: millis(self.origin.times.start_timeout) }
+            }
             Failure::Undone => LaunchError::SessionClosed { session_id },
         };
         self.origin.core_actors.supervisor.do_send(Sent(LaunchFailed { n: self.origin.n, error }));
@@ -147,7 +149,7 @@ impl ProcessActor {
         // Until Sealed says otherwise: if it never comes, the result still says why there is no text.
         self.record.artifact_error = Some(format!(
             "the artifacts were not completed within {} ms: the disk does not answer",
-            self.origin.times.seal_timeout_ms
+            millis(self.origin.times.seal_timeout)
         ));
         let mut record = self.record.clone();
         record.artifact_error = self.read_error.clone();
@@ -167,14 +169,14 @@ impl ProcessActor {
     fn after_ms(&self, kind: TimerKind) -> u64 {
         let times = &self.origin.times;
         match kind {
-            TimerKind::StartTimeout => times.start_timeout_ms,
+            TimerKind::StartTimeout => millis(times.start_timeout),
             TimerKind::Deadline => self.request.timeout_ms.unwrap_or(u64::MAX),
             TimerKind::Idle => self.request.idle_timeout_ms.unwrap_or(u64::MAX),
             TimerKind::Grace => self.request.grace_ms,
             TimerKind::DrainGrace => self.request.drain_grace_ms,
             TimerKind::LeftoversGrace => self.request.leftovers_grace_ms,
-            TimerKind::Unkillable => times.unkillable_ms,
-            TimerKind::SealTimeout => times.seal_timeout_ms,
+            TimerKind::Unkillable => millis(times.unkillable),
+            TimerKind::SealTimeout => millis(times.seal_timeout),
             TimerKind::Progress | TimerKind::Call(_) => u64::MAX,
         }
     }
@@ -191,15 +193,14 @@ fn plan(request: &LaunchRequest) -> Plan {
 fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Record {
     let paths = ostler_artifacts::Paths::of(&origin.artifact_root, command_id);
     let handle_id = HandleId { host_pid: origin.host_pid, n: origin.n };
-    Record {
-        cwd: request.cwd.clone(),
-        command: request.display(),
-        command_or_op_descriptor: request.display(),
-        output_path: paths.combined,
-        stdout_path: paths.stdout,
-        stderr_path: paths.stderr,
-        ..Record::new(request.session_id.clone(), command_id, handle_id)
-    }
+    let mut record = Record::new(request.session_id.clone(), command_id, handle_id);
+    record.cwd = request.cwd.clone();
+    record.command = request.display();
+    record.command_or_op_descriptor = record.command.clone();
+    record.output_path = paths.combined;
+    record.stdout_path = paths.stdout;
+    record.stderr_path = paths.stderr;
+    record
 }
 
 impl Actor for ProcessActor {
@@ -312,4 +313,8 @@ impl Handler<Sent<Down>> for ProcessActor {
             self.on(Event::DrainDown(stream), ctx);
         }
     }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

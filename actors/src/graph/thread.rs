@@ -17,7 +17,7 @@ use actix_rt::System;
 use crossbeam_channel::{Receiver, Sender};
 use ostler_context::{Reserved, Tracer, in_flight, start as start_actor};
 use ostler_inbox::{Inbox, Links};
-use ostler_messages::{ActorName, CallId};
+use ostler_messages::{ActorName, CallId, trace::Fault};
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -43,6 +43,7 @@ pub(crate) fn start(
     start_kernel: StartKernel,
     from_host: FromHost,
     alive: Sender<()>,
+    faults: Vec<Fault>,
 ) -> Result<Running, StartError> {
     let trace_file = sink::open(&config.trace)?;
     // Neither sockets nor tokio's timers are used, so no descriptor is spent on them.
@@ -57,7 +58,7 @@ pub(crate) fn start(
         let tracing = sink::sink(&config.trace, trace_file);
         let FromHost { requests, acks } = from_host;
         let kernel = start_kernel(requests);
-        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, kernel));
+        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, kernel, faults));
     };
     let thread = Builder::new()
         .name("ostler-graph".into())
@@ -72,11 +73,12 @@ async fn run(
     tracing: Tracing,
     acks: Receiver<CallId>,
     kernel: Box<dyn Kernel>,
+    faults: Vec<Fault>,
 ) {
     let kernel = Rc::new(RefCell::new(kernel));
     let Tracing { sink, flushed } = tracing;
     let tracer = Tracer::new(&facts.header, sink);
-    config.faults.iter().cloned().for_each(|fault| tracer.inject(fault));
+    faults.into_iter().for_each(|fault| tracer.inject(fault));
     let (calls, stopped) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
     let host = HostActor::new(calls.clone(), last.clone(), stopped.clone());

@@ -30,10 +30,7 @@ use nix::{
     sys::{signal::SigSet, stat::Mode},
 };
 use ostler_artifacts::{Root, retain};
-use ostler_messages::{
-    ActorName, KernelCommand, KernelFailed,
-    trace::{Header, TRACE_VERSION},
-};
+use ostler_messages::{ActorName, KernelCommand, KernelFailed, trace::Header};
 use std::{
     fs::File,
     io,
@@ -176,12 +173,7 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
     let artifact_root: Arc<std::path::Path> = root.path().into();
     let outputs = Arc::new(Outputs::new(host_pid));
     let clock = Clock::new();
-    let header = Header {
-        ostler_trace: TRACE_VERSION,
-        host_pid,
-        artifact_root: artifact_root.display().to_string(),
-        started_at: clock::stamp(),
-    };
+    let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
     let (dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
     let facts =
@@ -227,7 +219,7 @@ fn threads(
             root: root.path().into(),
             credentials: config.credentials.clone(),
             clock,
-            start_limit: Duration::from_millis(config.times.start_timeout_ms),
+            start_limit: config.times.start_timeout,
             null: null.clone(),
             scratch: clone::Scratch::new(&null)
                 .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
@@ -246,7 +238,7 @@ fn threads(
         Ok(())
     };
     let (say, chosen) = bounded(1);
-    let allowed = config.containment.clone();
+    let allowed: Vec<_> = config.containment.iter().copied().collect();
     if let Some(first) = spawn_threads.next() {
         add("ostler-spawn-0".into(), Box::new(move || first.run_first(&allowed, &say)))?;
     }
@@ -283,8 +275,7 @@ fn thread(name: &str, events: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>
 
 /// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
 fn clean_up(root: &std::path::Path, retention: &Retention) {
-    let (root, commands) = (root.to_owned(), retention.commands);
-    let age = Duration::from_secs(retention.age_hours.saturating_mul(3_600));
+    let (root, commands, age) = (root.to_owned(), retention.commands, retention.age);
     let _ = Builder::new().name("ostler-retention".into()).spawn(move || {
         // What could not be removed is tried again at the next start.
         let _ = retain(&root, age, commands);

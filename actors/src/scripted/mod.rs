@@ -9,22 +9,14 @@ pub use program::{Descendant, OnTerminate, Program};
 pub use world::World;
 
 use crate::backend::{ContainmentReport, Facts, Outputs, StartKernel};
-use ostler_messages::{
-    Containment,
-    trace::{Header, TRACE_VERSION},
-};
+use ostler_messages::{Containment, trace::Header};
 use player::{BEGIN, HOST_PID, Player, ROOT};
 use std::{path::Path, sync::Arc};
 
 /// The facts of every scripted world are the same.
 pub(crate) fn start(world: &World) -> (Facts, StartKernel) {
     let outputs = Arc::new(Outputs::new(HOST_PID));
-    let header = Header {
-        ostler_trace: TRACE_VERSION,
-        host_pid: HOST_PID,
-        artifact_root: ROOT.into(),
-        started_at: BEGIN,
-    };
+    let header = Header::new(HOST_PID, ROOT.into(), BEGIN);
     let containment = ContainmentReport { tier: Containment::Group, host_death: None, refused: Vec::new() };
     let mut last = 0;
     let next_n = Box::new(move || {

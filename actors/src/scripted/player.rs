@@ -198,8 +198,8 @@ impl Player {
         match command {
             KernelCommand::Exec(exec) => {
                 let program = self.world.find(exec.request.program.as_bytes());
-                match program.as_ref().and_then(|program| program.starts_ms) {
-                    Some(ms) => drop(self.plan(self.now_us + ms * 1_000, Event::Start(Box::new(exec)))),
+                match program.as_ref().and_then(|program| program.starts_us) {
+                    Some(us) => drop(self.plan(self.now_us + us, Event::Start(Box::new(exec)))),
                     None if program.is_some_and(|program| program.never_starts) => {}
                     None => self.start(&exec),
                 }

@@ -2,7 +2,7 @@
 
 use super::{
     player::BEGIN,
-    program::{OnTerminate, Program, Step},
+    program::{OnTerminate, Program, Step, micros},
 };
 use crate::backend::{KernelEvent, REPORT_BYTES};
 use ostler_artifacts::Recorder;
@@ -92,12 +92,12 @@ impl Process {
 
     /// Plans everything that the program does by itself.
     pub(super) fn begin(&mut self, now_us: u64) {
-        for (ms, act) in std::mem::take(&mut self.program.steps) {
-            self.plans.push((now_us + ms * 1_000, Planned::Step(act)));
+        for (us, act) in std::mem::take(&mut self.program.steps) {
+            self.plans.push((now_us + us, Planned::Step(act)));
         }
         for (index, descendant) in self.program.descendants.iter().enumerate() {
-            if let Some(ms) = descendant.ends_ms {
-                self.plans.push((now_us + ms * 1_000, Planned::DescendantEnds(index)));
+            if let Some(us) = descendant.ends_us {
+                self.plans.push((now_us + us, Planned::DescendantEnds(index)));
             }
         }
     }
@@ -174,8 +174,8 @@ impl Process {
         for index in 0..self.members.len() {
             match self.members[index].on_terminate.clone() {
                 OnTerminate::Ignores if signal == StopSignal::Terminate => {}
-                OnTerminate::Exits { after_ms, .. } if signal == StopSignal::Terminate => {
-                    self.plans.push((now_us + after_ms * 1_000, Planned::DescendantEnds(index)));
+                OnTerminate::Exits { after, .. } if signal == StopSignal::Terminate => {
+                    self.plans.push((now_us + micros(after), Planned::DescendantEnds(index)));
                 }
                 _ => self.descendant_ends(index),
             }
@@ -185,8 +185,8 @@ impl Process {
         }
         match self.program.on_terminate.clone() {
             OnTerminate::Ignores if signal == StopSignal::Terminate => {}
-            OnTerminate::Exits { after_ms, says, code } if signal == StopSignal::Terminate => {
-                self.plans.push((now_us + after_ms * 1_000, Planned::CleanedUp { says, code }));
+            OnTerminate::Exits { after, says, code } if signal == StopSignal::Terminate => {
+                self.plans.push((now_us + micros(after), Planned::CleanedUp { says, code }));
             }
             _ => self.exit(-1, Some(name.to_owned()), now_us),
         }
@@ -216,9 +216,9 @@ impl Process {
             duration_ms: (now_us - self.began_us) / 1_000,
         });
         self.end_streams();
-        match self.program.exit_seen_late_ms {
+        match self.program.exit_seen_late_us {
             0 => self.report_exit(),
-            ms => self.plans.push((now_us + ms * 1_000, Planned::ExitSeen)),
+            us => self.plans.push((now_us + us, Planned::ExitSeen)),
         }
     }
 
@@ -286,7 +286,7 @@ impl Process {
         }
         let mut leftovers = self.leftovers();
         if self.exit.is_none() {
-            let leader = Leftover { pid: self.pid, name: "leader".into(), outcome: Outcome::Survived };
+            let leader = Leftover::new(self.pid, "leader", Outcome::Survived);
             leftovers.insert(0, leader);
         }
         Some(leftovers)
@@ -295,7 +295,7 @@ impl Process {
     fn leftovers(&self) -> Vec<Leftover> {
         let seen = |member: &Member| {
             let (pid, name) = (member.pid, member.name.clone());
-            member.outcome.map(|outcome| Leftover { pid, name, outcome })
+            member.outcome.map(|outcome| Leftover::new(pid, name, outcome))
         };
         self.members.iter().filter_map(seen).collect()
     }

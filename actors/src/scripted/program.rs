@@ -1,9 +1,11 @@
 //! What a scripted program does.
 
 use ostler_messages::{LaunchError, Stream};
+use std::time::Duration;
 
 /// How a scripted process takes SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnTerminate {
     /// It dies of it at once.
     #[default]
@@ -13,7 +15,7 @@ pub enum OnTerminate {
     /// It cleans up, says something, and exits.
     Exits {
         /// How long that takes.
-        after_ms: u64,
+        after: Duration,
         /// What it writes to stdout then.
         says: String,
         /// With which code.
@@ -36,13 +38,13 @@ pub struct Descendant {
     pub(super) name: String,
     pub(super) holds_pipes: bool,
     pub(super) on_terminate: OnTerminate,
-    pub(super) ends_ms: Option<u64>,
+    pub(super) ends_us: Option<u64>,
 }
 impl Descendant {
     /// It lives until it is signalled, and holds no pipe.
     pub fn new(name: impl Into<String>) -> Descendant {
         let on_terminate = OnTerminate::default();
-        Descendant { name: name.into(), holds_pipes: false, on_terminate, ends_ms: None }
+        Descendant { name: name.into(), holds_pipes: false, on_terminate, ends_us: None }
     }
     /// It holds both pipes open as long as it lives.
     pub fn holds_pipes(mut self) -> Descendant {
@@ -55,23 +57,23 @@ impl Descendant {
         self
     }
     /// It ends by itself so long after its program's start.
-    pub fn ends_at(mut self, ms: u64) -> Descendant {
-        self.ends_ms = Some(ms);
+    pub fn ends_at(mut self, after: Duration) -> Descendant {
+        self.ends_us = Some(micros(after));
         self
     }
 }
 
-/// What a scripted program does. Times are in milliseconds after its start. Without an exit it runs until it is stopped.
+/// What a scripted program does. Times count from its start. Without an exit it runs until it is stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     pub(super) steps: Vec<(u64, Step)>,
     pub(super) on_terminate: OnTerminate,
     pub(super) descendants: Vec<Descendant>,
     pub(super) fails: Option<LaunchError>,
-    pub(super) starts_ms: Option<u64>,
+    pub(super) starts_us: Option<u64>,
     pub(super) never_starts: bool,
     pub(super) unkillable: bool,
-    pub(super) exit_seen_late_ms: u64,
+    pub(super) exit_seen_late_us: u64,
     pub(super) disk_full_at: Option<u64>,
     pub(super) disk_hangs: bool,
 }
@@ -80,29 +82,29 @@ impl Program {
     pub fn new() -> Program {
         Program::default()
     }
-    fn step(mut self, ms: u64, act: Step) -> Program {
-        self.steps.push((ms, act));
+    fn step(mut self, after: Duration, act: Step) -> Program {
+        self.steps.push((micros(after), act));
         self
     }
     /// Writes to stdout.
-    pub fn stdout_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
-        self.step(ms, Step::Says(Stream::Stdout, text.as_ref().to_vec()))
+    pub fn stdout_at(self, after: Duration, text: impl AsRef<[u8]>) -> Program {
+        self.step(after, Step::Says(Stream::Stdout, text.as_ref().to_vec()))
     }
     /// Writes to stderr.
-    pub fn stderr_at(self, ms: u64, text: impl AsRef<[u8]>) -> Program {
-        self.step(ms, Step::Says(Stream::Stderr, text.as_ref().to_vec()))
+    pub fn stderr_at(self, after: Duration, text: impl AsRef<[u8]>) -> Program {
+        self.step(after, Step::Says(Stream::Stderr, text.as_ref().to_vec()))
     }
     /// Closes a stream and runs on.
-    pub fn closes_at(self, ms: u64, stream: Stream) -> Program {
-        self.step(ms, Step::Closes(stream))
+    pub fn closes_at(self, after: Duration, stream: Stream) -> Program {
+        self.step(after, Step::Closes(stream))
     }
     /// Exits with a code.
-    pub fn exits_at(self, ms: u64, code: i32) -> Program {
-        self.step(ms, Step::Exits(code))
+    pub fn exits_at(self, after: Duration, code: i32) -> Program {
+        self.step(after, Step::Exits(code))
     }
     /// Dies of a signal, by its name (`SIGSEGV`), that nobody of ours sent.
-    pub fn dies_at(self, ms: u64, signal: impl Into<String>) -> Program {
-        self.step(ms, Step::DiesOf(signal.into()))
+    pub fn dies_at(self, after: Duration, signal: impl Into<String>) -> Program {
+        self.step(after, Step::DiesOf(signal.into()))
     }
     /// How its leader takes SIGTERM.
     pub fn on_terminate(mut self, reaction: OnTerminate) -> Program {
@@ -120,8 +122,8 @@ impl Program {
         self
     }
     /// Its start takes so long.
-    pub fn starts_after(mut self, ms: u64) -> Program {
-        self.starts_ms = Some(ms);
+    pub fn starts_after(mut self, after: Duration) -> Program {
+        self.starts_us = Some(micros(after));
         self
     }
     /// Its exec never returns.
@@ -135,8 +137,8 @@ impl Program {
         self
     }
     /// Its exit is noticed so long after it happened.
-    pub fn exit_seen_late(mut self, ms: u64) -> Program {
-        self.exit_seen_late_ms = ms;
+    pub fn exit_seen_late(mut self, after: Duration) -> Program {
+        self.exit_seen_late_us = micros(after);
         self
     }
     /// The disk is full after so many bytes of its output.
@@ -149,4 +151,8 @@ impl Program {
         self.disk_hangs = true;
         self
     }
+}
+
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,9 @@ use std::{
 /// use std::time::Duration;
 ///
 /// let world = World::new();
-/// world.program("make", Program::new().stdout_at(100, "compiling\n").exits_at(90_000, 2));
+/// world.program("make", Program::new()
+///     .stdout_at(Duration::from_millis(100), "compiling\n")
+///     .exits_at(Duration::from_secs(90), 2));
 /// let ostler = Ostler::scripted(Config::default(), &world)?;
 /// let session = ostler.open_session().wait()?;
 /// session.launch(Command::new("make")).wait()?;

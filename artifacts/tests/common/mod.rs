@@ -35,19 +35,15 @@ impl Scene {
 }
 
 pub(crate) fn record(paths: &Paths) -> Record {
-    Record {
-        status: Status::Completed,
-        pid: Some(2),
-        process_group_id: Some(2),
-        command: "true".into(),
-        command_or_op_descriptor: "true".into(),
-        duration_ms: Some(1),
-        exit_code: Some(0),
-        output_path: paths.combined.clone(),
-        stdout_path: paths.stdout.clone(),
-        stderr_path: paths.stderr.clone(),
-        ..Record::new(SessionId::new("s"), command(1), HandleId { host_pid: std::process::id(), n: 1 })
-    }
+    let handle_id = HandleId { host_pid: std::process::id(), n: 1 };
+    let mut record = Record::new(SessionId::new("s"), command(1), handle_id).with_status(Status::Completed);
+    (record.pid, record.process_group_id) = (Some(2), Some(2));
+    (record.command, record.command_or_op_descriptor) = ("true".into(), "true".into());
+    (record.duration_ms, record.exit_code) = (Some(1), Some(0));
+    record.output_path = paths.combined.clone();
+    record.stdout_path = paths.stdout.clone();
+    record.stderr_path = paths.stderr.clone();
+    record
 }
 
 pub(crate) fn length(path: &Path) -> u64 {

@@ -5,8 +5,7 @@ use crate::queues::tests::{AT, record};
 use actix::{Addr, System};
 use ostler_context::{Sent, Tracer, in_flight, start};
 use ostler_messages::{
-    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT,
-    trace::{Header, TRACE_VERSION},
+    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT, trace::Header,
 };
 use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll, thread};
 
@@ -44,12 +43,7 @@ struct Bench {
 }
 impl Bench {
     fn new(limits: Limits) -> Bench {
-        let header = Header {
-            ostler_trace: TRACE_VERSION,
-            host_pid: 31,
-            artifact_root: String::new(),
-            started_at: AT,
-        };
+        let header = Header::new(31, String::new(), AT);
         let tracer = Tracer::new(&header, None);
         let heard = Rc::default();
         let listener = start(Listener(Rc::clone(&heard)), ActorName::Host, &tracer, None);

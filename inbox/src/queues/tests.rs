@@ -15,7 +15,7 @@ pub(crate) fn session() -> SessionId {
 /// A record with eight bytes of output.
 pub(crate) fn record(session_id: &SessionId, n: u64, status: Status) -> Arc<Record> {
     let command_id = CommandId { host_pid: 31, unix_ns: 5, n };
-    let mut record = Record { status, ..Record::new(session_id.clone(), command_id, handle(n)) };
+    let mut record = Record::new(session_id.clone(), command_id, handle(n)).with_status(status);
     record.set_output(Output {
         stdout: "out\n".into(),
         stderr: "err\n".into(),

@@ -51,7 +51,7 @@ fn main() -> Done<()> {
     refuses.split_terminator(' ').try_for_each(refuse)?;
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
     let containment = ostler_tests::tier_of(&tier);
-    let ostler = Ostler::start(Config { artifact_root: Some(root), containment, ..Config::default() })?;
+    let ostler = Ostler::start(Config::new().artifact_root(root).containment(containment))?;
     let session = ostler.open_session().wait()?;
     match mode.as_str() {
         "run" => {

@@ -1,12 +1,14 @@
 use crate::story::{Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{CallError, Command, Error, LaunchError, Program, Stage as At, Status};
+use ostler_tests::ms;
 use std::time::Duration;
 
 #[test]
 fn launch_to_result() {
     let story = || {
-        let story = Story::new().program("make", Program::new().stdout_at(40, "done\n").exits_at(50, 0));
+        let story =
+            Story::new().program("make", Program::new().stdout_at(ms(40), "done\n").exits_at(ms(50), 0));
         story.launch(Command::new("make").arg("all"));
         let result = story.result();
         assert_eq!(
@@ -54,7 +56,7 @@ fn a_start_that_hangs_is_given_up_and_undone() {
 
 #[test]
 fn a_session_that_ends_during_a_launch_leaves_nothing_of_it() {
-    let story = Story::new().program("slow", Program::new().starts_after(300));
+    let story = Story::new().program("slow", Program::new().starts_after(ms(300)));
     let launch = story.session.launch(Command::new("slow")).begin();
     story.advance_ms(100);
     let end = story.session.end().begin();
@@ -67,7 +69,7 @@ fn a_session_that_ends_during_a_launch_leaves_nothing_of_it() {
 
 #[test]
 fn the_same_launch_key_twice_is_one_process() {
-    let story = Story::new().program("build", Program::new().starts_after(20).exits_at(500, 0));
+    let story = Story::new().program("build", Program::new().starts_after(ms(20)).exits_at(ms(500), 0));
     let build = || Command::new("build").launch_key("build");
     let first = story.session.launch(build()).begin();
     let second = story.session.launch(build()).wait().unwrap();
@@ -93,7 +95,7 @@ fn a_limit_that_is_reached_is_named() {
 
 #[test]
 fn an_ended_session_is_closed_for_good() {
-    let story = Story::new().program("true", Program::new().exits_at(0, 0));
+    let story = Story::new().program("true", Program::new().exits_at(ms(0), 0));
     story.session.end().wait().unwrap();
     let closed = Error::Launch(LaunchError::SessionClosed { session_id: "s".into() });
     assert_eq!(story.session.launch(Command::new("true")).wait().unwrap_err(), closed);
@@ -104,7 +106,7 @@ fn an_ended_session_is_closed_for_good() {
 
 #[test]
 fn time_stands_still_while_nobody_waits() {
-    let story = Story::new().program("job", Program::new().exits_at(1_000, 0));
+    let story = Story::new().program("job", Program::new().exits_at(ms(1_000), 0));
     story.launch(Command::new("job"));
     assert!(story.drain().is_empty());
     story.world.advance(Duration::from_millis(999));

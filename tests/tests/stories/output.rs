@@ -1,11 +1,13 @@
 use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::{Command, Filter, OutputFile, Program, Status, Stream};
+use ostler_tests::ms;
 use std::time::Duration;
 
 #[test]
 fn progress_comes_at_doubling_intervals_and_an_unread_one_is_replaced() {
-    let program = Program::new().stdout_at(50, "one\n").stdout_at(350, "two\n").exits_at(1_000, 0);
+    let program =
+        Program::new().stdout_at(ms(50), "one\n").stdout_at(ms(350), "two\n").exits_at(ms(1_000), 0);
     let story = Story::new().program("job", program);
     story.launch(Command::new("job").progress(Duration::from_millis(100)));
     story.advance_ms(800);
@@ -23,7 +25,8 @@ fn progress_comes_at_doubling_intervals_and_an_unread_one_is_replaced() {
 
 #[test]
 fn a_full_disk_costs_neither_the_result_nor_the_process() {
-    let program = Program::new().stdout_at(1, "12345678").stdout_at(2, "90").exits_at(3, 0).disk_full_at(8);
+    let program =
+        Program::new().stdout_at(ms(1), "12345678").stdout_at(ms(2), "90").exits_at(ms(3), 0).disk_full_at(8);
     let story = Story::new().program("job", program);
     story.launch(Command::new("job"));
     let result = story.result();
@@ -34,7 +37,7 @@ fn a_full_disk_costs_neither_the_result_nor_the_process() {
 
 #[test]
 fn beyond_the_output_limit_nothing_is_recorded_but_everything_is_counted() {
-    let program = Program::new().stdout_at(1, "12345").stderr_at(2, "67890").exits_at(3, 0);
+    let program = Program::new().stdout_at(ms(1), "12345").stderr_at(ms(2), "67890").exits_at(ms(3), 0);
     let story = Story::new().program("job", program);
     let handle = story.launch(Command::new("job").output_limit(7));
     let result = story.result();
@@ -45,7 +48,8 @@ fn beyond_the_output_limit_nothing_is_recorded_but_everything_is_counted() {
 
 #[test]
 fn a_disk_that_does_not_answer_delays_the_result_by_its_limit_and_no_more() {
-    let story = Story::new().program("job", Program::new().stdout_at(1, "x").exits_at(3, 0).disk_hangs());
+    let story =
+        Story::new().program("job", Program::new().stdout_at(ms(1), "x").exits_at(ms(3), 0).disk_hangs());
     story.launch(Command::new("job"));
     let result = story.result();
     assert_eq!(result.status, Status::Completed);
@@ -59,7 +63,7 @@ fn a_host_that_never_reads_is_stopped_from_launching_and_loses_nothing() {
         config.limits.unread_results = 2;
         config.limits.results_with_text = 1;
     });
-    let story = story.program("job", Program::new().stdout_at(0, "text").exits_at(1, 0));
+    let story = story.program("job", Program::new().stdout_at(ms(0), "text").exits_at(ms(1), 0));
     for _ in 0..2 {
         story.launch(Command::new("job"));
         story.advance_ms(1);
@@ -73,8 +77,11 @@ fn a_host_that_never_reads_is_stopped_from_launching_and_loses_nothing() {
 
 #[test]
 fn a_stream_that_is_closed_early_is_not_the_end() {
-    let program =
-        Program::new().stdout_at(1, "out").closes_at(2, Stream::Stdout).stderr_at(50, "err").exits_at(90, 0);
+    let program = Program::new()
+        .stdout_at(ms(1), "out")
+        .closes_at(ms(2), Stream::Stdout)
+        .stderr_at(ms(50), "err")
+        .exits_at(ms(90), 0);
     let story = Story::new().program("daemonish", program);
     let handle = story.launch(Command::new("daemonish"));
     story.advance_ms(10);
@@ -87,7 +94,7 @@ fn a_stream_that_is_closed_early_is_not_the_end() {
 
 #[test]
 fn the_hosts_own_entries_stand_in_line_with_the_results() {
-    let story = Story::new().program("job", Program::new().exits_at(5, 0));
+    let story = Story::new().program("job", Program::new().exits_at(ms(5), 0));
     let inbox = story.session.inbox();
     inbox.push("user_message", "chat", "hello".into()).wait().unwrap();
     story.launch(Command::new("job"));

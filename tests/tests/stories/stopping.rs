@@ -1,14 +1,10 @@
 use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{Command, Descendant, LeftoversPolicy, OnTerminate, Outcome, Program, Status};
-use std::time::Duration;
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use ostler_tests::ms;
 
 fn cleans_up(after_ms: u64) -> OnTerminate {
-    OnTerminate::Exits { after_ms, says: "cleaned up\n".into(), code: 7 }
+    OnTerminate::Exits { after: ms(after_ms), says: "cleaned up\n".into(), code: 7 }
 }
 
 #[test]
@@ -83,7 +79,7 @@ fn a_canceller_that_is_gone_loses_nothing() {
 
 #[test]
 fn a_cancel_after_the_end_gets_the_stored_result_and_sends_no_signal() {
-    let story = Story::new().program("job", Program::new().exits_at(10, 0));
+    let story = Story::new().program("job", Program::new().exits_at(ms(10), 0));
     let handle = story.launch(Command::new("job"));
     let result = story.result();
     let cancelled = handle.cancel().wait().unwrap();
@@ -94,7 +90,7 @@ fn a_cancel_after_the_end_gets_the_stored_result_and_sends_no_signal() {
 
 #[test]
 fn a_cancel_that_loses_the_race_reports_completed() {
-    let story = Story::new().program("job", Program::new().exits_at(100, 0).exit_seen_late(50));
+    let story = Story::new().program("job", Program::new().exits_at(ms(100), 0).exit_seen_late(ms(50)));
     let handle = story.launch(Command::new("job"));
     story.advance_ms(120);
     let cancelled = handle.cancel().wait().unwrap();
@@ -116,7 +112,7 @@ fn a_deadline_terminates_and_the_result_says_timed_out() {
 
 #[test]
 fn an_idle_time_counts_from_the_last_byte_of_either_stream() {
-    let program = Program::new().stdout_at(400, "a\n").stderr_at(800, "b\n");
+    let program = Program::new().stdout_at(ms(400), "a\n").stderr_at(ms(800), "b\n");
     let story = Story::new().program("job", program);
     story.launch(Command::new("job").idle_timeout(ms(500)));
     let result = story.result();
@@ -154,7 +150,7 @@ fn leftovers_are_terminated_and_then_killed() {
     let program = Program::new()
         .descendant(Descendant::new("obeys"))
         .descendant(Descendant::new("stubborn").on_terminate(OnTerminate::Ignores))
-        .exits_at(100, 0);
+        .exits_at(ms(100), 0);
     let story = Story::new().program("job", program);
     story.launch(Command::new("job"));
     let outcomes: Vec<_> = story.result().leftovers.unwrap().iter().map(|left| left.outcome).collect();
@@ -164,7 +160,7 @@ fn leftovers_are_terminated_and_then_killed() {
 
 #[test]
 fn leftovers_that_are_kept_live_until_the_session_ends() {
-    let program = Program::new().descendant(Descendant::new("daemon").holds_pipes()).exits_at(100, 0);
+    let program = Program::new().descendant(Descendant::new("daemon").holds_pipes()).exits_at(ms(100), 0);
     let story = Story::new().program("start-daemon", program);
     story.launch(Command::new("start-daemon").leftovers(LeftoversPolicy::Keep));
     let result = story.result();
@@ -177,8 +173,8 @@ fn leftovers_that_are_kept_live_until_the_session_ends() {
 #[test]
 fn a_pipe_that_is_held_after_the_exit_delays_the_result_by_the_drain_grace() {
     let child = Descendant::new("sleep").holds_pipes();
-    let story =
-        Story::new().program("sh", Program::new().stdout_at(5, "hi\n").descendant(child).exits_at(10, 0));
+    let story = Story::new()
+        .program("sh", Program::new().stdout_at(ms(5), "hi\n").descendant(child).exits_at(ms(10), 0));
     story.launch(Command::new("sh"));
     let result = story.result();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use ostler::{Command, Config, Filter, Handle, Ostler, Program, Session, TraceLog, TraceTo, World, narrate};
 use ostler::{Entry, Record};
+use ostler_tests::Settings;
 use std::{ops::ControlFlow, time::Duration};
 
 /// Longer than any story.
@@ -19,14 +20,15 @@ impl Story {
         Story::with(|_| ())
     }
 
-    pub(crate) fn with(configure: impl FnOnce(&mut Config)) -> Story {
+    pub(crate) fn with(configure: impl FnOnce(&mut Settings)) -> Story {
         let log = TraceLog::default();
-        let mut config = Config { trace: TraceTo::Memory(log.clone()), ..Config::default() };
+        let config = Config::new().trace(TraceTo::Memory(log.clone()));
+        let mut config = Settings { config, faults: Vec::new() };
         // The default depends on the machine.
         config.limits.handles = 1_000;
         configure(&mut config);
         let world = World::new();
-        let ostler = Ostler::scripted(config, &world).unwrap();
+        let ostler = config.start(Some(&world)).unwrap();
         let session = ostler.open_session_as("s").wait().unwrap();
         Story { world, ostler, session, log }
     }

@@ -1,6 +1,8 @@
 use crate::story::Story;
 use insta::assert_snapshot;
-use ostler::{ActorName, Command, Error, Fault, LaunchError, Program, Status, Stream};
+use ostler::testing::Fault;
+use ostler::{ActorName, Command, Error, LaunchError, Program, Status, Stream};
+use ostler_tests::ms;
 use std::time::Duration;
 
 fn crash(actor: ActorName, message: &str) -> Story {
@@ -32,7 +34,7 @@ fn a_panic_during_the_launch_leaves_no_process_and_no_handle() {
 #[test]
 fn a_drain_that_panics_ends_its_stream_and_nothing_else() {
     let story = crash(ActorName::Drain(1, Stream::Stdout), "EndOfStream");
-    let story = story.program("job", Program::new().stdout_at(1, "said\n").exits_at(9, 0));
+    let story = story.program("job", Program::new().stdout_at(ms(1), "said\n").exits_at(ms(9), 0));
     story.launch(Command::new("job"));
     let result = story.result();
     assert_eq!(
@@ -45,7 +47,7 @@ fn a_drain_that_panics_ends_its_stream_and_nothing_else() {
 
 #[test]
 fn a_ticker_that_panics_is_not_missed() {
-    let story = crash(ActorName::Ticker(1), "Peeked").program("job", Program::new().exits_at(900, 0));
+    let story = crash(ActorName::Ticker(1), "Peeked").program("job", Program::new().exits_at(ms(900), 0));
     story.launch(Command::new("job").progress(Duration::from_millis(100)));
     assert_eq!(story.result().status, Status::Completed);
     assert_snapshot!(story.told());

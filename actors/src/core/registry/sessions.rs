@@ -189,7 +189,7 @@ impl Registry {
 
     /// The inbox keeps nothing any more: the graph can end.
     pub(crate) fn discarded(&mut self, unread: u64) -> Effects {
-        let answer = Answer::Stopped(Tally { unread, ..self.tally });
+        let answer = Answer::Stopped(self.tally.with_unread(unread));
         let calls = std::mem::take(&mut self.shutdown_calls);
         let replies = calls.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone())));
         replies.chain([Effect::Stopped]).collect()

@@ -322,5 +322,5 @@ pub(super) fn closed() -> LaunchError {
 pub(super) fn record(n: u64, session: usize, status: Status) -> Shared {
     let command_id = CommandId { host_pid: HOST_PID, unix_ns: 0, n };
     let handle_id = HandleId { host_pid: HOST_PID, n };
-    Record { status, ..Record::new(SessionId::new(SESSIONS[session]), command_id, handle_id) }.into()
+    Record::new(SessionId::new(SESSIONS[session]), command_id, handle_id).with_status(status).into()
 }

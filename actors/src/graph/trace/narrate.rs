@@ -155,7 +155,9 @@ fn request(fields: &Map<String, Value>) -> String {
         return Value::Object(fields.clone()).to_string();
     };
     let default = LaunchRequest::new(SessionId::new(""), "");
-    let default = serde_json::to_value(default).unwrap_or_default();
+    let mut default = serde_json::to_value(default).unwrap_or_default();
+    // A trace has a list of names in place of the variables.
+    default["env"] = Value::Array(Vec::new());
     let told = |key: &str| matches!(key, "program" | "args" | "session_id");
     let changed =
         fields.iter().filter(|(key, value)| !told(key) && default.get(key.as_str()) != Some(*value));

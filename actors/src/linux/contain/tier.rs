@@ -105,6 +105,7 @@ impl Tier {
             Containment::Group => {
                 Ok((Tier::Group, Some("only the leader of each command is told of the host's death".into())))
             }
+            other => Err(format!("{other} is not known on Linux")),
         }
     }
 

@@ -258,7 +258,7 @@ impl Child {
                     Some(SweepFor::Keep) => Outcome::Kept,
                     _ => Outcome::Terminated,
                 };
-                self.leftovers.entry(pid).or_insert(Leftover { pid, name, outcome });
+                self.leftovers.entry(pid).or_insert(Leftover::new(pid, name, outcome));
             }
         }
         Probe { empty: false, alive }
@@ -308,10 +308,7 @@ impl Child {
 fn usage(usage: &nix::libc::rusage) -> Usage {
     let ms =
         |time: nix::libc::timeval| u64::try_from(time.tv_sec * 1_000 + time.tv_usec / 1_000).unwrap_or(0);
-    Usage {
-        user_ms: ms(usage.ru_utime),
-        system_ms: ms(usage.ru_stime),
-        // Linux counts in KiB.
-        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1_024,
-    }
+    // Linux counts in KiB.
+    let max_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1_024;
+    Usage::new(ms(usage.ru_utime), ms(usage.ru_stime), max_rss_bytes)
 }
