@@ -178,7 +178,7 @@ fn few_descriptors(session: &Session, command: &Command) -> Done<()> {
 fn few_processes(session: &Session, command: &Command) -> Done<()> {
     set_child_subreaper(true)?;
     run(session, Command::new("/bin/true"))?;
-    let Some(room) = Room::new()? else {
+    let Some(room) = Space::new()? else {
         println!("{}", json!({ "skipped": "no cgroup with a limit of processes can be made" }));
         return Ok(());
     };
@@ -210,12 +210,12 @@ fn print(free: u64, outcome: &serde_json::Value) -> Done<()> {
 }
 
 /// A cgroup of this process with a limit of processes: of version 1 or 2, whichever has the controller.
-struct Room {
+struct Space {
     outside: PathBuf,
     dir: PathBuf,
 }
-impl Room {
-    fn new() -> Done<Option<Room>> {
+impl Space {
+    fn new() -> Done<Option<Space>> {
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
         let v1 = own.lines().find_map(|line| line.split_once(":pids:/")).map(|(_, path)| path);
         let v2 = own.lines().find_map(|line| line.strip_prefix("0::/"));
@@ -226,7 +226,7 @@ impl Room {
         if std::fs::create_dir(&dir).is_err() {
             return Ok(None);
         }
-        let room = Room { outside, dir };
+        let room = Space { outside, dir };
         let entered = room.dir.join("pids.max").exists() && move_to(&room.dir);
         Ok(entered.then_some(room))
     }
@@ -240,7 +240,7 @@ impl Room {
         Ok(std::fs::write(self.dir.join("pids.max"), "max")?)
     }
 }
-impl Drop for Room {
+impl Drop for Space {
     fn drop(&mut self) {
         move_to(&self.outside);
         let _ = std::fs::remove_dir(&self.dir);
