@@ -6,12 +6,18 @@
     reason = "a program that measures, and stops when it can't"
 )]
 
+use nix::sys::resource::{UsageWho, getrusage};
 use ostler::{Command, Config, Containment, Entry, Filter, Ostler, Session};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::{
+    alloc::System,
     fs,
     process::Stdio,
     time::{Duration, Instant},
 };
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const LONG: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 200;
@@ -36,6 +42,7 @@ fn measure(ostler: &Ostler, tier: Containment) {
     let large = spawn_ms(&session);
     println!("the same with 1 GiB of host memory        {large:8.2} ms ({:.2} times)", large / small);
     drop(std::hint::black_box(ballast));
+    costs(&session);
     helpers(&session);
     cancels(&session);
     storm(&session);
@@ -64,6 +71,16 @@ fn spawn_ms(session: &Session) -> f64 {
         ms(start)
     };
     p50((0..ROUNDS).map(one).collect())
+}
+
+/// What one command costs this process, from launch to the result in the caller's hands.
+fn costs(session: &Session) {
+    let switches = || getrusage(UsageWho::RUSAGE_SELF).unwrap().voluntary_context_switches();
+    let (region, before) = (Region::new(ALLOCATOR), switches());
+    spawn_ms(session);
+    let (allocations, switched) = (region.change().allocations as f64, (switches() - before) as f64);
+    println!("allocations of a `true`                   {:8.0}", allocations / ROUNDS as f64);
+    println!("voluntary switches of a `true`            {:8.1}", switched / ROUNDS as f64);
 }
 
 /// Private memory of our own child processes that are no commands: helpers and guards.

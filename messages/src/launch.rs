@@ -123,10 +123,10 @@ impl<'de> Deserialize<'de> for EnvVars {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EnvMode {
-    /// The host's environment without credentials, then `env`.
+    /// The host's environment, as it was when the graph started, without credentials; then `env`.
     #[default]
     InheritClean,
-    /// All of the host's environment, then `env`.
+    /// All of the host's environment, as it was when the graph started; then `env`.
     Patch,
     /// Only `env`.
     Replace,

@@ -1,7 +1,10 @@
 //! Which variables a command gets.
 
-use ostler_messages::{EnvMode, LaunchRequest, Text};
-use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt};
+use ostler_messages::{EnvMode, LaunchError, LaunchRequest, Text};
+use std::{
+    ffi::{CStr, CString, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+};
 
 /// Ends of names that credentials have.
 pub const CREDENTIAL_SUFFIXES: [&str; 7] =
@@ -84,32 +87,68 @@ impl CredentialRule {
     }
 }
 
-/// The command's whole environment. What the caller put into `env` is never filtered.
-pub(crate) fn environment(
-    inherited: impl Iterator<Item = (OsString, OsString)>,
-    request: &LaunchRequest,
-    rule: &CredentialRule,
-) -> BTreeMap<Text, Text> {
-    let mut vars: BTreeMap<Text, Text> = match request.env_mode {
-        EnvMode::Replace => BTreeMap::new(),
-        EnvMode::Patch => inherited.map(|(name, value)| (Text(name), Text(value))).collect(),
-        // A mode that this version does not know is the one that gives least away.
-        _ => inherited
-            .filter(|(name, _)| !rule.covers(name.as_bytes()))
-            .map(|(name, value)| (Text(name), Text(value)))
-            .collect(),
-    };
-    for name in &request.env_remove {
-        vars.remove(name);
+/// The host's environment as it was when the graph started, in the form that exec takes: made once, and not for each
+/// launch.
+pub(crate) struct Inherited(Vec<Variable>);
+
+struct Variable {
+    name: Vec<u8>,
+    /// `NAME=value`.
+    line: CString,
+    is_credential: bool,
+}
+
+impl Inherited {
+    /// Variables that no exec could take, with a NUL inside, are left out: the kernel gives none.
+    pub(crate) fn new(vars: impl Iterator<Item = (OsString, OsString)>, rule: &CredentialRule) -> Inherited {
+        let variable = |(name, value): (OsString, OsString)| {
+            let line = CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()?;
+            Some(Variable { is_credential: rule.covers(name.as_bytes()), name: name.into_vec(), line })
+        };
+        Inherited(vars.filter_map(variable).collect())
     }
-    vars.extend(request.env.0.iter().map(|(name, value)| (name.clone(), value.clone())));
-    vars
+}
+
+/// What the caller put into `env`, in the form that exec takes. Never filtered.
+pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, LaunchError> {
+    let line = |(name, value): (&Text, &Text)| {
+        let field = || LaunchError::Nul { field: format!("env value of {name}") };
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(|_| field())
+    };
+    request.env.0.iter().map(line).collect()
+}
+
+/// The command's whole environment: what it inherits, then its own.
+pub(crate) fn environment<'a>(
+    inherited: &'a Inherited,
+    request: &LaunchRequest,
+    own: &'a [CString],
+) -> Vec<&'a CStr> {
+    let goes_along = |variable: &&Variable| {
+        let is = |name: &Text| name.as_bytes() == variable.name;
+        let by_mode = match request.env_mode {
+            EnvMode::Replace => false,
+            EnvMode::Patch => true,
+            // A mode that this version does not know is the one that gives least away.
+            _ => !variable.is_credential,
+        };
+        by_mode && !request.env_remove.iter().any(is) && !request.env.0.keys().any(is)
+    };
+    let inherited = inherited.0.iter().filter(goes_along).map(|variable| variable.line.as_c_str());
+    inherited.chain(own.iter().map(CString::as_c_str)).collect()
+}
+
+/// The value of one variable of an environment.
+pub(crate) fn value_of<'a>(environment: &[&'a CStr], name: &str) -> Option<&'a [u8]> {
+    let value = |line: &&'a CStr| line.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    environment.iter().find_map(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ostler_messages::{EnvVars, SessionId};
+    use std::collections::BTreeMap;
 
     fn names(mode: EnvMode) -> Vec<String> {
         let host =
@@ -119,7 +158,14 @@ mod tests {
         request.env = EnvVars(BTreeMap::from([("GITHUB_TOKEN".into(), "asked for".into())]));
         request.env_remove = vec!["LANG".into()];
         let inherited = host.iter().map(|name| ((*name).into(), "x".into()));
-        environment(inherited, &request, &CredentialRule::default()).keys().map(Text::to_string).collect()
+        let inherited = Inherited::new(inherited, &CredentialRule::default());
+        let own = own_variables(&request).unwrap();
+        let lines = environment(&inherited, &request, &own);
+        assert_eq!(value_of(&lines, "GITHUB_TOKEN"), Some(&b"asked for"[..]));
+        let name = |line: &&CStr| line.to_str().unwrap().split('=').next().unwrap().to_owned();
+        let mut names: Vec<String> = lines.iter().map(name).collect();
+        names.sort();
+        names
     }
 
     #[test]

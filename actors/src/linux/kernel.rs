@@ -12,7 +12,7 @@ use crate::{
     backend::{
         ContainmentReport, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
     },
-    config::{Config, Retention, cores, spawn_thread_count},
+    config::{Config, Inherited, Retention, cores, spawn_thread_count},
     linux::{
         clock::{self, Clock},
         contain::group::GroupBy,
@@ -209,6 +209,7 @@ fn threads(
         .and_then(slots::above_stdio)
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
     let null = Arc::new(File::from(null));
+    let inherited = Arc::new(Inherited::new(std::env::vars_os(), &config.credentials));
     let spawn_thread = |commands| -> Result<SpawnThread, StartError> {
         Ok(SpawnThread {
             commands,
@@ -217,7 +218,7 @@ fn threads(
             drains: drains.iter().map(|(outbox, _)| outbox.clone()).collect(),
             outputs: outputs.clone(),
             root: root.path().into(),
-            credentials: config.credentials.clone(),
+            inherited: inherited.clone(),
             clock,
             start_limit: config.times.start_timeout,
             null: null.clone(),

@@ -33,7 +33,7 @@ pub(crate) enum Tier {
 pub(crate) struct Prepared<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) argv: &'a [CString],
-    pub(crate) env: &'a [CString],
+    pub(crate) env: &'a [&'a CStr],
     pub(crate) cwd: Option<&'a CStr>,
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     /// How long its helper is waited for.

@@ -55,7 +55,7 @@ pub(crate) enum Image<'a> {
 pub(crate) struct Plan<'a> {
     pub(crate) image: Image<'a>,
     pub(crate) argv: &'a [CString],
-    pub(crate) env: &'a [CString],
+    pub(crate) env: &'a [&'a CStr],
     pub(crate) cwd: Option<&'a CStr>,
     /// stdin, stdout, stderr, and what a helper needs beside them.
     pub(crate) files: &'a [BorrowedFd<'a>],
@@ -164,10 +164,8 @@ pub(crate) fn spawn(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, F
 
 fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
     let Scratch { stack, slots, shares_files } = scratch;
-    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-    };
-    let (argv, env) = (pointers(plan.argv), pointers(plan.env));
+    let argv: Vec<_> = plan.argv.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+    let env: Vec<_> = plan.env.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
     let report = Report { stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
     let mut files = [-1; FILES];
     let count = plan.files.len().min(FILES);

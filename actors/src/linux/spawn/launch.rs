@@ -14,7 +14,7 @@ use crate::linux::{
 };
 use crate::{
     backend::{ContainmentReport, KernelEvent, Outputs, Refused},
-    config::{CredentialRule, environment},
+    config::{Inherited, environment, own_variables, value_of},
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use nix::{
@@ -28,7 +28,7 @@ use ostler_messages::{
 };
 use std::{
     collections::VecDeque,
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::File,
     os::{
         fd::{AsFd, OwnedFd},
@@ -60,7 +60,7 @@ pub(crate) struct SpawnThread {
     pub(crate) drains: Vec<Outbox<DrainCommand>>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) root: Arc<Path>,
-    pub(crate) credentials: CredentialRule,
+    pub(crate) inherited: Arc<Inherited>,
     pub(crate) clock: Clock,
     /// How long a start may take: the graph does not wait for longer either.
     pub(crate) start_limit: Duration,
@@ -155,9 +155,10 @@ impl SpawnThread {
 
     fn start(&mut self, tier: &Tier, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
         let request = &exec.request;
-        let env = environment(std::env::vars_os(), request, &self.credentials);
+        let own = own_variables(request)?;
+        let env = environment(&self.inherited, request, &own);
         let cwd = lookup::working_dir(request.cwd.as_deref())?;
-        let program = lookup::find(&request.program, &cwd, env.get(&"PATH".into()))?;
+        let program = lookup::find(&request.program, &cwd, value_of(&env, "PATH"))?;
         // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
         let c_string = |bytes: &[u8]| {
             CString::new(bytes).map_err(|_| LaunchError::Nul { field: "program, args or env".into() })
@@ -166,10 +167,6 @@ impl SpawnThread {
         let argv: Vec<CString> = std::iter::once(&request.program)
             .chain(&request.args)
             .map(|arg| c_string(arg.as_bytes()))
-            .collect::<Result<_, _>>()?;
-        let env: Vec<CString> = env
-            .iter()
-            .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<Result<_, _>>()?;
         let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
         let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
@@ -227,14 +224,9 @@ impl SpawnThread {
     }
 }
 
-fn failure(
-    error: SpawnError,
-    program: &Program,
-    cwd: &Path,
-    argv: &[CString],
-    env: &[CString],
-) -> LaunchError {
-    let bytes = argv.iter().chain(env).map(|text| text.as_bytes_with_nul().len() as u64).sum();
+fn failure(error: SpawnError, program: &Program, cwd: &Path, argv: &[CString], env: &[&CStr]) -> LaunchError {
+    let bytes = argv.iter().map(CString::as_c_str).chain(env.iter().copied());
+    let bytes = bytes.map(|text| text.to_bytes_with_nul().len() as u64).sum();
     match error {
         SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, bytes),
         SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),

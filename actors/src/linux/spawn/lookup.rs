@@ -49,7 +49,7 @@ pub(crate) fn working_dir(asked: Option<&Path>) -> Result<PathBuf, LaunchError> 
 }
 
 /// The program, in the command's own `PATH`, whose relative entries are meant from its working directory.
-pub(crate) fn find(program: &Text, cwd: &Path, path: Option<&Text>) -> Result<Program, LaunchError> {
+pub(crate) fn find(program: &Text, cwd: &Path, path: Option<&[u8]>) -> Result<Program, LaunchError> {
     let name = program.as_bytes();
     let asked = program.to_string();
     if name.contains(&b'/') {
@@ -65,7 +65,7 @@ pub(crate) fn find(program: &Text, cwd: &Path, path: Option<&Text>) -> Result<Pr
         };
     }
     let mut denied = None;
-    for entry in path.map_or(DEFAULT_PATH, Text::as_bytes).split(|byte| *byte == b':') {
+    for entry in path.unwrap_or(DEFAULT_PATH).split(|byte| *byte == b':') {
         // An empty entry means the working directory.
         let absolute = cwd.join(OsStr::from_bytes(entry)).join(OsStr::from_bytes(name));
         if !absolute.is_file() {
