@@ -37,6 +37,20 @@
 //! blocks its thread. Handles to the graph are `Send + Sync + Clone`. The graph runs on a thread of its own, so it can be
 //! embedded in a plain program, in tokio, and in another actix system.
 //!
+//! # The program
+//!
+//! This crate is the library. The program `ostler` is in the package `ostler-cli` (`cargo install ostler-cli`).
+//!
+//! # Debug builds
+//!
+//! Without optimisation the digest takes seven times as long as everything else. A host whose debug builds read much output
+//! adds to its own workspace, where alone cargo takes it from:
+//!
+//! ```toml
+//! [profile.dev.package.sha2]
+//! opt-level = 3
+//! ```
+//!
 //! # Testing a host
 //!
 //! [`Ostler::scripted`] runs the same graph on a [`World`] that the test writes: programs that do what they are told, in
@@ -46,7 +60,7 @@
 //! # What is promised
 //!
 //! * **One result.** A handle that was given out comes to exactly one result, whatever happens: in the inbox, or as the
-//!   answer to whoever cancelled it. An answer that its caller drops unread goes back.
+//!   answer to whoever cancelled it. A call can be dropped at any await: what it would have brought stays where it was.
 //! * **Bounds.** Memory for one handle does not grow with its output; every queue has a limit; nothing waits for ever.
 //! * **Panics.** A panic in an actor costs its handle (`status: lost`, the tree killed), not the graph. This needs
 //!   unwinding: a host built with `panic = "abort"` is ended by any panic, and then the kernel ends the commands.

@@ -18,12 +18,21 @@ thread_local! {
 /// Tells `a-host` its tier.
 pub const TIER_VARIABLE: &str = "A_HOST_TIER";
 
-/// Runs a test with every graph of its thread held to this tier. If the machine has it not, says so and returns.
+/// Tiers that this machine should have, by name and with commas between: then their absence is a failure.
+pub(crate) const REQUIRE_VARIABLE: &str = "OSTLER_TESTS_REQUIRE";
+
+/// Runs a test with every graph of its thread held to this tier. If the machine has it not, says so and returns, or fails if it
+/// should have it.
 pub fn within(tier: Containment, name: &str, test: fn()) {
     TIER.set(Some(tier));
     match probe() {
         Ok(()) => test(),
-        Err(reason) => eprintln!("SKIPPED {name} in {tier:?}: {reason}"),
+        Err(reason) => {
+            let required = std::env::var(REQUIRE_VARIABLE).unwrap_or_default();
+            let required = required.split(',').any(|required| required.trim() == tier.to_string());
+            assert!(!required, "{tier} is required here, and not to be had: {reason}");
+            eprintln!("SKIPPED {name} in {tier:?}: {reason}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("artifacts", &["ostler_messages"]),
     ("inbox", &["ostler_messages", "ostler_context"]),
     ("actors", &["ostler_messages", "ostler_context", "ostler_artifacts", "ostler_inbox"]),
-    ("demo", &["ostler"]),
+    ("cli", &["ostler"]),
     ("tests", &["ostler", "ostler_messages"]),
 ];
 
@@ -294,7 +294,7 @@ fn each_message_has_a_handler_where_its_table_says() {
 /// What stands between backticks and looks like a path of the project.
 fn paths(text: &str) -> Vec<String> {
     let tops =
-        ["actors/", "messages/", "context/", "inbox/", "artifacts/", "tests/", "demo/", "docs/", ".ci/"];
+        ["actors/", "messages/", "context/", "inbox/", "artifacts/", "tests/", "cli/", "docs/", ".ci/"];
     let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned));
     let is_path = |text: &String| {
         tops.iter().any(|top| text.starts_with(top)) && !text.contains([' ', '*', '<', '{', '…'])
@@ -321,6 +321,15 @@ fn links_in_docs_lead_somewhere() {
                 continue;
             }
             assert!(file.parent().unwrap().join(target).exists(), "{}: there is no {target}", name(&file));
+        }
+    }
+}
+
+#[test]
+fn each_package_that_is_published_has_its_licences() {
+    for (package, _) in CRATES.iter().filter(|(package, _)| *package != "tests") {
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            assert!(root().join(package).join(licence).exists(), "{package} has no {licence}");
         }
     }
 }
