@@ -2,6 +2,8 @@
 
 mod call;
 mod command;
+#[cfg(test)]
+mod conformance;
 mod ostler;
 mod output;
 mod session;

@@ -197,7 +197,8 @@ impl Player {
     fn perform_command(&mut self, command: KernelCommand) {
         match command {
             KernelCommand::Exec(exec) => {
-                let program = self.world.find(exec.request.program.as_bytes());
+                self.world.note_launch(&exec.request.0);
+                let program = self.world.find(&exec.request);
                 match program.as_ref().and_then(|program| program.starts_us) {
                     Some(us) => drop(self.plan(self.now_us + us, Event::Start(Box::new(exec)))),
                     None if program.is_some_and(|program| program.never_starts) => {}
@@ -278,7 +279,11 @@ impl Player {
         let (n, request) = (exec.n, &exec.request);
         let to = ActorName::Process(n);
         let failed = |error| KernelEvent::new(to, StartFailed { error });
-        let Some(program) = self.world.find(request.program.as_bytes()) else {
+        if let Some(cwd) = request.cwd.as_ref().filter(|cwd| self.world.lacks_dir(cwd)) {
+            let error = LaunchError::CwdMissing { cwd: cwd.display().to_string() };
+            return self.events.push_back(failed(error));
+        }
+        let Some(program) = self.world.find(request) else {
             let error = LaunchError::ProgramNotFound { program: request.program.to_string() };
             return self.events.push_back(failed(error));
         };

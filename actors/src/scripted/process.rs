@@ -125,14 +125,12 @@ impl Process {
     }
 
     pub(super) fn signal(&mut self, signal: StopSignal, now_us: u64) {
-        if self.exit.is_some() && !self.signalled {
+        if self.exit.is_some() {
+            // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
+            self.exit_reported = false;
             return self.report_exit();
         }
         self.signalled = true;
-        // The graph asks again because the actor that heard of it first is gone.
-        if std::mem::take(&mut self.exit_reported) {
-            self.report_exit();
-        }
         self.receive(signal, now_us);
     }
 

@@ -3,8 +3,10 @@
 use super::program::Program;
 use crate::backend::HostInput;
 use crossbeam_channel::Sender;
+use ostler_messages::LaunchRequest;
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -38,9 +40,15 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub struct World(Arc<Mutex<Script>>);
 
+type Rule = Arc<dyn Fn(&LaunchRequest) -> Option<Program> + Send + Sync>;
+
 #[derive(Default)]
 struct Script {
     programs: BTreeMap<Vec<u8>, Program>,
+    /// Asked for what has no name here.
+    rule: Option<Rule>,
+    missing_dirs: Vec<PathBuf>,
+    launched: Vec<Arc<LaunchRequest>>,
     requests: Option<Sender<HostInput>>,
 }
 impl std::fmt::Debug for Script {
@@ -60,6 +68,22 @@ impl World {
         self.script().programs.insert(name.as_ref().as_bytes().to_vec(), program);
     }
 
+    /// What happens when something is launched that no [`program`](World::program) is named after: a function of its whole
+    /// request, its argv first of all. None: there is no such program. It must not call the world or the graph.
+    pub fn programs_by(&self, rule: impl Fn(&LaunchRequest) -> Option<Program> + Send + Sync + 'static) {
+        self.script().rule = Some(Arc::new(rule));
+    }
+
+    /// This directory does not exist: a launch in it fails with `CwdMissing`. Every other one exists.
+    pub fn without_dir(&self, dir: impl Into<PathBuf>) {
+        self.script().missing_dirs.push(dir.into());
+    }
+
+    /// Everything that was launched, in order, also what could not be started. For a test that asks what its host did.
+    pub fn launched(&self) -> Vec<Arc<LaunchRequest>> {
+        self.script().launched.clone()
+    }
+
     /// Lets time pass, and returns when everything that happens within it has been dealt with. Returns at once if no graph
     /// runs on this world.
     pub fn advance(&self, time: Duration) {
@@ -77,8 +101,22 @@ impl World {
         self.script().requests = Some(requests);
     }
 
-    pub(super) fn find(&self, name: &[u8]) -> Option<Program> {
-        self.script().programs.get(name).cloned()
+    /// The program of a request.
+    pub(super) fn find(&self, request: &LaunchRequest) -> Option<Program> {
+        let script = self.script();
+        let named = script.programs.get(request.program.as_bytes()).cloned();
+        let rule = script.rule.clone();
+        // The host's own function runs without the lock.
+        drop(script);
+        named.or_else(|| rule.and_then(|rule| rule(request)))
+    }
+
+    pub(super) fn note_launch(&self, request: &Arc<LaunchRequest>) {
+        self.script().launched.push(request.clone());
+    }
+
+    pub(super) fn lacks_dir(&self, dir: &Path) -> bool {
+        self.script().missing_dirs.iter().any(|missing| missing == dir)
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {

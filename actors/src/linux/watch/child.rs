@@ -67,6 +67,8 @@ pub(crate) struct Child {
     pub(crate) signalled: bool,
     /// Nobody else lived when the exit was seen.
     pub(crate) tree_empty: bool,
+    /// The whole tree was seen to be gone.
+    seen_empty: bool,
     /// The graph wants nothing more of it.
     pub(crate) released: bool,
     /// What the sweep is for, once there is one.
@@ -88,6 +90,7 @@ impl Child {
             exit: None,
             signalled: false,
             tree_empty: false,
+            seen_empty: false,
             released: false,
             sweep: None,
             look_after: PROBE_FIRST,
@@ -136,7 +139,7 @@ impl Child {
             Tree::Helper(_) => false,
         };
         if self.tree_empty {
-            self.reap();
+            self.found_empty();
         }
     }
 
@@ -204,6 +207,22 @@ impl Child {
                 StopSignal::Terminate => protocol::TERMINATE,
                 StopSignal::Kill => protocol::KILL,
             }),
+        }
+    }
+
+    /// Nobody of the tree lives.
+    pub(crate) fn found_empty(&mut self) {
+        self.seen_empty = true;
+        self.sweep = None;
+        self.reap();
+    }
+
+    /// Nobody asks any more what becomes of it: whoever was not seen to be gone is killed. Before the leader is reaped,
+    /// since its number may be what reaches the others.
+    pub(crate) fn kill_unseen(&mut self) {
+        if !self.seen_empty {
+            self.signal(StopSignal::Kill);
+            self.begin_sweep(SweepFor::Kill);
         }
     }
 

@@ -168,7 +168,7 @@ impl State {
         if swept {
             self.look(n);
         }
-        self.forget_if_over(n);
+        self.remove_if_finished(n);
     }
 
     fn report_exit(&self, n: u64) {
@@ -232,8 +232,7 @@ impl State {
     fn looked(&mut self, n: u64, empty: bool) {
         let Some(child) = self.children.0.get_mut(&n) else { return };
         if empty {
-            child.reap();
-            child.sweep = None;
+            child.found_empty();
             let leftovers = child.leftovers();
             return self.report(n, TreeEmpty { leftovers });
         }
@@ -248,7 +247,7 @@ impl State {
     fn look(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n) else { return };
         if child.released {
-            return self.forget_if_over(n);
+            return self.remove_if_finished(n);
         }
         if child.exit.is_none() {
             // What tells of it could not be watched.
@@ -309,15 +308,12 @@ impl State {
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
-        if !child.is_finished() {
-            child.signal(StopSignal::Kill);
-            child.begin_sweep(SweepFor::Kill);
-        }
-        self.forget_if_over(n);
+        child.kill_unseen();
+        self.remove_if_finished(n);
     }
 
     /// A process that can't be killed is kept until it dies, so that its number stays ours and its zombie is taken away.
-    fn forget_if_over(&mut self, n: u64) {
+    fn remove_if_finished(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n).filter(|child| child.released) else { return };
         if child.is_finished() {
             self.children.0.remove(&n);
