@@ -27,6 +27,9 @@ impl Session {
     }
     /// Starts a command. The answer comes when the process has started, or has failed to
     /// ([`Error::Launch`](crate::Error::Launch)); nothing is left after an error.
+    ///
+    /// Dropped before it was begun or polled, nothing is launched. After that the launch stands, whenever the call is
+    /// dropped: the handle is in [`list`](Session::list), its result goes to the inbox.
     pub fn launch(&self, command: Command) -> Call<Handle> {
         self.launch_request(command.into_request(&self.id))
     }
@@ -46,7 +49,7 @@ impl Session {
             },
         )
     }
-    /// The live handles, as they were launched.
+    /// The live handles, as they were launched. Safe to drop.
     pub fn list(&self) -> Call<Vec<Handle>> {
         let (ostler, session_id) = (self.ostler.clone(), self.id.clone());
         self.ostler.call(
@@ -64,7 +67,7 @@ impl Session {
     }
     /// Refuses new launches from now on, stops all handles at the same time, answers when all have ended. What is
     /// unread in the inbox can still be taken, and the session counts towards [`Limits::sessions`](crate::Limits::sessions)
-    /// until it is.
+    /// until it is. Dropped after it was begun or polled, the session ends all the same.
     pub fn end(&self) -> Call<Tally> {
         self.end_with(false)
     }
@@ -95,16 +98,17 @@ pub struct Inbox {
     id: SessionId,
 }
 impl Inbox {
-    /// Takes all entries.
+    /// Takes all entries. Safe to drop at any moment: entries that did not reach the caller stay where they were.
     pub fn drain(&self) -> Call<Vec<Entry>> {
         self.take(Filter::any(), None, None)
     }
-    /// Takes those that fit; the others stay, in order.
+    /// Takes those that fit; the others stay, in order. Safe to drop, as [`drain`](Inbox::drain).
     pub fn drain_where(&self, filter: Filter) -> Call<Vec<Entry>> {
         self.take(filter, None, None)
     }
     /// Takes up to `most` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
-    /// time is up, or the session has ended and nothing more will come.
+    /// time is up, or the session has ended and nothing more will come. Safe to drop in a `select!` or by a timeout: it takes
+    /// nothing then, also if an entry was on its way.
     pub fn receive(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {
         self.take(filter, Some(max), Some(timeout))
     }
@@ -118,7 +122,8 @@ impl Inbox {
             },
         )
     }
-    /// Waits until an entry fits, and tells how many do; 0 when the time is up. Takes nothing.
+    /// Waits until an entry fits, and tells how many do; 0 when the time is up. Takes nothing. Safe to
+    /// drop.
     pub fn wait(&self, filter: Filter, timeout: Duration) -> Call<usize> {
         let (session_id, timeout_ms) = (self.id.clone(), timeout_ms(timeout));
         self.ostler.call(
@@ -129,7 +134,7 @@ impl Inbox {
             },
         )
     }
-    /// How many entries fit.
+    /// How many entries fit. Safe to drop.
     pub fn pending(&self, filter: Filter) -> Call<usize> {
         let session_id = self.id.clone();
         self.ostler.call(
@@ -140,7 +145,8 @@ impl Inbox {
             },
         )
     }
-    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own.
+    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own. Dropped after it was
+    /// begun or polled, the entry is added all the same.
     pub fn push(
         &self,
         kind: impl Into<String>,
@@ -196,6 +202,9 @@ impl Handle {
     }
     /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel
     /// means now. The result comes here and not to the inbox.
+    ///
+    /// Dropped after it was begun or polled, the command is stopped all the same, and its result goes to another canceller that
+    /// waits, or to the inbox.
     pub fn cancel(&self) -> Call<Cancelled> {
         self.ostler.cancel(self.id(), None, false)
     }

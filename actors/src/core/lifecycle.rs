@@ -1,13 +1,14 @@
 //! The life of a process as a pure function: `(life, event) -> (life, effects)`.
 //!
-//! Nothing here knows a clock, a pid or an actor; [`ProcessActor`](super::process::ProcessActor) performs the
-//! effects. `walk.rs` visits every reachable state and asserts what must hold in all of them.
+//! * in: [`Event`]s, from the kernel, the drains, and the Supervisor;
+//! * out: [`Effect`]s, which [`ProcessActor`](crate::graph) performs.
 //!
-//! ```text
-//! Starting ─▶ Running ─▶ Terminating ─▶ Killing          Draining ─▶ Sweeping ─▶ Sealing ─▶ Done
-//!                 │            │           │                 ▲                       │       ▲
-//!                 └────────────┴───────────┴──── Exited ─────┘                       └─ Kept ┘
-//! ```
+//! Invariant: one result for each life that was launched, and nothing after its end. Nothing here knows a clock, a pid or an
+//! actor. `walk.rs` visits every reachable state, asserts what must hold in all of them, and makes this table: what each event
+//! leads to in each phase. A dash: it does not happen there. A dot: the life stays in its phase. A second cancel means now:
+//! that is decided in `stop`.
+//!
+#![doc = include_str!("lifecycle/table.md")]
 
 mod events;
 #[cfg(test)]

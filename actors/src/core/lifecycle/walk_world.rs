@@ -1,5 +1,5 @@
 //! What a kernel and the processes can do: nothing else than what the effects asked for makes possible, but of that
-//! everything, in any order. It follows `kernel/linux/{signals,drains,launch}.rs`.
+//! everything, in any order. It follows `linux/{watch,drain,spawn}`.
 
 use super::super::{Effect, Event, bit};
 use ostler_messages::{StopSignal, Stream, SweepFor, TimerKind};

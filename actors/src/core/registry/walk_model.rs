@@ -67,6 +67,8 @@ pub(super) struct Process {
     pub(super) ending: bool,
     pub(super) recovered: bool,
     pub(super) launched: bool,
+    /// Somebody asked for its result in the inbox too, while it ran.
+    pub(super) notify: bool,
     pub(super) result: Option<Status>,
     pub(super) delivered: u8,
     pub(super) leased: u8,
@@ -216,6 +218,7 @@ impl Model {
             ending: false,
             recovered: false,
             launched: false,
+            notify: false,
             result: None,
             delivered: 0,
             leased: 0,
