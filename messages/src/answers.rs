@@ -10,7 +10,7 @@ notices! {
         call: CallId,
         /// The answer, or why there is none.
         answer: Result<Answer, Refusal>,
-        /// Who keeps what the answer holds until the call's [`Ack`] or [`Nack`]; none: the answer leases nothing, and the
+        /// Who keeps what the answer holds until the call's [`Ack`](crate::Ack) or [`Nack`](crate::Nack); none: the answer leases nothing, and the
         /// call is closed.
         leased_by: Option<ActorName>,
     }

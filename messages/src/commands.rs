@@ -58,7 +58,7 @@ table! {
     (Serialize)
     /// Everything that the graph can ask of a kernel.
     KernelCommand
-    /// Make the artifact directory, start the process. → [`Started`] or [`StartFailed`]
+    /// Make the artifact directory, start the process. → [`Started`](crate::Started) or [`StartFailed`](crate::StartFailed)
     Exec {
         /// The number of the process.
         n: u64,
@@ -67,7 +67,7 @@ table! {
         /// What to run.
         request: Asked,
     }
-    /// Close the files, digest, and write the result beside them. → [`Sealed`]
+    /// Close the files, digest, and write the result beside them. → [`Sealed`](crate::Sealed)
     Seal {
         /// The number of the process.
         n: u64,
@@ -76,15 +76,15 @@ table! {
         /// The launch is undone: remove the directory instead.
         discard: bool,
     }
-    /// Signal the whole tree, unless the leader is found dead before the first signal: then only → [`Exited`].
+    /// Signal the whole tree, unless the leader is found dead before the first signal: then only → [`Exited`](crate::Exited).
     Signal {
         /// The number of the process.
         n: u64,
         /// The signal.
         signal: StopSignal,
     }
-    /// After the leader's exit: look what is left of the tree. → [`TreeAlive`] at once if something is, and
-    /// [`TreeEmpty`] when nothing is.
+    /// After the leader's exit: look what is left of the tree. → [`TreeAlive`](crate::TreeAlive) at once if something is, and
+    /// [`TreeEmpty`](crate::TreeEmpty) when nothing is.
     Sweep {
         /// The number of the process.
         n: u64,
@@ -98,7 +98,7 @@ table! {
         /// It may not have started yet: undo the launch when it does, and remove its directory.
         undo: bool,
     }
-    /// Set a timer. → [`TimerFired`] to its owner
+    /// Set a timer. → [`TimerFired`](crate::TimerFired) to its owner
     Arm {
         /// The actor that it belongs to.
         owner: ActorName,
@@ -114,7 +114,7 @@ table! {
         /// What it is for.
         kind: TimerKind,
     }
-    /// Read so many bytes more. → [`Flowed`], [`EndOfStream`], [`ReadFailed`]
+    /// Read so many bytes more. → [`Flowed`](crate::Flowed), [`EndOfStream`](crate::EndOfStream), [`ReadFailed`](crate::ReadFailed)
     Pull {
         /// The number of the process.
         n: u64,
@@ -124,14 +124,14 @@ table! {
         bytes: u64,
     }
     /// Read what the pipe holds now, then record no more; go on reading, so that nobody's pipe breaks.
-    /// → [`EndOfStream`]
+    /// → [`EndOfStream`](crate::EndOfStream)
     Close {
         /// The number of the process.
         n: u64,
         /// The stream.
         stream: Stream,
     }
-    /// Tell how the output stands. → [`Peeked`]
+    /// Tell how the output stands. → [`Peeked`](crate::Peeked)
     Peek {
         /// The number of the process.
         n: u64,

@@ -17,7 +17,7 @@ notices! {
         /// They are not to be taken: it goes at once.
         discard: bool,
     }
-    /// A launch in a session whose launches are paused. → [`Reply`] with the limit and how it is reached
+    /// A launch in a session whose launches are paused. → [`Reply`](crate::Reply) with the limit and how it is reached
     RefuseLaunch {
         /// The call of the host.
         call: CallId,

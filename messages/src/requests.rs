@@ -54,14 +54,14 @@ requests! {
     ($)
     // Handled in `actors/src/graph/supervisor.rs`.
     supervisor {
-    /// Opens a session. → [`Answer::Opened`]
+    /// Opens a session. → [`Answer::Opened`](crate::Answer::Opened)
     OpenSession {
         /// The call of the host.
         call: CallId,
         /// The host's own string; made if absent.
         session_id: Option<SessionId>,
     }
-    /// Starts a command. → [`Answer::Launched`]
+    /// Starts a command. → [`Answer::Launched`](crate::Answer::Launched)
     Launch {
         /// The call of the host.
         call: CallId,
@@ -69,7 +69,7 @@ requests! {
         /// What to run.
         request: Arc<LaunchRequest>,
     }
-    /// Stops a command; a second one means now. → [`Answer::Cancelled`]
+    /// Stops a command; a second one means now. → [`Answer::Cancelled`](crate::Answer::Cancelled)
     Cancel {
         /// The call of the host.
         call: CallId,
@@ -80,7 +80,7 @@ requests! {
         /// Send the result to the inbox too.
         notify_on_cancel: bool,
     }
-    /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`]
+    /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`](crate::Answer::Ended)
     EndSession {
         /// The call of the host.
         call: CallId,
@@ -89,21 +89,21 @@ requests! {
         /// Its unread entries are not kept.
         discard: bool,
     }
-    /// Tells the live handles of a session. → [`Answer::Listed`]
+    /// Tells the live handles of a session. → [`Answer::Listed`](crate::Answer::Listed)
     List {
         /// The call of the host.
         call: CallId,
         /// The session.
         session_id: SessionId,
     }
-    /// Answers after a time by the graph's clock. → [`Answer::Slept`]
+    /// Answers after a time by the graph's clock. → [`Answer::Slept`](crate::Answer::Slept)
     Sleep {
         /// The call of the host.
         call: CallId,
         /// For how long.
         sleep_ms: u64,
     }
-    /// Ends every session, then the graph. → [`Answer::Stopped`]
+    /// Ends every session, then the graph. → [`Answer::Stopped`](crate::Answer::Stopped)
     Shutdown {
         /// The call of the host.
         call: CallId,
@@ -113,7 +113,7 @@ requests! {
     }
     // Handled in `inbox/src/inbox.rs`.
     inbox {
-    /// Adds an entry of the host's own. → [`Answer::Pushed`]
+    /// Adds an entry of the host's own. → [`Answer::Pushed`](crate::Answer::Pushed)
     Push {
         /// The call of the host.
         call: CallId,
@@ -126,7 +126,7 @@ requests! {
         /// Any value.
         content: serde_json::Value,
     }
-    /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`]
+    /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`](crate::Answer::Drained)
     Drain {
         /// The call of the host.
         call: CallId,
@@ -139,7 +139,7 @@ requests! {
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }
-    /// Waits until an entry is there; takes nothing. → [`Answer::Waited`]
+    /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](crate::Answer::Waited)
     Wait {
         /// The call of the host.
         call: CallId,
@@ -150,7 +150,7 @@ requests! {
         /// For how long.
         timeout_ms: u64,
     }
-    /// Counts entries. → [`Answer::Pending`]
+    /// Counts entries. → [`Answer::Pending`](crate::Answer::Pending)
     Pending {
         /// The call of the host.
         call: CallId,
