@@ -2,15 +2,16 @@
 //! scripted one, which is as good as the first only if it answers alike.
 
 use crate::{
-    Config, Containment, Descendant, OnTerminate, Program, World,
     backend::{HostInput, Input, Kernel},
-    linux, scripted,
+    config::Config,
+    linux,
+    scripted::{self, Descendant, OnTerminate, Program, World},
 };
 use crossbeam_channel::{Sender, unbounded};
 use ostler_messages::{
-    ActorName, Arm, Asked, Close, CommandId, Disarm, Event, Exec, Exited, HandleId, KernelCommand,
-    LaunchError, LaunchRequest, Leftover, Outcome, Peek, Record, Release, Seal, SessionId, Signal, Status,
-    StopSignal, Stream, Sweep, SweepFor, TimerKind,
+    ActorName, Arm, Asked, Close, CommandId, Containment, Disarm, Event, Exec, Exited, HandleId,
+    KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Record, Release, Seal, SessionId,
+    Signal, Status, StopSignal, Stream, Sweep, SweepFor, TimerKind,
 };
 use std::{
     sync::Arc,
@@ -302,7 +303,7 @@ macro_rules! on_every_kernel {
     };
     (@tier $name:ident $tier:ident: $($case:ident),*) => {
         mod $name {
-            $(#[test] fn $case() { super::Rig::linux(crate::Containment::$tier).map(super::$case); })*
+            $(#[test] fn $case() { super::Rig::linux(super::Containment::$tier).map(super::$case); })*
         }
     };
 }

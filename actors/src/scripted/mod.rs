@@ -10,8 +10,9 @@ pub use world::World;
 
 use crate::backend::{ContainmentReport, Facts, Outputs, StartKernel};
 use ostler_messages::{Containment, trace::Header};
-use player::{BEGIN, HOST_PID, Player, ROOT};
+use player::{HOST_PID, Player, ROOT};
 use std::{path::Path, sync::Arc};
+use world::BEGIN;
 
 /// The facts of every scripted world are the same.
 pub(crate) fn start(world: &World) -> (Facts, StartKernel) {

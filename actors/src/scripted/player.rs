@@ -2,7 +2,7 @@
 
 use super::{
     process::{Planned, Process},
-    world::World,
+    world::{BEGIN, World},
 };
 use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
 use crossbeam_channel::Receiver;
@@ -23,8 +23,6 @@ pub(crate) const HOST_PID: u32 = 1;
 pub(crate) const ROOT: &str = "/ostler";
 /// Where its commands run.
 const CWD: &str = "/work";
-/// When it begins: 2026-01-01T00:00:00Z.
-pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
 /// Leaders have the pids 1000, 2000, …; their descendants those after.
 const PIDS_PER_PROCESS: u64 = 1_000;
 

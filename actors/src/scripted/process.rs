@@ -1,8 +1,8 @@
 //! One scripted process with its descendants and its output.
 
 use super::{
-    player::BEGIN,
     program::{OnTerminate, Program, Step, micros},
+    world::BEGIN,
 };
 use crate::backend::{KernelEvent, REPORT_BYTES};
 use ostler_artifacts::Recorder;

@@ -3,13 +3,16 @@
 use super::program::Program;
 use crate::backend::HostInput;
 use crossbeam_channel::Sender;
-use ostler_messages::LaunchRequest;
+use ostler_messages::{LaunchRequest, Stamp};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+/// When it begins: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
 
 /// A scripted kernel: programs that do what they are told, in virtual time. The graph on top of it is the real one, so
 /// a host can test its own loop without a process, a file, or a clock.

@@ -17,7 +17,7 @@
 
 use crate::linux::{
     exec::clone3::clone_into,
-    exec::slots::{SLOTS, Slots},
+    exec::slots::{FILES, Slots},
 };
 use nix::{errno::Errno, libc};
 use ostler_messages::Stage;
@@ -64,11 +64,6 @@ pub(crate) struct Plan<'a> {
     /// It is killed when the thread that makes it ends, and so when the host dies.
     pub(crate) dies_with_host: bool,
 }
-
-/// Most files that a child is given.
-const FILES: usize = SLOTS - 1;
-/// The child arranges its files below this number, so nothing that it still needs may lie there.
-pub(crate) const FIRST_FREE: RawFd = FILES as RawFd;
 
 /// A process that has reached its program.
 pub(crate) struct Spawned {

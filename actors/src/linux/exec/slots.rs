@@ -3,12 +3,17 @@
 //! A child begins with the host's table of descriptors, and keeps of it only what lies below the highest slot. So a host
 //! with thousands of descriptors starts commands as fast as one with ten: nothing is copied, and nothing closed.
 
-use crate::linux::{exec::clone::FIRST_FREE, sys::duplicate_from};
+use crate::linux::sys::duplicate_from;
 use nix::{errno::Errno, fcntl::OFlag, unistd::dup3};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Most files that a child is given, and the one that it executes.
 pub(crate) const SLOTS: usize = 5;
+
+/// Most files that a child is given.
+pub(crate) const FILES: usize = SLOTS - 1;
+/// The child arranges its files below this number, so nothing that it still needs may lie there.
+pub(crate) const FIRST_FREE: RawFd = FILES as RawFd;
 
 /// Those of one spawn thread: the lowest numbers that were free when it began.
 pub(crate) struct Slots {
