@@ -157,6 +157,25 @@ fn retention_never_touches_what_lives_or_what_is_not_ours() {
 }
 
 #[test]
+fn retention_leaves_the_directory_of_another_user_and_one_from_the_future() {
+    let dir = tempfile::tempdir().unwrap();
+    let future = made(dir.path(), DEAD_PID, 1, 1000);
+    let tomorrow = FileTimes::new().set_modified(SystemTime::now() + HOUR * 24);
+    File::open(&future.dir).unwrap().set_times(tomorrow).unwrap();
+    let others = made(dir.path(), DEAD_PID, 2, 1000);
+    let changed = std::os::unix::fs::chown(&others.dir, Some(54_321), None);
+    let retained = retain(dir.path(), Duration::ZERO, 100);
+    assert!(future.dir.exists(), "its time is not past");
+    match changed {
+        Ok(()) => {
+            assert_eq!((retained.removed, retained.kept), (0, 1), "another user's is not even counted");
+            assert!(others.dir.exists());
+        }
+        Err(error) => eprintln!("SKIPPED another user's directory: {error}"),
+    }
+}
+
+#[test]
 fn a_root_that_is_not_there_is_an_error_told_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let retained = retain(&dir.path().join("none"), HOUR, 1);

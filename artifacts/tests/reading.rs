@@ -159,6 +159,40 @@ fn without_a_recorder_the_end_of_the_file_is_the_end_unless_another_host_writes_
 }
 
 #[test]
+fn a_fifo_in_the_place_of_a_file_is_an_error_and_holds_up_nobody() {
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    recorder.append(Stream::Stdout, b"abc");
+    fs::remove_file(&scene.paths.combined).unwrap();
+    nix::unistd::mkfifo(&scene.paths.combined, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let read = read_now(&scene.paths, Some(&scene.live), &at(0, 10));
+    assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
+}
+
+/// The end has to be looked at before the length: a length that was looked at first may be that of a moment before the last
+/// bytes, and the page would be the last one without them.
+#[test]
+fn a_last_page_has_the_last_bytes() {
+    let scene = scene();
+    for _ in 0..2_000 {
+        let live = Arc::new(Growth::new());
+        let mut recorder = Recorder::in_memory(scene.paths.clone(), Capture::default(), None, live.clone());
+        let writer = std::thread::spawn(move || {
+            recorder.append(Stream::Stdout, b"abc");
+            drop(recorder);
+        });
+        let last = loop {
+            let page = read_now(&scene.paths, Some(&live), &at(0, 10)).unwrap();
+            if page.eof {
+                break page;
+            }
+        };
+        assert_eq!(last.content, b"abc");
+        writer.join().unwrap();
+    }
+}
+
+#[test]
 fn errors_say_which_file() {
     let Scene { paths, live, .. } = &scene();
     fs::remove_file(&paths.combined).unwrap();

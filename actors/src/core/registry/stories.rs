@@ -7,7 +7,8 @@ use super::{
 };
 use crate::config::Limits;
 use ostler_messages::{
-    Answer, CallError, CallId, HandleId, LaunchError, Limit, Refusal, SESSION_ID_MAX_BYTES, SessionId, Status,
+    Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
+    SESSION_ID_MAX_BYTES, SessionId, Status,
 };
 
 const CALL: CallId = CallId(1);
@@ -243,4 +244,20 @@ fn the_same_key_with_another_request_is_an_error() {
     let refused = registry.launch(CALL, other.into(), || panic!("a number is taken"));
     let reused = LaunchError::LaunchKeyReused { launch_key: "key".into() };
     assert_eq!(refused, [Effect::Reply(CALL, Err(Refusal::Launch(reused)))]);
+}
+
+#[test]
+fn a_tally_counts_who_outlived_sigkill() {
+    let mut registry = registry();
+    open(&mut registry, "a").unwrap();
+    registry.launch(CALL, request(0, None), || 1);
+    registry.launched(1, record(1, 0, Status::Running));
+    let mut result = (*record(1, 0, Status::Killed)).clone();
+    let left = [Outcome::Terminated, Outcome::Survived, Outcome::Killed, Outcome::Survived];
+    result.leftovers = Some((1..).zip(left).map(|(pid, outcome)| Leftover::new(pid, "x", outcome)).collect());
+    registry.finished(1, result.into(), false);
+    registry.end(CALL, &SessionId::new("a"), false);
+    let ended = registry.queue_closed(SessionId::new("a"), 1, true);
+    let [Effect::Reply(_, Ok(Answer::Ended(tally)))] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!((tally.killed, tally.survivors, tally.unread), (1, 2, 1));
 }
