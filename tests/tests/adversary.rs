@@ -5,7 +5,8 @@
 
 use futures_lite::future;
 use ostler::{
-    Cancelled, Command, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session, Status, World,
+    Cancelled, Command, Config, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session,
+    Status, World,
 };
 use ostler_tests::{Bench, LIMIT, Settings, in_every_tier, ms, sh};
 use std::{
@@ -289,6 +290,9 @@ fn f50_a_call_that_is_begun_and_dropped_is_the_same_on_every_run() {
             world.advance(Duration::from_millis(10));
             drop(session.inbox().drain().begin());
             drop(bench.ostler().open_session().begin());
+            // One is acknowledged while the other is on its way.
+            let (one, two) = (bench.ostler().open_session().begin(), bench.ostler().open_session().begin());
+            assert_ne!(one.wait().unwrap().id(), two.wait().unwrap().id());
             assert_eq!(session.inbox().drain().wait().unwrap().len(), 1);
             world.advance(Duration::ZERO);
             log.text()
@@ -309,4 +313,25 @@ fn an_anonymous_session_whose_open_is_dropped_is_ended() {
         drop(bench.ostler().open_session().begin());
     }
     bench.ostler().open_session().wait().unwrap();
+}
+
+/// Nobody moves virtual time any more: it has to run by itself to the end of everything.
+#[test]
+fn a_scripted_graph_ends_with_its_last_handle_whatever_its_programs_do() {
+    let begun = std::time::Instant::now();
+    for program in [
+        Program::new().never_starts(),
+        Program::new().starts_after(ms(10_000)),
+        Program::new().unkillable(),
+        Program::new().exit_seen_late(ms(10_000)).exits_at(ms(0), 0),
+        Program::new().disk_hangs(),
+    ] {
+        let world = World::new();
+        world.program("job", program);
+        let ostler = Ostler::scripted(Config::new(), &world).unwrap();
+        let session = ostler.open_session().wait().unwrap();
+        drop(session.launch(Command::new("job")).begin());
+        drop((session, ostler));
+    }
+    assert!(begun.elapsed() < ostler::DROP_LIMIT, "a drop waited for its limit");
 }

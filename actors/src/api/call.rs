@@ -111,7 +111,10 @@ impl<T> Call<T> {
         };
         if leased {
             // A graph that has ended keeps nothing any more.
-            let _ = self.client.acks.send(self.call);
+            let _ = match self.client.virtual_time {
+                true => self.client.requests.send(HostInput::Ack(self.call)).is_ok(),
+                false => self.client.acks.send(self.call).is_ok(),
+            };
         }
         self.permit = None;
         value

@@ -15,6 +15,9 @@ pub(crate) enum HostInput {
     /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
     /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
     Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
+    /// The caller has its answer; only in a scripted world, where the order of a host's steps is part of the trace. See
+    /// [`FromHost::acks`].
+    Ack(CallId),
     /// The last handle of the host was dropped.
     HostGone(HostGone),
     /// The host does nothing before this call is answered: virtual time may move.
@@ -29,8 +32,8 @@ pub(crate) enum HostInput {
 pub(crate) struct FromHost {
     pub(crate) requests: Receiver<HostInput>,
     /// Calls whose caller has the answer. They free memory and nobody who waits, so they do not wake the graph: it looks
-    /// here before it takes the next request. Never more than the limit on open calls, since each of these calls was open
-    /// when the graph last took a request.
+    /// here before it takes the next input. Never more than the limit on open calls, since each of these calls was open
+    /// when the graph last took one.
     pub(crate) acks: Receiver<CallId>,
 }
 

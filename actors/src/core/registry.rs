@@ -90,8 +90,8 @@ pub(crate) struct Registry {
     texts_on_disk: bool,
     sessions: BTreeMap<SessionId, Session>,
     ended: EndedIds,
-    /// Sessions that have ended and whose entries are not all taken.
-    unread_sessions: u64,
+    /// Sessions that have ended and whose entries are not all taken: their ids are not free, however old.
+    unread_sessions: BTreeSet<SessionId>,
     handles: BTreeMap<u64, Handle>,
     /// Finished handles, oldest first.
     finished: VecDeque<u64>,
@@ -101,6 +101,8 @@ pub(crate) struct Registry {
     waiting: BTreeMap<CallId, u64>,
     /// Callers that do not have the name of their anonymous session yet.
     opening: BTreeMap<CallId, SessionId>,
+    /// Calls that wait for the end of a session.
+    ending: BTreeMap<CallId, SessionId>,
     live: u64,
     anonymous: u64,
     /// Of all sessions that have ended.
@@ -118,12 +120,13 @@ impl Registry {
             texts_on_disk,
             sessions: BTreeMap::new(),
             ended: EndedIds::default(),
-            unread_sessions: 0,
+            unread_sessions: BTreeSet::new(),
             handles: BTreeMap::new(),
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
             waiting: BTreeMap::new(),
             opening: BTreeMap::new(),
+            ending: BTreeMap::new(),
             live: 0,
             anonymous: 0,
             tally: Tally::default(),

@@ -167,8 +167,8 @@ impl Handler<Sent<LaunchesPaused>> for Supervisor {
 }
 impl Handler<Sent<QueueEmptied>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, _: Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
-        self.registry.queue_emptied();
+    fn handle(&mut self, Sent(emptied): Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
+        self.registry.queue_emptied(&emptied.session_id);
     }
 }
 impl Handler<Sent<TimerFired>> for Supervisor {

@@ -94,19 +94,23 @@ async fn run(
             }
         };
         tracer.set_now_us(kernel.borrow().now_us());
+        // Whatever a caller does next, and whatever the answer to it counts, finds its earlier answers acknowledged.
+        while let Ok(call) = acks.try_recv() {
+            deliver_ack(call, &calls, &core_actors);
+            run_until_idle().await;
+        }
         match input {
             Input::Kernel(event) => deliver_event(event, &core_actors, &processes),
             Input::Host(HostInput::Call { call, request, reply_to }) => {
-                take_acks(&acks, &calls, &core_actors).await;
                 calls.open(call, reply_to, request.holder());
                 deliver_request(request, &core_actors);
             }
             Input::Host(HostInput::Nack { call, permit, taken }) => {
-                take_acks(&acks, &calls, &core_actors).await;
                 deliver_nack(call, &calls, &core_actors);
                 run_until_idle().await;
                 drop((permit, taken));
             }
+            Input::Host(HostInput::Ack(call)) => deliver_ack(call, &calls, &core_actors),
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
             Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
             // Only a scripted world takes these, and has taken them.
@@ -125,15 +129,6 @@ async fn run(
     for (reply_to, answered) in last.take() {
         // A caller that is gone has nothing to lose by it.
         let _ = reply_to.send(answered);
-    }
-}
-
-/// Whatever a caller does next finds its earlier answers acknowledged. Only calls and their ends ask for that: all else
-/// comes at moments of its own, and a scripted world would differ from run to run.
-async fn take_acks(acks: &Receiver<CallId>, calls: &OpenCalls, core_actors: &CoreActors) {
-    while let Ok(call) = acks.try_recv() {
-        deliver_ack(call, calls, core_actors);
-        run_until_idle().await;
     }
 }
 

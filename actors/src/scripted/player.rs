@@ -41,6 +41,8 @@ pub(crate) struct Player {
     events: VecDeque<KernelEvent>,
     /// Calls for which the host does nothing but wait.
     blocked: BTreeSet<CallId>,
+    /// Nobody is left who could wait: time runs to the end of everything.
+    host_gone: bool,
     advancing: Option<(u64, oneshot::Sender<()>)>,
     /// Readers that wait for output, with the time until which they do.
     watching: Vec<(u64, OutputWatch)>,
@@ -66,6 +68,7 @@ impl Player {
             processes: BTreeMap::new(),
             events: VecDeque::new(),
             blocked: BTreeSet::new(),
+            host_gone: false,
             advancing: None,
             watching: Vec::new(),
         }
@@ -83,7 +86,10 @@ impl Player {
                 self.watching.push((until, watch));
                 None
             }
-            other => Some(Input::Host(other)),
+            other => {
+                self.host_gone |= matches!(other, HostInput::HostGone(_));
+                Some(Input::Host(other))
+            }
         }
     }
 }
@@ -155,7 +161,7 @@ impl Player {
             let _ = self.watching.remove(ready).1.done.send(());
             return true;
         }
-        let until = match (&self.advancing, given_up, self.blocked.is_empty()) {
+        let until = match (&self.advancing, given_up, self.blocked.is_empty() && !self.host_gone) {
             (Some((until, _)), ..) => *until,
             (None, None, true) => return false,
             (None, ..) => u64::MAX,

@@ -19,8 +19,9 @@ pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
 ///
 /// Time stands still unless the host waits for an answer ([`Call::wait`](crate::Call::wait), `.await`), or calls
 /// [`advance`](World::advance); then it jumps from one event to the next. A call that was only
-/// [begun](crate::Call::begin) does not move it. What one thread does is therefore the same on every run, to the byte of
-/// the trace.
+/// [begun](crate::Call::begin) does not move it. What one thread does, one call after another, is therefore the same on every
+/// run, to the byte of the trace. While a thread waits for several calls at once (a `select!`, a timeout around a call), time
+/// runs on until it has dropped the others, so there the moment may differ.
 ///
 /// ```
 /// use ostler::{Command, Config, Filter, Ostler, Program, World};

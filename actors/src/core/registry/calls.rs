@@ -77,6 +77,10 @@ impl Registry {
     /// ended.
     pub(crate) fn nack(&mut self, call: CallId) -> Effects {
         self.waits_no_more(call);
+        self.shutdown_calls.retain(|waiting| *waiting != call);
+        if let Some(session) = self.ending.remove(&call).and_then(|id| self.sessions.get_mut(&id)) {
+            session.end_calls.retain(|waiting| *waiting != call);
+        }
         let mut effects: Effects =
             self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect();
         if let Some(session_id) = self.opening.remove(&call) {

@@ -120,7 +120,7 @@ impl Registry {
     pub(crate) fn launch_failed(&mut self, n: u64, error: LaunchError) -> Effects {
         let launching = self.handles.get(&n).is_some_and(|h| matches!(h.state, State::Launching { .. }));
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
-        self.remove_key(&handle);
+        self.remove_key(n, &handle);
         let State::Launching { calls } = handle.state else { return Vec::new() };
         self.wait_no_more(&calls);
         let refusal = |call| Effect::Reply(call, Err(Refusal::Launch(error.clone())));
@@ -213,7 +213,7 @@ impl Registry {
         while self.finished.len() as u64 > self.limits.replay_results {
             if let Some(oldest) = self.finished.pop_front() {
                 let handle = self.handles.remove(&oldest);
-                handle.iter().for_each(|handle| self.remove_key(handle));
+                handle.iter().for_each(|handle| self.remove_key(oldest, handle));
             }
         }
         self.one_less(n, session_id, effects);
@@ -233,11 +233,14 @@ impl Registry {
         }
     }
 
-    pub(super) fn remove_key(&mut self, handle: &Handle) {
+    pub(super) fn remove_key(&mut self, n: u64, handle: &Handle) {
         if let (Some(key), Some(session)) =
             (&handle.request.launch_key, self.sessions.get_mut(&handle.session_id))
         {
-            session.keys.remove(key);
+            // Another handle may have the key by now, in a session that took the same id anew.
+            if session.keys.get(key) == Some(&n) {
+                session.keys.remove(key);
+            }
         }
     }
 }

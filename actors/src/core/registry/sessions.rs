@@ -45,7 +45,7 @@ impl EndedIds {
 impl Registry {
     pub(crate) fn open(&mut self, call: CallId, asked: Option<SessionId>) -> Effects {
         let refuse = |error| vec![Effect::Reply(call, Err(Refusal::Call(error)))];
-        if self.sessions.len() as u64 + self.unread_sessions >= self.limits.sessions {
+        if (self.sessions.len() + self.unread_sessions.len()) as u64 >= self.limits.sessions {
             let (limit, max) = (Limit::Sessions, self.limits.sessions);
             return refuse(CallError::LimitReached { limit, max, leased: 0 });
         }
@@ -114,7 +114,7 @@ impl Registry {
         if let Some(session) = self.sessions.get(id) {
             return session.ending;
         }
-        self.ended.named.contains(id) || self.is_anonymous(id)
+        self.ended.named.contains(id) || self.unread_sessions.contains(id) || self.is_anonymous(id)
     }
 
     /// Whether this graph made the id itself.
@@ -127,6 +127,7 @@ impl Registry {
     pub(crate) fn end(&mut self, call: CallId, session_id: &SessionId, discard: bool) -> Effects {
         if let Some(session) = self.sessions.get_mut(session_id) {
             session.end_calls.push(call);
+            self.ending.insert(call, session_id.clone());
             let mut effects = Effects::new();
             self.begin_end(session_id, discard, &mut effects);
             return effects;
@@ -163,11 +164,13 @@ impl Registry {
     pub(crate) fn queue_closed(&mut self, session_id: SessionId, unread: u64, kept: bool) -> Effects {
         let mut effects = Effects::new();
         let Some(mut session) = self.sessions.remove(&session_id) else { return effects };
-        self.unread_sessions += u64::from(kept);
+        if kept {
+            self.unread_sessions.insert(session_id.clone());
+        }
         session.tally.unread = unread;
         self.tally.add(session.tally);
         let answer = Answer::Ended(session.tally);
-        let calls = session.end_calls.into_iter();
+        let calls = session.end_calls.into_iter().inspect(|call| drop(self.ending.remove(call)));
         effects.extend(calls.map(|call| Effect::Reply(call, Ok(answer.clone()))));
         if !self.is_anonymous(&session_id) {
             self.ended.insert(session_id);
@@ -177,8 +180,8 @@ impl Registry {
     }
 
     /// The last entry of a session that has ended is taken.
-    pub(crate) fn queue_emptied(&mut self) {
-        self.unread_sessions = self.unread_sessions.saturating_sub(1);
+    pub(crate) fn queue_emptied(&mut self, session_id: &SessionId) {
+        self.unread_sessions.remove(session_id);
     }
 
     pub(crate) fn launches_paused(&mut self, session_id: &SessionId, paused: bool) {

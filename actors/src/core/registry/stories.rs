@@ -85,7 +85,7 @@ fn a_session_counts_until_it_has_ended_and_is_read() {
     registry.end(CALL, &SessionId::new("a"), false);
     registry.queue_closed(SessionId::new("a"), 3, true);
     assert_eq!(refusal(open(&mut registry, "b")), full, "its results are unread");
-    registry.queue_emptied();
+    registry.queue_emptied(&SessionId::new("a"));
     open(&mut registry, "b").unwrap();
 }
 
@@ -260,4 +260,38 @@ fn a_tally_counts_who_outlived_sigkill() {
     let ended = registry.queue_closed(SessionId::new("a"), 1, true);
     let [Effect::Reply(_, Ok(Answer::Ended(tally)))] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!((tally.killed, tally.survivors, tally.unread), (1, 2, 1));
+}
+
+#[test]
+fn the_id_of_a_session_that_is_not_read_is_never_free() {
+    let mut registry = registry();
+    open(&mut registry, "unread").unwrap();
+    registry.end(CALL, &SessionId::new("unread"), false);
+    registry.queue_closed(SessionId::new("unread"), 1, true);
+    for n in 0..=ENDED_IDS {
+        let id = SessionId::new(format!("named-{n}"));
+        registry.open(CALL, Some(id.clone()));
+        registry.end(CALL, &id, false);
+        registry.queue_closed(id, 0, false);
+    }
+    let reused = CallError::SessionReused { session_id: "unread".into() };
+    assert_eq!(refusal(open(&mut registry, "unread")), reused);
+    registry.queue_emptied(&SessionId::new("unread"));
+    open(&mut registry, "unread").unwrap();
+}
+
+#[test]
+fn a_caller_of_an_end_that_is_gone_is_not_remembered() {
+    let mut registry = registry();
+    open(&mut registry, "a").unwrap();
+    registry.launch(CALL, request(0, None), || 1);
+    registry.launched(1, record(1, 0, Status::Running));
+    for call in (2..100).map(CallId) {
+        registry.end(call, &SessionId::new("a"), false);
+        registry.nack(call);
+    }
+    registry.shutdown(CallId(100));
+    registry.nack(CallId(100));
+    assert_eq!(registry.sessions[&SessionId::new("a")].end_calls, []);
+    assert_eq!(registry.shutdown_calls, []);
 }

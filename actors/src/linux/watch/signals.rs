@@ -14,7 +14,7 @@ use ostler_messages::{
     SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -55,6 +55,7 @@ impl SignalThread {
             thread: self,
             children: Children::default(),
             early: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             timers,
             idle: BTreeMap::new(),
         };
@@ -110,6 +111,8 @@ struct State {
     children: Children,
     /// Signals for processes that the graph has heard of but this thread has not: the spawn thread tells the graph first.
     early: BTreeMap<u64, StopSignal>,
+    /// Processes that were released before this thread heard of them, because two actors crashed at their start.
+    doomed: BTreeSet<u64>,
     timers: Timers,
     /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
     idle: BTreeMap<u64, u64>,
@@ -146,6 +149,9 @@ impl State {
             self.timers.arm(TimerKey::Probe(n), Instant::now() + PROBE_FIRST);
         }
         self.children.0.insert(n, child);
+        if self.doomed.remove(&n) {
+            return self.release(n);
+        }
         if let Some(signal) = self.early.remove(&n) {
             self.thread.mailbox.set_eager(!self.early.is_empty());
             self.signal(&Signal { n, signal });
@@ -303,6 +309,7 @@ impl State {
     fn release(&mut self, n: u64) {
         self.idle.remove(&n);
         if self.early.remove(&n).is_some() {
+            self.doomed.insert(n);
             self.thread.mailbox.set_eager(!self.early.is_empty());
         }
         self.timers.remove_all(n);
