@@ -8,7 +8,7 @@ use ostler::{
     Cancelled, Command, Config, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session,
     Status, World,
 };
-use ostler_tests::{Bench, LIMIT, Settings, in_every_tier, ms, sh};
+use ostler_tests::{Bench, Ground, LIMIT, Settings, in_every_tier, ms, sh};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -318,6 +318,7 @@ fn an_anonymous_session_whose_open_is_dropped_is_ended() {
 /// Nobody moves virtual time any more: it has to run by itself to the end of everything.
 #[test]
 fn a_scripted_graph_ends_with_its_last_handle_whatever_its_programs_do() {
+    let ground = Ground::take();
     let begun = std::time::Instant::now();
     for program in [
         Program::new().never_starts(),
@@ -334,4 +335,5 @@ fn a_scripted_graph_ends_with_its_last_handle_whatever_its_programs_do() {
         drop((session, ostler));
     }
     assert!(begun.elapsed() < ostler::DROP_LIMIT, "a drop waited for its limit");
+    ground.check(true);
 }

@@ -223,6 +223,7 @@ impl Child {
         if !self.seen_empty {
             self.signal(StopSignal::Kill);
             self.begin_sweep(SweepFor::Kill);
+            self.sweep_helper();
         }
     }
 
@@ -230,6 +231,11 @@ impl Child {
     pub(crate) fn begin_sweep(&mut self, to: SweepFor) {
         self.sweep = Some(to);
         self.look_after = PROBE_FIRST;
+    }
+
+    /// Lets the helper take the leader's zombie away. After a look: while a child is being removed, the kernel's list of
+    /// children can leave out the one behind it (proc_pid_children(5)).
+    pub(crate) fn sweep_helper(&self) {
         if let Tree::Helper(helper) = &self.tree {
             helper.link.say(protocol::SWEEP);
         }

@@ -94,6 +94,7 @@ impl Drop for Children {
         for child in self.0.values_mut() {
             child.signal(StopSignal::Kill);
             child.begin_sweep(SweepFor::Kill);
+            child.sweep_helper();
         }
         let limit = Instant::now() + REAP_LIMIT;
         loop {
@@ -217,6 +218,7 @@ impl State {
         let Some(child) = self.children.0.get_mut(&sweep.n) else { return };
         child.begin_sweep(sweep.to);
         let look = child.look();
+        child.sweep_helper();
         match sweep.to {
             _ if look.empty => {}
             SweepFor::Terminate => child.signal(StopSignal::Terminate),
