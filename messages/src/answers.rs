@@ -14,7 +14,7 @@ notices! {
         /// call is closed.
         leased_by: Option<ActorName>,
     }
-    /// All has ended: the graph ends when this is handled.
+    /// Everything has ended: the graph ends when this is handled.
     Stopped {}
 }
 
@@ -37,7 +37,7 @@ pub enum Answer {
     Ended(Tally),
     /// The live handles.
     Listed(Vec<Shared>),
-    /// The time has ended.
+    /// The time is up.
     Slept,
     /// All sessions have ended.
     Stopped(Tally),

@@ -51,7 +51,7 @@ impl OpenCalls {
     }
 }
 
-/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that all has ended may end
+/// Answers to `Shutdown`, which go out when the graph has nothing left to do: a host that hears that everything has ended may end
 /// its process at once, and the rest of the trace with it.
 pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
 

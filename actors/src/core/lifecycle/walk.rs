@@ -234,7 +234,7 @@ impl State {
         self.late_events_mean_nothing()
     }
 
-    /// A timer that is not armed may still fire once, because it had fired when it was disarmed; and over has ended.
+    /// A timer that is not armed may still fire once, because it had fired when it was disarmed; and nothing follows the end.
     fn late_events_mean_nothing(&self) -> Result<(), String> {
         let late = TIMERS.into_iter().filter(|timer| !is_armed(&self.world, *timer)).map(Event::TimerFired);
         let done = self.life.phase == Phase::Done;
