@@ -114,15 +114,6 @@ table! {
         /// What it is for.
         kind: TimerKind,
     }
-    /// Read so many bytes more. → [`Flowed`](crate::Flowed), [`EndOfStream`](crate::EndOfStream), [`ReadFailed`](crate::ReadFailed)
-    Pull {
-        /// The number of the process.
-        n: u64,
-        /// The stream.
-        stream: Stream,
-        /// Added to what was granted before.
-        bytes: u64,
-    }
     /// Read what the pipe holds now, then record no more; go on reading, so that nobody's pipe breaks.
     /// → [`EndOfStream`](crate::EndOfStream)
     Close {

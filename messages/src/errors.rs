@@ -227,6 +227,12 @@ pub enum LaunchError {
         /// EMFILE or ENFILE.
         errno: i32,
     },
+    /// This user watches so many descriptors that no more can be watched (epoll(7)).
+    #[error("watch: no more watches ({}); raise fs.epoll.max_user_watches or run fewer commands", said(*.errno))]
+    NoWatches {
+        /// ENOSPC or ENOMEM.
+        errno: i32,
+    },
     /// The kernel refused to make a process.
     #[error("fork: no more processes allowed ({}): {limit}", said(*.errno))]
     ProcessLimit {

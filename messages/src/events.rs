@@ -72,14 +72,9 @@ table! {
         /// Those that live on; null if the tree could not be looked at.
         leftovers: Option<Vec<Leftover>>,
     }
-    /// Bytes went from the pipe to the files.
-    Flowed {
-        /// Since the last such news.
-        bytes: u64,
-    }
     /// The stream's record is complete.
     EndOfStream {
-        /// Since the last `Flowed`.
+        /// All that was read of it.
         bytes: u64,
     }
     /// The pipe could not be read any further.

@@ -95,8 +95,6 @@ messages! {
     Drained {
         /// The stream.
         stream: Stream,
-        /// Bytes read of it.
-        bytes: u64,
         /// What the kernel said, if the pipe could not be read to its end.
         errno: Option<i32>,
     }

@@ -105,7 +105,7 @@ fn f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only() {
     let bench = Bench::with(|config| {
         n = next_n();
         config.faults = vec![
-            fault(ActorName::Drain(n, Stream::Stdout), "Flowed"),
+            fault(ActorName::Drain(n, Stream::Stdout), "EndOfStream"),
             fault(ActorName::Ticker(n + 1), "Peeked"),
         ];
     });

@@ -49,6 +49,47 @@ fn pages(handle: &Handle, which: OutputFile, length: u64) -> Vec<u8> {
     }
 }
 
+/// Bytes that each drain thread of this process has read (proc_pid_io(5)). None if this kernel doesn't count them.
+fn read_by_drain_threads() -> Option<Vec<u64>> {
+    let mut counts = Vec::new();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        if fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("ostler-drain")) {
+            let io = fs::read_to_string(task.join("io")).ok()?;
+            counts.push(io.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().unwrap());
+        }
+    }
+    Some(counts)
+}
+
+#[test]
+fn f85_two_floods_of_one_drain_thread_are_shared_with_one_that_has_nothing_to_do() {
+    const BYTES: u64 = 256 * MIB;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let bench = Bench::new();
+    if cores < 2 || read_by_drain_threads().is_none() {
+        eprintln!("SKIPPED: there is one core only, or the kernel does not count what a thread reads");
+        return;
+    }
+    let gates = ["one", "two"].map(|name| bench.fifo(name));
+    let floods = gates.each_ref().map(|gate| {
+        let script = format!("read x <{}; exec {} {BYTES}", gate.display(), fixture!("flood"));
+        let flood = bench.launch(sh(&script));
+        // Numbers go round the threads: the next flood falls on the same.
+        (1..cores).for_each(|_| drop(bench.run(Command::new("/bin/true"))));
+        flood
+    });
+    gates.iter().for_each(|gate| fs::write(gate, "\n").unwrap());
+    for flood in floods {
+        let result = bench.result(&flood);
+        assert_eq!(result.byte_count, BYTES);
+        is_whole(&result);
+    }
+    let counts = read_by_drain_threads().unwrap();
+    let busy = counts.iter().filter(|count| **count >= BYTES / 4).count();
+    assert_eq!(busy, 2, "{counts:?}");
+}
+
 #[test]
 fn f31_a_long_output_without_a_newline_is_exact_and_costs_no_memory() {
     // 1024 takes a few times as long and proves the same.

@@ -163,6 +163,13 @@ fn f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly() {
     assert_eq!(last.artifact_error, None);
 }
 
+fn f59_a_launch_whose_pipes_cannot_be_watched_is_refused_by_name() {
+    let _ground = Ground::take();
+    let lines = OtherHost::new(fixture!("a-host")).run(&["no-watches", "/bin/sh", "-c", "echo out"]);
+    let [(_, Err(error))] = &outcomes(lines)[..] else { panic!("it was started") };
+    assert_eq!((&error["error"], &error["errno"]), (&json!("no_watches"), &json!(nix::libc::ENOSPC)));
+}
+
 fn f24_with_few_free_descriptors_leftovers_are_ended_all_the_same() {
     let _ground = Ground::take();
     // It is living when its leader's end is looked at, and no descriptor may be left to look with.
@@ -337,6 +344,7 @@ ostler_tests::in_every_tier!(
     f23_arguments_and_paths_that_are_not_utf_8_arrive_as_they_are,
     f24_with_few_free_descriptors_a_launch_succeeds_or_fails_cleanly,
     f24_with_few_free_descriptors_leftovers_are_ended_all_the_same,
+    f59_a_launch_whose_pipes_cannot_be_watched_is_refused_by_name,
     f25_a_refused_fork_is_an_error_that_names_the_limit,
     f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported,
     f27_a_program_that_is_killed_before_it_is_executed_is_an_error,

@@ -16,11 +16,6 @@ pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyT
 use ostler_messages::{ActorName, CallId, Event, KernelCommand};
 pub(crate) use outputs::Outputs;
 
-/// Bytes that a stream may carry beyond what the graph has granted: 16 reads of the largest pipe.
-pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
-/// A drain reports what flowed after so many bytes: half a window, so that the next grant is on its way in time.
-pub(crate) const REPORT_BYTES: u64 = WINDOW_BYTES / 2;
-
 /// What enters the graph.
 pub(crate) enum Input {
     Kernel(KernelEvent),

@@ -1,18 +1,19 @@
-//! Steers one stream of a command: grants credit, hears what flowed, tells when nothing more is recorded.
-//! It never sees a byte of it.
+//! Follows one stream of a command until nothing more of it is recorded. Its bytes never come here: a thread of the kernel
+//! takes them from the pipe to the files.
+//!
+//! * in: `CloseStream` from the process; `EndOfStream`, `ReadFailed` from the kernel
+//! * out: `Close` to the kernel; `Drained` to the process, exactly once, with the actor's end
 
 use super::{kernel::KernelActor, process::ProcessActor};
 use actix::{Actor, ActorContext, Addr, Handler};
 use ostler_context::{Context, Sent};
-use ostler_messages::{Close, CloseStream, Drained, EndOfStream, Flowed, Pull, ReadFailed, Stream};
+use ostler_messages::{Close, CloseStream, Drained, EndOfStream, ReadFailed, Stream};
 
 pub(crate) struct DrainActor {
     n: u64,
     stream: Stream,
     kernel: Addr<KernelActor>,
     process: Addr<ProcessActor>,
-    bytes: u64,
-    closing: bool,
 }
 
 impl DrainActor {
@@ -22,11 +23,11 @@ impl DrainActor {
         kernel: Addr<KernelActor>,
         process: Addr<ProcessActor>,
     ) -> DrainActor {
-        DrainActor { n, stream, kernel, process, bytes: 0, closing: false }
+        DrainActor { n, stream, kernel, process }
     }
 
     fn drained(&mut self, errno: Option<i32>, ctx: &mut Context<DrainActor>) {
-        self.process.do_send(Sent(Drained { stream: self.stream, bytes: self.bytes, errno }));
+        self.process.do_send(Sent(Drained { stream: self.stream, errno }));
         ctx.stop();
     }
 }
@@ -34,19 +35,9 @@ impl DrainActor {
 impl Actor for DrainActor {
     type Context = Context<DrainActor>;
 }
-impl Handler<Sent<Flowed>> for DrainActor {
-    type Result = ();
-    fn handle(&mut self, Sent(flowed): Sent<Flowed>, _: &mut Context<DrainActor>) {
-        self.bytes += flowed.bytes;
-        if !self.closing {
-            self.kernel.do_send(Sent(Pull { n: self.n, stream: self.stream, bytes: flowed.bytes }));
-        }
-    }
-}
 impl Handler<Sent<EndOfStream>> for DrainActor {
     type Result = ();
-    fn handle(&mut self, Sent(end): Sent<EndOfStream>, ctx: &mut Context<DrainActor>) {
-        self.bytes += end.bytes;
+    fn handle(&mut self, _: Sent<EndOfStream>, ctx: &mut Context<DrainActor>) {
         self.drained(None, ctx);
     }
 }
@@ -59,7 +50,6 @@ impl Handler<Sent<ReadFailed>> for DrainActor {
 impl Handler<Sent<CloseStream>> for DrainActor {
     type Result = ();
     fn handle(&mut self, _: Sent<CloseStream>, _: &mut Context<DrainActor>) {
-        self.closing = true;
         self.kernel.do_send(Sent(Close { n: self.n, stream: self.stream }));
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         exec::{clone, slots},
         mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
+        spawn::pending::Pending,
         sys::ask_for_short_turns,
         watch::signals::{SignalCommand, SignalThread},
     },
@@ -52,7 +53,9 @@ const JOIN_LIMIT: Duration = Duration::from_secs(2);
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// What the graph asks of the world is dealt out here.
 pub(crate) struct Dispatcher {
-    spawns: Vec<Sender<SpawnCommand>>,
+    spawns: Sender<SpawnCommand>,
+    spawn_threads: usize,
+    pending: Arc<Pending>,
     signals: Outbox<SignalCommand>,
     deadline: Deadline,
     drains: Vec<(Outbox<DrainCommand>, Deadline)>,
@@ -70,15 +73,14 @@ struct Thread {
 impl Dispatcher {
     fn perform(&mut self, command: KernelCommand) {
         let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
-        let spawn = |n: u64| &self.spawns[thread_of(n, self.spawns.len())];
         match command {
             KernelCommand::Exec(exec) => {
+                self.pending.begin(exec.n);
                 // A spawn thread that is gone has told so; the graph ends.
-                let _ = spawn(exec.n).send(SpawnCommand::Exec(exec));
+                let _ = self.spawns.send(SpawnCommand::Exec(exec));
             }
-            KernelCommand::Release(release) if release.undo => {
-                let _ = spawn(release.n).send(SpawnCommand::Release(release));
-            }
+            KernelCommand::Release(release) if self.pending.release(release.n, release.undo) => {}
+            KernelCommand::Signal(signal) if self.pending.signal(signal.n, signal.signal) => {}
             KernelCommand::Release(release) => {
                 // What is released has ended, or was killed in vain: nobody waits for it.
                 let (within, threads) = (Instant::now() + RELEASED_WITHIN, self.drains.len());
@@ -96,7 +98,6 @@ impl Dispatcher {
                 self.deadline.set(at);
             }
             KernelCommand::Disarm(disarm) => self.signals.defer(SignalCommand::Disarm(disarm)),
-            KernelCommand::Pull(pull) => drain(pull.n).send(DrainCommand::Pull(pull)),
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
             KernelCommand::Peek(peek) => drain(peek.n).send(DrainCommand::Peek(peek)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
@@ -105,7 +106,7 @@ impl Dispatcher {
 
     /// Ends the threads, and with the signal thread every process that is left.
     fn close(&mut self) {
-        self.spawns.iter().for_each(|spawn| drop(spawn.send(SpawnCommand::Quit)));
+        (0..self.spawn_threads).for_each(|_| drop(self.spawns.send(SpawnCommand::Quit)));
         let mut threads = self.threads.drain(..);
         let mut end = |count: usize| {
             for thread in threads.by_ref().take(count) {
@@ -115,7 +116,7 @@ impl Dispatcher {
                 }
             }
         };
-        end(self.spawns.len());
+        end(self.spawn_threads);
         self.signals.send(SignalCommand::Quit);
         end(1);
         self.drains.iter().for_each(|(drain, _)| drain.send(DrainCommand::Quit));
@@ -210,12 +211,16 @@ fn threads(
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
     let null = Arc::new(File::from(null));
     let inherited = Arc::new(Inherited::new(std::env::vars_os(), &config.credentials));
-    let spawn_thread = |commands| -> Result<SpawnThread, StartError> {
+    let pending = Arc::new(Pending::default());
+    let (spawns, commands) = unbounded();
+    let outboxes: Vec<_> = drains.iter().map(|(outbox, _)| outbox.clone()).collect();
+    let spawn_thread = |_| -> Result<SpawnThread, StartError> {
         Ok(SpawnThread {
-            commands,
+            commands: commands.clone(),
+            pending: pending.clone(),
             events: events.clone(),
             signals: signals.clone(),
-            drains: drains.iter().map(|(outbox, _)| outbox.clone()).collect(),
+            drains: outboxes.clone(),
             outputs: outputs.clone(),
             root: root.path().into(),
             inherited: inherited.clone(),
@@ -226,14 +231,21 @@ fn threads(
                 .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
         })
     };
-    let (spawns, commands): (Vec<_>, Vec<_>) = (0..spawn_thread_count(cores)).map(|_| unbounded()).unzip();
-    let mut spawn_threads =
-        commands.into_iter().map(spawn_thread).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let spawn_threads = (0..spawn_thread_count(cores)).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
+    let (count, mut spawn_threads) = (spawn_threads.len(), spawn_threads.into_iter());
     let group_by = GroupBy::probe();
     let signal_thread = SignalThread { mailbox: signal_mailbox, events: events.clone(), clock, group_by };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
-    let mut dispatcher =
-        Dispatcher { spawns, signals, deadline, drains, threads: Vec::new(), root: Some(root) };
+    let mut dispatcher = Dispatcher {
+        spawns,
+        spawn_threads: count,
+        pending,
+        signals,
+        deadline,
+        drains,
+        threads: Vec::new(),
+        root: Some(root),
+    };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
         dispatcher.threads.push(thread(&name, events.clone(), run).map_err(lacking("thread"))?);
         Ok(())
@@ -252,7 +264,9 @@ fn threads(
     add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
-        let drain = DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), digest };
+        let peers = outboxes.clone();
+        let drain =
+            DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), peers, digest };
         add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
     Ok((dispatcher, inputs, report))

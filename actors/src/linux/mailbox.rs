@@ -40,13 +40,15 @@ const DEADLINE: u64 = u64::MAX;
 struct Waker {
     event: EventFd,
     asleep: AtomicBool,
-    /// Whoever leaves something wakes the thread all the same.
-    eager: AtomicBool,
     epoll: Epoll,
 }
 impl Waker {
     fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
         self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, key))
+    }
+    fn unwatch(&self, fd: impl AsFd) {
+        // Not watched any more is what was wanted.
+        let _ = self.epoll.delete(fd);
     }
     fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
@@ -76,16 +78,22 @@ impl<T> Outbox<T> {
 
     /// For when the thread wakes anyway, or much is deferred.
     pub(crate) fn defer(&self, message: T) {
-        let much = |queue: &Sender<T>| queue.len() >= DEFERRED_MAX;
-        if self.queue.send(message).is_ok() && (self.waker.eager.load(Ordering::SeqCst) || much(&self.queue))
-        {
+        if self.queue.send(message).is_ok() && self.queue.len() >= DEFERRED_MAX {
             self.waker.wake();
         }
     }
 
-    /// Watches a descriptor for the thread, as [`Mailbox::watch`] does.
+    /// Whether the thread has nothing to do at this moment.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.waker.asleep.load(Ordering::SeqCst)
+    }
+
+    /// Watches a descriptor for the thread, for reading. The key comes out of its sleep; it must not be 0.
     pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
         self.waker.watch(fd, key)
+    }
+    pub(crate) fn unwatch(&self, fd: impl AsFd) {
+        self.waker.unwatch(fd);
     }
 }
 
@@ -133,8 +141,7 @@ pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Deadline, Mailbox<T>)> {
     let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let waker =
-        Arc::new(Waker { event, asleep: AtomicBool::new(false), eager: AtomicBool::new(false), epoll });
+    let waker = Arc::new(Waker { event, asleep: AtomicBool::new(false), epoll });
     waker.watch(waker.event.as_fd(), WAKE)?;
     waker.watch(timer.as_fd(), DEADLINE)?;
     let deadline = Arc::new(DeadlineTimer { timer, begin: Instant::now(), wakes_at: AtomicU64::new(0) });
@@ -145,19 +152,23 @@ pub(crate) fn mailbox<T>() -> io::Result<(Outbox<T>, Deadline, Mailbox<T>)> {
 }
 
 impl<T> Mailbox<T> {
-    /// Whether nothing may be deferred from now on.
-    pub(crate) fn set_eager(&self, eager: bool) {
-        self.waker.eager.store(eager, Ordering::SeqCst);
+    /// No longer wakes the thread for a descriptor that is watched. Its place among the watched ones is kept: how many a
+    /// user may watch is limited (epoll(7), `max_user_watches`), and who gave it up might not get it again. Once more it
+    /// may wake it all the same, if every writer goes.
+    pub(crate) fn pause(&self, fd: impl AsFd) {
+        self.modify(fd, EpollEvent::new(EpollFlags::EPOLLONESHOT, WAKE));
     }
-
-    /// Watches a descriptor for reading; `key` must not be 0.
-    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
-        self.waker.watch(fd, key)
+    /// Wakes the thread for it again.
+    pub(crate) fn resume(&self, fd: impl AsFd, key: u64) {
+        self.modify(fd, EpollEvent::new(EpollFlags::EPOLLIN, key));
+    }
+    fn modify(&self, fd: impl AsFd, mut event: EpollEvent) {
+        // Refused only for a descriptor that is not watched; nothing is allocated.
+        let _ = self.waker.epoll.modify(fd, &mut event);
     }
 
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
-        // Not watched any more is what was wanted.
-        let _ = self.waker.epoll.delete(fd);
+        self.waker.unwatch(fd);
     }
 
     pub(crate) fn try_next(&self) -> Option<T> {

@@ -230,8 +230,6 @@ impl Player {
                 self.with(peek.n, |process, now| process.peek(peek.inline_bytes, now))
             }
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
-            // A scripted stream never waits for credit.
-            KernelCommand::Pull(_) => {}
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
                 self.idle_us.remove(&release.n);

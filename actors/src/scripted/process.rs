@@ -4,11 +4,11 @@ use super::{
     program::{OnTerminate, Program, Step, micros},
     world::BEGIN,
 };
-use crate::backend::{KernelEvent, REPORT_BYTES};
+use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
-    ActorName, EndOfStream, Event, Exit, Exited, Flowed, Leftover, Outcome, Output, Peeked, Seal, Sealed,
-    Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
+    ActorName, EndOfStream, Event, Exit, Exited, Leftover, Outcome, Output, Peeked, Seal, Sealed, Stamp,
+    StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
 };
 use std::collections::VecDeque;
 
@@ -52,7 +52,7 @@ pub(super) struct Process {
     left: [bool; 2],
     /// Its record is complete.
     closed: [bool; 2],
-    unreported: [u64; 2],
+    read: [u64; 2],
     pub(super) events: VecDeque<KernelEvent>,
     pub(super) plans: Vec<(u64, Planned)>,
 }
@@ -84,7 +84,7 @@ impl Process {
             sweep: None,
             left: [false; 2],
             closed: [false; 2],
-            unreported: [0; 2],
+            read: [0; 2],
             events: VecDeque::new(),
             plans: Vec::new(),
         }
@@ -236,11 +236,7 @@ impl Process {
         }
         self.last_byte_us = now_us;
         self.recorder.append(stream, bytes);
-        self.unreported[index] += bytes.len() as u64;
-        if self.unreported[index] >= REPORT_BYTES {
-            let bytes = std::mem::take(&mut self.unreported[index]);
-            self.report_to_drain(stream, Flowed { bytes });
-        }
+        self.read[index] += bytes.len() as u64;
     }
 
     /// A stream ends when nobody holds it any more.
@@ -256,7 +252,7 @@ impl Process {
 
     pub(super) fn close(&mut self, stream: Stream) {
         self.closed[stream.index()] = true;
-        let bytes = std::mem::take(&mut self.unreported[stream.index()]);
+        let bytes = self.read[stream.index()];
         self.report_to_drain(stream, EndOfStream { bytes });
     }
 

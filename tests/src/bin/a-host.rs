@@ -7,6 +7,7 @@
 //! a-host ROOT reaps-everything PROGRAM ARGS…     20 times, while another thread of the host waits for any child
 //! a-host ROOT few-descriptors PROGRAM ARGS…      with 0 to 12 free descriptors: the result or the error, and who lives
 //! a-host ROOT few-processes PROGRAM ARGS…        with room for 0 to 3 processes: the same
+//! a-host ROOT no-watches PROGRAM ARGS…           when no more descriptor can be watched: the same
 //! a-host ROOT holds LINES PROGRAM ARGS…          one command; when it has written so many lines, says who is who, and
 //!                                                does nothing more; at `abort` on its standard input it aborts
 //! a-host ROOT launches PROGRAM ARGS…             one command after the other, until it is killed
@@ -76,6 +77,12 @@ fn main() -> Done<()> {
         "few-processes" => {
             let command = Command::new(next()?).args(args);
             few_processes(&session, &command)?;
+        }
+        "no-watches" => {
+            let command = Command::new(next()?).args(args);
+            set_child_subreaper(true)?;
+            refuse("watches")?;
+            print(0, &outcome(&session, &command)?)?;
         }
         "holds" => {
             let lines = next()?.parse()?;
@@ -263,6 +270,17 @@ fn refuse(what: &str) -> Done<()> {
             let calls = [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal];
             (calls.map(|call| (call, always())).to_vec(), errno(Errno::ENOSYS))
         }
+        // From here on, in each thread: what is watched already stays so.
+        "watches" => {
+            let add = SeccompCondition::new(
+                1,
+                SeccompCmpArgLen::Dword,
+                SeccompCmpOp::Eq,
+                u64::from(libc::EPOLL_CTL_ADD.cast_unsigned()),
+            )?;
+            let rule = SeccompRule::new(vec![add])?;
+            (vec![(libc::SYS_epoll_ctl, vec![rule])], errno(Errno::ENOSPC))
+        }
         "close_range" => (vec![(libc::SYS_close_range, always())], errno(Errno::ENOSYS)),
         "unshare" => (vec![(libc::SYS_unshare, always())], errno(Errno::EPERM)),
         // Every write of exactly so many bytes.
@@ -282,7 +300,7 @@ fn refuse(what: &str) -> Done<()> {
     let arch = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new(calls.into_iter().collect(), SeccompAction::Allow, action, arch)?;
     let program: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&program)?)
+    Ok(seccompiler::apply_filter_all_threads(&program)?)
 }
 
 /// A process that is not ostler's, with a copy of every descriptor that this host has.

@@ -1,10 +1,16 @@
 //! A drain thread: pipe → files, digest, head and tail. Each process's two streams belong to one thread, which alone
 //! knows their common order; no lock is taken while bytes flow.
+//!
+//! * in: processes that were just started, what the graph asks about them, and epoll
+//! * out: the end of each stream, and answers to the graph
+//! * keeps: a process that says much moves once to a thread that sleeps, so that no core idles while another has two floods;
+//!   what the graph asks about it goes after it
 
-use crate::backend::{KernelEvent, Outputs, REPORT_BYTES, WINDOW_BYTES};
+use super::flow::{Flow, Got};
+use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
     clock::{Activity, Clock},
-    mailbox::Mailbox,
+    mailbox::{Mailbox, Outbox},
     sys,
 };
 use crossbeam_channel::Sender;
@@ -14,10 +20,7 @@ use nix::{
     unistd::read,
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
-use ostler_messages::{
-    ActorName, Close, EndOfStream, Event, Flowed, Output, Peek, Peeked, Pull, ReadFailed, Release, Seal,
-    Sealed, Stream,
-};
+use ostler_messages::{ActorName, Close, Event, Output, Peek, Peeked, Release, Seal, Sealed, Stream};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -30,27 +33,39 @@ const READ_BYTES: usize = 256 << 10;
 /// The same while other streams of the thread flow at full speed too: a stream that ends, and a command of the graph's,
 /// wait for one read. 64 streams at once lost nothing by it, and a cancel beside them took 0.6 ms instead of 15.
 const SHARED_READ_BYTES: usize = 64 << 10;
-/// What a pipe holds by default (pipe(7)). One that was found full is made as large as a read: its writer stops less
-/// often, and 1 GiB went through in 0.85 of the time.
-const PIPE_BYTES: usize = 64 << 10;
+/// A process that says so much within [`WINDOW_US`] is a flood: 10 MiB a second, a tenth of what a thread can take.
+const FLOOD_BYTES: u64 = 1 << 20;
+/// How often a thread looks whether it has two floods, in microseconds: time enough for one that was moved to be seen at work.
+const WINDOW_US: u64 = 100_000;
 
-/// What the graph, and the spawn thread, ask of this thread.
+/// What the graph, the spawn threads and the other drain threads ask of this thread.
 pub(crate) enum DrainCommand {
     Attach(Box<NewDrain>),
-    Pull(Pull),
+    /// From a thread that has two floods.
+    TakeOver(Box<Drain>),
     Close(Close),
     Peek(Peek),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
 }
+impl DrainCommand {
+    /// The process that it is about, if that is here or somewhere else already.
+    fn about(&self) -> Option<u64> {
+        match self {
+            DrainCommand::Attach(_) | DrainCommand::TakeOver(_) | DrainCommand::Quit => None,
+            DrainCommand::Close(close) => Some(close.n),
+            DrainCommand::Peek(peek) => Some(peek.n),
+            DrainCommand::Seal(seal) => Some(seal.n),
+            DrainCommand::Release(release) => Some(release.n),
+        }
+    }
+}
 
-/// The output side of a process that has just been started.
+/// The output side of a process that has just been started. Its pipes are watched already.
 pub(crate) struct NewDrain {
     pub(crate) n: u64,
     pub(crate) pipes: [OwnedFd; 2],
-    /// Whether they are watched already.
-    pub(crate) watched: [bool; 2],
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
 }
@@ -60,25 +75,25 @@ pub(crate) struct DrainThread {
     pub(crate) events: Sender<KernelEvent>,
     pub(crate) clock: Clock,
     pub(crate) outputs: Arc<Outputs>,
+    /// The others of its kind.
+    pub(crate) peers: Vec<Outbox<DrainCommand>>,
     /// The name of the thread that digests beside this one, if there shall be one.
     pub(crate) digest: Option<String>,
 }
 
-struct Drain {
+pub(crate) struct Drain {
+    n: u64,
     recorder: Recorder,
     activity: Arc<Activity>,
-    flows: [Flow; 2],
+    streams: [Source; 2],
+    /// It came from another thread: it stays, so that whatever is asked about it finds it.
+    moved: bool,
 }
 
-struct Flow {
+struct Source {
     /// None after its end.
     pipe: Option<OwnedFd>,
-    turn: Turn,
-    credit: u64,
-    unreported: u64,
-    enlarged: bool,
-    /// The record is complete: what still comes is thrown away.
-    closed: bool,
+    flow: Flow,
 }
 
 /// What a thread reads into, and who digests it.
@@ -107,274 +122,255 @@ impl Buffer {
     }
 }
 
-/// How a stream comes to be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Not before the graph grants more credit.
-    Never,
-    /// When epoll says that there is something.
-    Watched,
-    /// It was found full: in turns with others like it. Whoever says little, or ends, comes before these.
-    Queued,
-}
-
 impl DrainThread {
     pub(crate) fn run(mut self) {
         sys::ask_for_short_turns();
-        let mut drains: BTreeMap<u64, Box<Drain>> = BTreeMap::new();
-        let mut full: VecDeque<u64> = VecDeque::new();
-        let mut buffer = Buffer::new(self.digest.take());
-        while self.obey_all(&mut drains, &mut buffer) {
-            let until = (!full.is_empty()).then(Instant::now);
-            for key in self.mailbox.sleep(until) {
-                if !drains.contains_key(&of_key(key).0)
-                    && let Some(command) = self.mailbox.expect()
-                    && !self.obey(command, &mut drains, &mut buffer)
+        let buffer = Buffer::new(self.digest.take());
+        let mut state = State {
+            thread: self,
+            drains: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            full: VecDeque::new(),
+            flowed: BTreeMap::new(),
+            window_began_us: 0,
+            buffer,
+        };
+        while state.obey_all() {
+            let until = (!state.full.is_empty()).then(Instant::now);
+            for key in state.thread.mailbox.sleep(until) {
+                let n = of_key(key).0;
+                if !state.drains.contains_key(&n)
+                    && !state.moved.contains_key(&n)
+                    && let Some(command) = state.thread.mailbox.expect()
+                    && !state.obey(command)
                 {
                     return;
                 }
-                full.extend(self.flow(&mut drains, key, READ_BYTES, &mut buffer));
+                state.flow(key, READ_BYTES);
                 // A command waits for one read, not for one of each stream.
-                if !self.obey_all(&mut drains, &mut buffer) {
+                if !state.obey_all() {
                     return;
                 }
             }
-            if let Some(key) = full.pop_front() {
-                let max = if full.is_empty() { READ_BYTES } else { SHARED_READ_BYTES };
-                full.extend(self.flow(&mut drains, key, max, &mut buffer));
+            if let Some(key) = state.full.pop_front() {
+                let max = if state.full.is_empty() { READ_BYTES } else { SHARED_READ_BYTES };
+                state.flow(key, max);
             }
         }
     }
+}
 
+struct State {
+    thread: DrainThread,
+    drains: BTreeMap<u64, Box<Drain>>,
+    /// Which peer has those that were here; until they are released.
+    moved: BTreeMap<u64, usize>,
+    /// Streams that were found full, in turn.
+    full: VecDeque<u64>,
+    /// What each process has said since the window began, and when that was.
+    flowed: BTreeMap<u64, u64>,
+    window_began_us: u64,
+    buffer: Buffer,
+}
+
+impl State {
     /// What the graph asks. False if it is to end.
-    fn obey_all(&self, drains: &mut BTreeMap<u64, Box<Drain>>, buffer: &mut Buffer) -> bool {
-        while let Some(command) = self.mailbox.try_next() {
-            if !self.obey(command, drains, buffer) {
+    fn obey_all(&mut self) -> bool {
+        while let Some(command) = self.thread.mailbox.try_next() {
+            if !self.obey(command) {
                 return false;
             }
         }
         true
     }
 
-    fn obey(
-        &self,
-        command: DrainCommand,
-        drains: &mut BTreeMap<u64, Box<Drain>>,
-        buffer: &mut Buffer,
-    ) -> bool {
+    fn obey(&mut self, command: DrainCommand) -> bool {
+        if let Some(peer) = command.about().and_then(|n| self.moved.get(&n)) {
+            let peer = &self.thread.peers[*peer];
+            if let DrainCommand::Release(release) = &command {
+                self.moved.remove(&release.n);
+            }
+            peer.send(command);
+            return true;
+        }
         match command {
-            DrainCommand::Attach(new) => self.attach(drains, *new),
-            DrainCommand::Pull(pull) => self.pull(drains, &pull),
-            DrainCommand::Close(close) => self.close(drains, &close, buffer),
-            DrainCommand::Peek(peek) => self.peek(drains, &peek),
-            DrainCommand::Seal(seal) => self.seal(drains, *seal, buffer),
-            DrainCommand::Release(release) => self.release(drains, &release),
+            DrainCommand::Attach(new) => self.attach(*new),
+            DrainCommand::TakeOver(drain) => self.take_over(drain),
+            DrainCommand::Close(close) => self.close(&close),
+            DrainCommand::Peek(peek) => self.peek(&peek),
+            DrainCommand::Seal(seal) => self.seal(*seal),
+            DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
         }
         true
     }
 
     fn report(&self, n: u64, stream: Stream, body: impl Into<Event>) {
-        let _ = self.events.send(KernelEvent::new(ActorName::Drain(n, stream), body));
+        let _ = self.thread.events.send(KernelEvent::new(ActorName::Drain(n, stream), body));
     }
 
-    fn attach(&self, drains: &mut BTreeMap<u64, Box<Drain>>, new: NewDrain) {
-        let flows = new.pipes.map(|pipe| Flow {
-            pipe: Some(pipe),
-            turn: Turn::Never,
-            credit: WINDOW_BYTES,
-            unreported: 0,
-            enlarged: false,
-            closed: false,
+    fn attach(&mut self, new: NewDrain) {
+        let NewDrain { n, pipes, recorder, activity } = new;
+        let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
+        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, moved: false }));
+    }
+
+    /// Gives a flood to a thread that has nothing to do, if there were two: the other stays.
+    fn share(&mut self) {
+        let flowed = std::mem::take(&mut self.flowed);
+        let mut floods =
+            flowed.into_iter().filter(|(_, bytes)| *bytes >= FLOOD_BYTES).map(|(n, _)| n).skip(1);
+        let may_move = |n: &u64| self.drains.get(n).is_some_and(|drain| !drain.moved);
+        let Some(other) = floods.find(may_move) else { return };
+        let Some(peer) = self.thread.peers.iter().position(Outbox::is_asleep) else { return };
+        let Some(mut drain) = self.drains.remove(&other) else { return };
+        let outbox = &self.thread.peers[peer];
+        let pipes = || drain.streams.iter().zip(Stream::BOTH);
+        let watched = pipes().all(|(source, stream)| {
+            source.pipe.as_ref().is_none_or(|pipe| outbox.watch(pipe.as_fd(), key(other, stream)).is_ok())
         });
-        let mut drain = Drain { recorder: new.recorder, activity: new.activity, flows };
-        for stream in Stream::BOTH {
-            let flow = &mut drain.flows[stream.index()];
-            match new.watched[stream.index()] {
-                true => flow.turn = Turn::Watched,
-                false => self.watch(new.n, stream, flow),
-            }
-        }
-        drains.insert(new.n, Box::new(drain));
-    }
-
-    fn watch(&self, n: u64, stream: Stream, flow: &mut Flow) {
-        if flow.turn != Turn::Never {
+        // So many descriptors are watched that no more can be (epoll(7)): it stays.
+        let unwatch =
+            |from: &dyn Fn(&OwnedFd)| pipes().for_each(|(source, _)| source.pipe.iter().for_each(from));
+        if !watched {
+            unwatch(&|pipe| outbox.unwatch(pipe));
+            self.drains.insert(other, drain);
             return;
         }
-        let Some(pipe) = &flow.pipe else { return };
-        match self.mailbox.watch(pipe.as_fd(), key(n, stream)) {
-            Ok(()) => flow.turn = Turn::Watched,
-            Err(errno) => self.fail(n, stream, flow, errno),
-        }
+        unwatch(&|pipe| self.thread.mailbox.unwatch(pipe));
+        self.full.retain(|key| of_key(*key).0 != other);
+        drain.moved = true;
+        self.moved.insert(other, peer);
+        outbox.send(DrainCommand::TakeOver(drain));
     }
 
-    fn unwatch(&self, flow: &mut Flow) {
-        if let Some(pipe) = flow.pipe.as_ref().filter(|_| flow.turn == Turn::Watched) {
-            self.mailbox.unwatch(pipe);
+    /// Its pipes are watched here already.
+    fn take_over(&mut self, drain: Box<Drain>) {
+        for (source, stream) in drain.streams.iter().zip(Stream::BOTH) {
+            if let Some(pipe) = source.pipe.as_ref().filter(|_| source.flow.is_queued()) {
+                self.thread.mailbox.pause(pipe);
+                self.full.push_back(key(drain.n, stream));
+            }
         }
-        flow.turn = Turn::Never;
+        self.drains.insert(drain.n, drain);
     }
 
-    /// One read of one stream. Gives its key back if it is to be read again in its turn.
-    fn flow(
-        &self,
-        drains: &mut BTreeMap<u64, Box<Drain>>,
-        key: u64,
-        max: usize,
-        buffer: &mut Buffer,
-    ) -> Option<u64> {
+    /// One read of one stream. One that is to be read again is queued.
+    fn flow(&mut self, key: u64, max: usize) {
         let (n, stream) = of_key(key);
-        let drain = drains.get_mut(&n)?;
-        let flow = &mut drain.flows[stream.index()];
-        let pipe = flow.pipe.as_ref()?;
-        let room = if flow.closed {
-            max
-        } else {
-            usize::try_from(flow.credit).map_or(max, |credit| credit.min(max))
+        let Some(drain) = self.drains.get_mut(&n) else { return };
+        let Source { pipe, flow } = &mut drain.streams[stream.index()];
+        let Some(open) = pipe else { return };
+        let got = match self.buffer.read(open, max) {
+            Ok(0) => Got::End,
+            Ok(count) => Got::Bytes { count, room: max },
+            Err(Errno::EAGAIN | Errno::EINTR) => Got::Nothing,
+            Err(errno) => Got::Failed(errno as i32),
         };
-        if room == 0 {
-            self.unwatch(flow);
-            return None;
+        let todo = flow.got(got);
+        let mut now_us = 0;
+        if let (true, Got::Bytes { count, .. }) = (todo.record, got) {
+            now_us = self.thread.clock.now_us();
+            drain.activity.touch(now_us);
+            self.buffer.record(count, stream, &mut drain.recorder);
+            *self.flowed.entry(n).or_default() += count as u64;
         }
-        match buffer.read(pipe, room) {
-            Ok(0) => {
-                self.end(n, stream, flow);
-                return None;
-            }
-            Ok(count) => {
-                let full = count == room;
-                if !flow.closed {
-                    self.record(n, drain, stream, count, buffer);
-                }
-                let flow = &mut drain.flows[stream.index()];
-                if full {
-                    self.unwatch(flow);
-                    flow.turn = Turn::Queued;
-                    return Some(key);
-                }
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => {
-                self.fail(n, stream, flow, errno);
-                return None;
-            }
-        }
-        let flow = &mut drain.flows[stream.index()];
-        if flow.turn == Turn::Queued {
-            flow.turn = Turn::Never;
-            self.watch(n, stream, flow);
-        }
-        None
-    }
-
-    fn record(&self, n: u64, drain: &mut Drain, stream: Stream, count: usize, buffer: &mut Buffer) {
-        drain.activity.touch(self.clock.now_us());
-        buffer.record(count, stream, &mut drain.recorder);
-        let flow = &mut drain.flows[stream.index()];
-        if count >= PIPE_BYTES && !std::mem::replace(&mut flow.enlarged, true) {
+        if todo.enlarge {
             // Refused when this user has too many large pipes (pipe-user-pages-soft): then it stays as it is.
-            let _ = flow.pipe.as_ref().map(|pipe| fcntl(pipe, FcntlArg::F_SETPIPE_SZ(READ_BYTES as i32)));
+            let _ = fcntl(&*open, FcntlArg::F_SETPIPE_SZ(READ_BYTES as i32));
         }
-        flow.credit -= count as u64;
-        flow.unreported += count as u64;
-        if flow.unreported >= REPORT_BYTES {
-            let bytes = std::mem::take(&mut flow.unreported);
-            self.report(n, stream, Flowed { bytes });
+        match todo.watch {
+            Some(true) => self.thread.mailbox.resume(&*open, key),
+            Some(false) if !todo.end => self.thread.mailbox.pause(&*open),
+            _ => {}
         }
-    }
-
-    /// Every writer has closed the pipe.
-    fn end(&self, n: u64, stream: Stream, flow: &mut Flow) {
-        self.unwatch(flow);
-        flow.pipe = None;
-        if !std::mem::replace(&mut flow.closed, true) {
-            self.report(n, stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
+        if todo.again {
+            self.full.push_back(key);
         }
-    }
-
-    fn fail(&self, n: u64, stream: Stream, flow: &mut Flow, errno: Errno) {
-        flow.pipe = None;
-        if !std::mem::replace(&mut flow.closed, true) {
-            self.report(n, stream, ReadFailed { errno: errno as i32 });
+        if let Some(ended) = pipe.take_if(|_| todo.end) {
+            // A copy of the host that was forked meanwhile would keep it in epoll for ever.
+            self.thread.mailbox.unwatch(&ended);
+        }
+        if let Some(event) = todo.report {
+            self.report(n, stream, event);
+        }
+        if now_us >= self.window_began_us + WINDOW_US {
+            self.window_began_us = now_us;
+            self.share();
         }
     }
 
-    fn pull(&self, drains: &mut BTreeMap<u64, Box<Drain>>, pull: &Pull) {
-        if let Some(drain) = drains.get_mut(&pull.n) {
-            let flow = &mut drain.flows[pull.stream.index()];
-            flow.credit = flow.credit.saturating_add(pull.bytes);
-            self.watch(pull.n, pull.stream, flow);
-        }
+    fn close(&mut self, close: &Close) {
+        let Some(drain) = self.drains.get_mut(&close.n) else { return };
+        let owed = take_owed(&mut self.buffer, drain, close.stream);
+        // From here on whatever comes is thrown away.
+        let end = drain.streams[close.stream.index()].flow.close(owed);
+        self.report(close.n, close.stream, end);
     }
 
-    fn close(&self, drains: &mut BTreeMap<u64, Box<Drain>>, close: &Close, buffer: &mut Buffer) {
-        let Some(drain) = drains.get_mut(&close.n) else { return };
-        self.take_owed(drain, close.stream, buffer);
-        let flow = &mut drain.flows[close.stream.index()];
-        flow.closed = true;
-        self.report(close.n, close.stream, EndOfStream { bytes: std::mem::take(&mut flow.unreported) });
-        // From here on whatever comes is thrown away, without credit.
-        self.watch(close.n, close.stream, flow);
-    }
-
-    /// What the leader wrote before its exit is in the pipe now, if it was not read before: a pipe is first in, first
-    /// out. So reading as much as it holds now is enough, however fast others go on writing.
-    fn take_owed(&self, drain: &mut Drain, stream: Stream, buffer: &mut Buffer) {
-        let flow = &mut drain.flows[stream.index()];
-        let Some(pipe) = flow.pipe.as_ref().filter(|_| !flow.closed) else { return };
-        let mut owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
-        while owed > 0 {
-            match buffer.read(pipe, owed.min(READ_BYTES)) {
-                Ok(0) | Err(_) => return,
-                Ok(count) => {
-                    buffer.record(count, stream, &mut drain.recorder);
-                    flow.unreported += count as u64;
-                    owed -= count;
-                }
-            }
-        }
-    }
-
-    fn peek(&self, drains: &BTreeMap<u64, Box<Drain>>, peek: &Peek) {
-        let peeked = match drains.get(&peek.n) {
+    fn peek(&self, peek: &Peek) {
+        let peeked = match self.drains.get(&peek.n) {
             Some(drain) => {
-                let silence_ms = self.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
+                let silence_ms = self.thread.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
                 Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms }
             }
             // The spawn thread tells the graph of a process first; whoever asks before it gets here hears that nothing came.
             None => Peeked { output: Output::default(), silence_ms: 0 },
         };
-        let _ = self.events.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));
+        let _ = self.thread.events.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));
     }
 
-    fn seal(&self, drains: &mut BTreeMap<u64, Box<Drain>>, seal: Seal, buffer: &mut Buffer) {
+    fn seal(&mut self, seal: Seal) {
         let n = seal.n;
-        let Some(drain) = drains.get_mut(&n) else { return };
+        let Some(drain) = self.drains.get_mut(&n) else { return };
         for stream in Stream::BOTH {
-            self.take_owed(drain, stream, buffer);
-            drain.flows[stream.index()].closed = true;
+            let owed = take_owed(&mut self.buffer, drain, stream);
+            // Whoever asks for the seal waits for no stream.
+            let _ = drain.streams[stream.index()].flow.close(owed);
         }
         let output = if seal.discard {
             let _ = discard(&drain.recorder.paths());
-            self.outputs.remove(n);
+            self.thread.outputs.remove(n);
             Output::default()
         } else {
             drain.recorder.seal((*seal.record).clone())
         };
-        let _ = self.events.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));
+        let _ = self.thread.events.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));
     }
 
-    fn release(&self, drains: &mut BTreeMap<u64, Box<Drain>>, release: &Release) {
-        let Some(mut drain) = drains.remove(&release.n) else { return };
-        drain.flows.iter_mut().for_each(|flow| self.unwatch(flow));
+    fn release(&mut self, release: &Release) {
+        let Some(drain) = self.drains.remove(&release.n) else { return };
+        drain
+            .streams
+            .iter()
+            .flat_map(|source| &source.pipe)
+            .for_each(|pipe| self.thread.mailbox.unwatch(pipe));
         if release.undo {
             let _ = discard(&drain.recorder.paths());
-            self.outputs.remove(release.n);
+            self.thread.outputs.remove(release.n);
         } else {
-            self.outputs.finish(release.n);
+            self.thread.outputs.finish(release.n);
         }
     }
+}
+
+/// What the leader wrote before its exit is in the pipe now, if it was not read before: a pipe is first in, first
+/// out. So reading as much as it holds now is enough, however fast others go on writing.
+fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
+    let Source { pipe, flow } = &drain.streams[stream.index()];
+    let Some(pipe) = pipe.as_ref().filter(|_| !flow.is_closed()) else { return 0 };
+    let owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
+    let mut taken = 0;
+    while taken < owed {
+        match buffer.read(pipe, (owed - taken).min(READ_BYTES)) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => {
+                buffer.record(count, stream, &mut drain.recorder);
+                taken += count;
+            }
+        }
+    }
+    taken as u64
 }
 
 /// Above the mailbox's own key, which is 0: n counts from 1.

@@ -1,3 +1,4 @@
 //! The drain threads: from pipes to files, digest and text.
 
 pub(crate) mod drains;
+mod flow;

@@ -10,6 +10,7 @@ use crate::linux::{
     mailbox::Outbox,
     spawn::failures,
     spawn::lookup::{self, Program},
+    spawn::pending::Pending,
     watch::{child::Watch, signals::SignalCommand},
 };
 use crate::{
@@ -24,7 +25,7 @@ use nix::{
 };
 use ostler_artifacts::{Growth, Paths, Recorder, create, discard};
 use ostler_messages::{
-    ActorName, Containment, Exec, LaunchError, Release, Stage, StartFailed, Started, Stream,
+    ActorName, Containment, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream,
 };
 use std::{
     collections::VecDeque,
@@ -44,17 +45,16 @@ use std::{
 const BUSY_RETRIES: u32 = 10;
 const BUSY_WAIT: Duration = Duration::from_millis(50);
 
-/// What the graph asks of this thread.
+/// What the graph asks of the spawn threads: whichever is free takes it.
 pub(crate) enum SpawnCommand {
     Exec(Exec),
-    /// For a process that may not have been started yet: by the time this is taken up, it was.
-    Release(Release),
     Quit,
 }
 
 /// What a spawn thread is given.
 pub(crate) struct SpawnThread {
     pub(crate) commands: Receiver<SpawnCommand>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) events: Sender<KernelEvent>,
     pub(crate) signals: Outbox<SignalCommand>,
     pub(crate) drains: Vec<Outbox<DrainCommand>>,
@@ -76,11 +76,34 @@ fn stamp_ns() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
-/// A program that was busy, with its directory and pipes still to be made again.
+/// A launch that is to be tried, with its directory and pipes still to be made; again, if its program was busy.
 struct Retry {
     exec: Exec,
     left: u32,
     at: Instant,
+}
+
+/// What is to be tried next; none at the end. What is due comes before what is new: else a queue of launches would use up
+/// its time.
+fn next(busy: &mut VecDeque<Retry>, commands: &Receiver<SpawnCommand>) -> Option<Retry> {
+    loop {
+        if busy.front().is_some_and(|retry| retry.at <= Instant::now())
+            && let Some(due) = busy.pop_front()
+        {
+            return Some(due);
+        }
+        let command = match busy.front() {
+            None => commands.recv().map_err(RecvTimeoutError::from),
+            Some(first) => commands.recv_deadline(first.at),
+        };
+        match command {
+            Ok(SpawnCommand::Exec(exec)) => {
+                return Some(Retry { exec, left: BUSY_RETRIES, at: Instant::now() });
+            }
+            Ok(SpawnCommand::Quit) | Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
 }
 
 impl SpawnThread {
@@ -101,29 +124,8 @@ impl SpawnThread {
     /// Starts commands until it is told to quit.
     pub(crate) fn run(mut self, tier: &Tier) {
         let mut busy: VecDeque<Retry> = VecDeque::new();
-        loop {
-            let command = match busy.front() {
-                None => self.commands.recv().ok(),
-                Some(first) => match self.commands.recv_deadline(first.at) {
-                    Ok(command) => Some(command),
-                    Err(RecvTimeoutError::Disconnected) => None,
-                    Err(RecvTimeoutError::Timeout) => {
-                        if let Some(retry) = busy.pop_front() {
-                            busy.extend(self.exec(tier, retry.exec, retry.left));
-                        }
-                        continue;
-                    }
-                },
-            };
-            match command {
-                Some(SpawnCommand::Exec(exec)) => busy.extend(self.exec(tier, exec, BUSY_RETRIES)),
-                Some(SpawnCommand::Release(release)) => {
-                    busy.retain(|retry| retry.exec.n != release.n);
-                    self.signals.send(SignalCommand::Release(release.clone()));
-                    self.drain_of(release.n).send(DrainCommand::Release(release));
-                }
-                Some(SpawnCommand::Quit) | None => return,
-            }
+        while let Some(next) = next(&mut busy, &self.commands) {
+            busy.extend(self.exec(tier, next.exec, next.left));
         }
     }
 
@@ -133,6 +135,10 @@ impl SpawnThread {
 
     /// Gives it back if it should be tried again.
     fn exec(&mut self, tier: &Tier, exec: Exec, left: u32) -> Option<Retry> {
+        if self.pending.is_withdrawn(exec.n) {
+            let _ = self.pending.end(exec.n);
+            return None;
+        }
         let paths = Paths::of(&self.root, exec.command_id);
         let result = match create(&paths) {
             Ok(()) => self.start(tier, &exec, &paths).inspect_err(|_| {
@@ -142,11 +148,23 @@ impl SpawnThread {
             Err(error) => Err(failures::artifacts(&paths, &error)),
         };
         match result {
-            Ok(()) => None,
+            Ok(()) => {
+                let asked = self.pending.end(exec.n);
+                if let Some(signal) = asked.signal {
+                    self.signals.send(SignalCommand::Signal(Signal { n: exec.n, signal }));
+                }
+                if let Some(undo) = asked.release {
+                    let release = Release { n: exec.n, undo };
+                    self.signals.send(SignalCommand::Release(release.clone()));
+                    self.drain_of(exec.n).send(DrainCommand::Release(release));
+                }
+                None
+            }
             Err(LaunchError::TextBusy { .. }) if left > 0 => {
                 Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
             }
             Err(error) => {
+                let _ = self.pending.end(exec.n);
                 let _ = self.events.send(KernelEvent::new(ActorName::Process(exec.n), StartFailed { error }));
                 None
             }
@@ -169,7 +187,15 @@ impl SpawnThread {
             .map(|arg| c_string(arg.as_bytes()))
             .collect::<Result<_, _>>()?;
         let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
+        let n = exec.n;
         let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
+        let reads = [out_read, err_read];
+        // Before there is anything that could fail: what a user may watch is limited (epoll(7)). The drain thread need not
+        // hear of the process before it says something.
+        for (read, stream) in reads.iter().zip(Stream::BOTH) {
+            let watched = self.drain_of(n).watch(read.as_fd(), drains::key(n, stream));
+            watched.map_err(|errno| LaunchError::NoWatches { errno: errno as i32 })?;
+        }
         let (began, started_at) = (Instant::now(), stamp());
         let prepared = Prepared {
             path: &path,
@@ -184,7 +210,6 @@ impl SpawnThread {
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
-        let n = exec.n;
         let live = Arc::new(Growth::new());
         let recorder =
             Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
@@ -199,18 +224,8 @@ impl SpawnThread {
         };
         // First of all its news: those of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
-        // The threads need not hear of it before it says something: what they wait for is watched from here on.
-        let outbox = self.drain_of(n);
-        let pipes = [out_read, err_read];
-        let watched = Stream::BOTH
-            .map(|stream| outbox.watch(pipes[stream.index()].as_fd(), drains::key(n, stream)).is_ok());
-        let drain = NewDrain { n, pipes, watched, recorder, activity: activity.clone() };
-        let attach = DrainCommand::Attach(Box::new(drain));
-        if watched == [true; 2] {
-            outbox.defer(attach)
-        } else {
-            outbox.send(attach)
-        }
+        let drain = NewDrain { n, pipes: reads, recorder, activity: activity.clone() };
+        self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree } = spawned;
         let mut watch = Watch { n, pid, pidfd, began, activity, tree, watched: true };
@@ -246,4 +261,39 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
         (slots::above_stdio(read).map_err(failed)?, slots::above_stdio(write).map_err(failed)?);
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
     Ok((read, write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::unbounded;
+    use ostler_messages::{CommandId, LaunchRequest, SessionId};
+
+    fn exec(n: u64) -> Exec {
+        let request = LaunchRequest::new(SessionId::new("s"), "program");
+        Exec {
+            n,
+            command_id: CommandId { host_pid: 1, unix_ns: 1, n },
+            request: ostler_messages::Asked(Arc::new(request)),
+        }
+    }
+
+    #[test]
+    fn f83_a_busy_program_is_tried_again_however_many_launches_are_queued() {
+        let (sender, commands) = unbounded();
+        for n in [2, 3] {
+            sender.send(SpawnCommand::Exec(exec(n))).unwrap();
+        }
+        let now = Instant::now();
+        let retry = |n, at| Retry { exec: exec(n), left: 1, at };
+        let mut busy = VecDeque::from([retry(1, now), retry(9, now + BUSY_WAIT)]);
+        let mut tried = || next(&mut busy, &commands).map(|next| (next.exec.n, next.left));
+        assert_eq!(
+            [tried(), tried(), tried()],
+            [Some((1, 1)), Some((2, BUSY_RETRIES)), Some((3, BUSY_RETRIES))]
+        );
+        assert_eq!(tried(), Some((9, 1)), "it was not waited for");
+        sender.send(SpawnCommand::Quit).unwrap();
+        assert_eq!(tried(), None);
+    }
 }

@@ -14,7 +14,7 @@ use ostler_messages::{
     SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -51,14 +51,7 @@ impl SignalThread {
     pub(crate) fn run(self) {
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
-        let mut state = State {
-            thread: self,
-            children: Children::default(),
-            early: BTreeMap::new(),
-            doomed: BTreeSet::new(),
-            timers,
-            idle: BTreeMap::new(),
-        };
+        let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
                 if matches!(command, SignalCommand::Quit) {
@@ -110,10 +103,6 @@ impl Drop for Children {
 struct State {
     thread: SignalThread,
     children: Children,
-    /// Signals for processes that the graph has heard of but this thread has not: the spawn thread tells the graph first.
-    early: BTreeMap<u64, StopSignal>,
-    /// Processes that were released before this thread heard of them, because two actors crashed at their start.
-    doomed: BTreeSet<u64>,
     timers: Timers,
     /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
     idle: BTreeMap<u64, u64>,
@@ -150,13 +139,6 @@ impl State {
             self.timers.arm(TimerKey::Probe(n), Instant::now() + PROBE_FIRST);
         }
         self.children.0.insert(n, child);
-        if self.doomed.remove(&n) {
-            return self.release(n);
-        }
-        if let Some(signal) = self.early.remove(&n) {
-            self.thread.mailbox.set_eager(!self.early.is_empty());
-            self.signal(&Signal { n, signal });
-        }
     }
 
     /// There is news of a process.
@@ -189,12 +171,7 @@ impl State {
     fn signal(&mut self, signal: &Signal) {
         let n = signal.n;
         self.noticed_before_signal(n);
-        let Some(child) = self.children.0.get_mut(&n) else {
-            // A second one is never weaker.
-            self.early.insert(n, signal.signal);
-            self.thread.mailbox.set_eager(true);
-            return;
-        };
+        let Some(child) = self.children.0.get_mut(&n) else { return };
         if child.exit.is_some() {
             // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
             return self.report_exit(n);
@@ -310,10 +287,6 @@ impl State {
 
     fn release(&mut self, n: u64) {
         self.idle.remove(&n);
-        if self.early.remove(&n).is_some() {
-            self.doomed.insert(n);
-            self.thread.mailbox.set_eager(!self.early.is_empty());
-        }
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;

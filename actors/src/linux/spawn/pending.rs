@@ -1,0 +1,76 @@
+//! Launches on their way: the graph has asked for them, and the spawn thread that has taken one up has not handed it over yet.
+//!
+//! * in: what the graph asks about a process meanwhile
+//! * out: the same, to whoever hands the process over
+//! * keeps: the signal and drain threads hear nothing about a process before they have it
+//!
+//! Shared by the graph's thread and the spawn threads; each holds it for a lookup.
+
+use ostler_messages::StopSignal;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+#[derive(Default)]
+pub(crate) struct Pending(Mutex<BTreeMap<u64, Asked>>);
+
+/// What the graph has asked meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The strongest.
+    pub(crate) signal: Option<StopSignal>,
+    /// It is not wanted any more; true: with its directory.
+    pub(crate) release: Option<bool>,
+}
+
+impl Pending {
+    fn launches(&self) -> MutexGuard<'_, BTreeMap<u64, Asked>> {
+        // Nothing can panic while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self, n: u64) {
+        self.launches().insert(n, Asked::default());
+    }
+
+    /// False: it was handed over, so those who have it are to be asked.
+    pub(crate) fn signal(&self, n: u64, signal: StopSignal) -> bool {
+        self.ask(n, |asked| asked.signal = asked.signal.max(Some(signal)))
+    }
+    /// The same.
+    pub(crate) fn release(&self, n: u64, undo: bool) -> bool {
+        self.ask(n, |asked| asked.release = Some(undo))
+    }
+    fn ask(&self, n: u64, ask: impl FnOnce(&mut Asked)) -> bool {
+        self.launches().get_mut(&n).map(ask).is_some()
+    }
+
+    /// Whether it need not be started at all.
+    pub(crate) fn is_withdrawn(&self, n: u64) -> bool {
+        self.launches().get(&n).is_some_and(|asked| asked.release.is_some())
+    }
+
+    /// It is handed over, or has failed: from here on nothing is kept for it.
+    pub(crate) fn end(&self, n: u64) -> Asked {
+        self.launches().remove(&n).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_before_the_hand_over_is_kept_and_nothing_after_it() {
+        let pending = Pending::default();
+        assert!(!pending.signal(1, StopSignal::Kill), "nobody has heard of it");
+        pending.begin(1);
+        assert!(pending.signal(1, StopSignal::Kill) && pending.signal(1, StopSignal::Terminate));
+        assert!(!pending.is_withdrawn(1));
+        assert!(pending.release(1, true) && pending.is_withdrawn(1));
+        assert_eq!(pending.end(1), Asked { signal: Some(StopSignal::Kill), release: Some(true) });
+        assert!(!pending.release(1, true) && !pending.is_withdrawn(1));
+        assert_eq!(pending.end(1), Asked::default());
+    }
+}
