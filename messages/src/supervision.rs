@@ -78,6 +78,16 @@ notices! {
         /// The number of the process.
         n: u64,
     }
+    /// A process heard what can't happen where its life stands, and did nothing: a fault of a kernel's or of ours. It stands in
+    /// the trace for whoever looks for it.
+    Unexpected {
+        /// The number of the process.
+        n: u64,
+        /// Where its life stands.
+        phase: String,
+        /// What it heard.
+        event: String,
+    }
     /// An actor panicked. Its parent hears of it.
     Down {
         /// The actor that panicked.

@@ -120,6 +120,21 @@ impl Life {
         }
     }
 
+    /// Whether this can happen now, in a world that keeps to its protocol; what comes late can. The dashes of the table.
+    pub(crate) fn may_meet(&self, event: Event) -> bool {
+        match event {
+            // Of what was on its way to the actor before this one, anything can come.
+            _ if self.phase == Phase::Done || self.cause == Some(Cause::Lost) => true,
+            Event::Stop(_) | Event::TimerFired(_) => true,
+            Event::Started | Event::StartFailed => self.phase == Phase::Starting,
+            Event::Exited { .. } => !matches!(self.phase, Phase::Starting | Phase::Kept),
+            Event::Closed(_) | Event::DrainDown(_) => self.phase != Phase::Starting,
+            Event::TreeAlive => matches!(self.phase, Phase::Sweeping | Phase::Sealing),
+            Event::TreeEmpty => matches!(self.phase, Phase::Sweeping | Phase::Sealing | Phase::Kept),
+            Event::Sealed => matches!(self.phase, Phase::Sweeping | Phase::Sealing | Phase::Kept),
+        }
+    }
+
     pub(crate) fn step(mut self, event: Event) -> (Life, Effects) {
         let mut effects = Effects::new();
         let out = &mut effects;
@@ -148,7 +163,7 @@ impl Life {
             // What was to be kept has ended by itself.
             (Phase::Sealing, Event::TreeEmpty) => self.kept = false,
             (Phase::Sealing, Event::Sealed) => self.sealed(out),
-            // News that comes after the question was settled.
+            // What comes late, or can't happen: nothing is done about either.
             (
                 _,
                 Event::Started

@@ -1,4 +1,6 @@
 //! What is decided, as pure functions: no clock, no pid, no actor. Each is walked through all that can happen to it.
 
+#[cfg(test)]
+mod explore;
 pub(crate) mod lifecycle;
 pub(crate) mod registry;

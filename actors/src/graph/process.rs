@@ -16,7 +16,7 @@ use ostler_messages::{
     ActorName, Arm, Asked, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited, Finished,
     Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output, Record,
     Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived, Sweep,
-    TimerFired, TimerKind, TreeAlive, TreeEmpty,
+    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected,
 };
 use std::{path::Path, sync::Arc};
 
@@ -62,6 +62,12 @@ impl ProcessActor {
     }
 
     fn on(&mut self, event: Event, ctx: &mut Context<ProcessActor>) {
+        if !self.life.may_meet(event) {
+            let (phase, event) = (format!("{:?}", self.life.phase()), format!("{event:?}"));
+            debug_assert!(false, "{event} in {phase}");
+            let unexpected = Unexpected { n: self.origin.n, phase, event };
+            return self.origin.core_actors.supervisor.do_send(Sent(unexpected));
+        }
         let (life, effects) = self.life.step(event);
         self.life = life;
         self.perform(effects, ctx);

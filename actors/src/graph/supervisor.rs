@@ -17,6 +17,7 @@ use ostler_messages::{
     EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
     LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed, QueueEmptied, Record,
     RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, Stopped, TimerFired, TimerKind,
+    Unexpected,
 };
 use std::{path::Path, sync::Arc};
 
@@ -179,6 +180,11 @@ impl Handler<Sent<TimerFired>> for Supervisor {
             self.perform(effects, ctx);
         }
     }
+}
+impl Handler<Sent<Unexpected>> for Supervisor {
+    type Result = ();
+    /// It only has to stand in the trace.
+    fn handle(&mut self, _: Sent<Unexpected>, _: &mut Context<Supervisor>) {}
 }
 impl Handler<Sent<Down>> for Supervisor {
     type Result = ();

@@ -6,13 +6,15 @@ mod rules;
 #[path = "walk_world.rs"]
 mod world;
 
-use super::{Effect, Effects, Event, Failure, Life, Phase, Plan, TIMERS};
+use super::{
+    super::explore::{Space, explore},
+    Effect, Effects, Event, Failure, Life, Phase, Plan, TIMERS,
+};
 use ostler_messages::{Cause, StopSignal, Stream, SweepFor, TimerKind};
 use rules::Past;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    hash::{BuildHasherDefault, Hasher},
 };
 use world::{Step, World, is_armed};
 
@@ -95,112 +97,66 @@ fn table(sights: &Sights) -> String {
     table
 }
 
-/// One walk. States are numbered in the order of their discovery.
-struct Walk {
-    begun: Plan,
-    seen: HashMap<State, usize, BuildHasherDefault<Quick>>,
-    /// From which state, and by which step.
-    came: Vec<(usize, Step)>,
+/// One walk.
+struct Walk<'a> {
+    sights: &'a mut Sights,
 }
 
-/// Nobody attacks these tables, and the usual hash takes half of the walk's time.
-#[derive(Default)]
-struct Quick(u64);
-impl Hasher for Quick {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    fn write_u8(&mut self, n: u8) {
-        self.write_u64(u64::from(n));
-    }
-    fn write_u32(&mut self, n: u32) {
-        self.write_u64(u64::from(n));
-    }
-    fn write_usize(&mut self, n: usize) {
-        self.write_u64(n as u64);
-    }
-    fn write_isize(&mut self, n: isize) {
-        self.write_u64(n.cast_unsigned() as u64);
-    }
-}
-
-impl Walk {
+impl Walk<'_> {
     fn from(plan: Plan, life: Life, effects: &Effects, world: World, recovered: bool, sights: &mut Sights) {
-        let mut walk = Walk { begun: plan, seen: HashMap::default(), came: vec![(0, Step::Arrives)] };
         let mut first = State { life, world, past: Past::new(recovered) };
-        let rules = first.perform(effects, sights).and_then(|()| first.rests());
-        assert_eq!(rules, Ok(()), "at the beginning of {plan:?}");
-        walk.seen.insert(first, 0);
-        let mut edge = vec![(0, first)];
-        while !edge.is_empty() {
-            let mut next_edge = Vec::new();
-            for (number, state) in edge {
-                sights.phases.insert(state.life.phase);
-                sights.commands = sights.commands.max(state.past.commands());
-                for step in state.steps() {
-                    let next = match state.take(step, sights) {
-                        Ok(next) => next,
-                        Err(rule) => panic!("{}", walk.story(number, step, &rule)),
-                    };
-                    let count = walk.seen.len();
-                    if let Entry::Vacant(vacant) = walk.seen.entry(next) {
-                        vacant.insert(count);
-                        if let Err(rule) = next.rests() {
-                            panic!("{}", walk.story(number, step, &rule));
-                        }
-                        walk.came.push((number, step));
-                        next_edge.push((count, next));
-                    }
-                }
-            }
-            edge = next_edge;
-        }
-        sights.states += walk.seen.len();
-    }
-
-    /// How it came to the step that broke a rule.
-    fn story(&self, mut number: usize, last: Step, rule: &str) -> String {
-        let mut steps = vec![last];
-        while number != 0 {
-            let (from, step) = self.came[number];
-            steps.push(step);
-            number = from;
-        }
-        let mut story = format!("{rule}\n{:?}\n", self.begun);
-        let numbers: HashMap<usize, &State> = self.seen.iter().map(|(state, n)| (*n, state)).collect();
-        let mut state = *numbers[&0];
-        for step in steps.into_iter().rev() {
-            let mut world = state.world;
-            let event = world.take(step);
-            let effects = event.map(|event| state.life.step(event).1).unwrap_or_default();
-            let _ = writeln!(story, "  {:?}: {step:?} {event:?} → {effects:?}", state.life.phase);
-            state = state.take(step, &mut Sights::default()).unwrap_or(state);
-        }
-        story
+        assert_eq!(first.perform(effects, sights), Ok(()), "at the beginning of {plan:?}");
+        let states = explore(&mut Walk { sights }, &first);
+        sights.states += states;
     }
 }
 
-impl State {
-    fn steps(&self) -> Vec<Step> {
-        if self.life.phase == Phase::Done {
+impl Space for Walk<'_> {
+    type State = State;
+    type Step = Step;
+    type Key = State;
+
+    fn key(&self, state: &State) -> State {
+        *state
+    }
+
+    fn steps(&self, state: &State) -> Vec<Step> {
+        if state.life.phase == Phase::Done {
             return Vec::new();
         }
-        let mut steps = self.world.steps();
+        let mut steps = state.world.steps();
         steps.extend(STOPS.map(|cause| Step::Tells(Event::Stop(cause))));
         steps
     }
 
+    fn take(&mut self, state: &State, step: Step) -> Result<State, String> {
+        let next = state.take(step, self.sights)?;
+        self.sights.phases.extend([state.life.phase, next.life.phase]);
+        self.sights.commands = self.sights.commands.max(next.past.commands());
+        Ok(next)
+    }
+
+    fn rests(&self, state: &State) -> Result<(), String> {
+        state.rests()
+    }
+
+    fn tell(&self, state: &State, step: Step) -> String {
+        let mut world = state.world;
+        let event = world.take(step);
+        let effects = event.map(|event| state.life.step(event).1).unwrap_or_default();
+        format!("{:?}: {step:?} {event:?} → {effects:?}", state.life.phase)
+    }
+}
+
+impl State {
     /// One step, held against the rules.
     fn take(mut self, step: Step, sights: &mut Sights) -> Result<State, String> {
         let State { world, past: before, .. } = self;
         let Some(event) = self.world.take(step) else { return Ok(self) };
         self.past.hear(event);
+        if !self.life.may_meet(event) {
+            return Err(format!("{event:?} was not expected"));
+        }
         let (life, effects) = self.life.step(event);
         sights.table.entry((kind(event), self.life.phase)).or_default().insert(life.phase);
         self.life = life;
@@ -238,7 +194,7 @@ impl State {
     fn late_events_mean_nothing(&self) -> Result<(), String> {
         let late = TIMERS.into_iter().filter(|timer| !is_armed(&self.world, *timer)).map(Event::TimerFired);
         let done = self.life.phase == Phase::Done;
-        for event in late.chain(every_event().into_iter().filter(|_| done)) {
+        for event in late.chain(every_event().filter(|_| done)) {
             let (life, effects) = self.life.step(event);
             if life != self.life || !effects.is_empty() {
                 return Err(format!("{event:?} comes late and does something: {effects:?}"));
@@ -248,7 +204,7 @@ impl State {
     }
 }
 
-fn every_event() -> Vec<Event> {
+fn every_event() -> impl Iterator<Item = Event> + Clone {
     let mut events =
         vec![Event::Started, Event::StartFailed, Event::TreeAlive, Event::TreeEmpty, Event::Sealed];
     for signalled in [false, true] {
@@ -257,7 +213,7 @@ fn every_event() -> Vec<Event> {
     events.extend(Stream::BOTH.map(Event::Closed));
     events.extend(Stream::BOTH.map(Event::DrainDown));
     events.extend(STOPS.map(Event::Stop));
-    events
+    events.into_iter()
 }
 
 fn every_effect() -> BTreeSet<Effect> {
@@ -283,8 +239,8 @@ fn every_plan() -> impl Iterator<Item = Plan> {
 const STATES: usize = 902_416;
 const STATES_AFTER_CRASHES: usize = 52_296;
 /// Commands that one life can have sent to the kernel when nothing of it has been done yet. Its ticker adds a
-/// timer and a peek. So the queues into the
-/// kernel's threads, which are unbounded in type, hold at most that many for each live handle.
+/// timer and a peek. So the queues into the kernel's threads, which are unbounded in type, hold at most that many for each
+/// live handle.
 const COMMANDS: u32 = 22;
 
 #[test]
@@ -299,6 +255,15 @@ fn every_life_keeps_its_promises_whatever_the_world_does() {
     assert_eq!(sights.phases.len(), 9);
     assert_eq!(sights.states, STATES);
     assert_eq!(sights.commands, COMMANDS);
+    for (phase, event) in PHASES.into_iter().flat_map(|phase| every_event().map(move |event| (phase, event)))
+    {
+        let (life, _) = Life::begin(Plan { deadline: false, idle: false, keep: false });
+        let expected = Life { phase, ..life }.may_meet(event);
+        assert!(
+            !expected || sights.table.contains_key(&(kind(event), phase)),
+            "{event:?} in {phase:?} never happens"
+        );
+    }
     let table = table(&sights);
     assert_eq!(include_str!("table.md"), table, "write this to lifecycle/table.md:\n{table}");
 }

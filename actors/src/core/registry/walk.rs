@@ -6,13 +6,16 @@ mod model;
 #[path = "stories.rs"]
 mod stories;
 
-use super::{Effect, Effects, Registry};
+use super::{
+    super::explore::{Space, explore},
+    Effect, Effects, Registry,
+};
 use crate::config::Limits;
 use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request};
 use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
 use std::{
-    collections::{HashSet, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
+    collections::hash_map::DefaultHasher,
+    hash::{Hash as _, Hasher as _},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -42,63 +45,13 @@ fn limits() -> Limits {
     Limits { handles: 2, session_handles: 2, replay_results: 1, unread_results: 9, ..Limits::default() }
 }
 
-impl Plan {
-    fn of(asks: &[Ask]) -> Plan {
-        Plan { asks: asks.to_vec(), limits: limits(), crashes: false, keeps: false }
-    }
+impl Space for Plan {
+    type State = Model;
+    type Step = Step;
+    type Key = u64;
 
-    /// Returns how many states there were.
-    fn walk(&self) -> usize {
-        let mut seen = HashSet::from([text_hash(&self.begin())]);
-        let mut came = vec![(0, String::new())];
-        let mut edge = vec![(0, self.begin())];
-        while !edge.is_empty() {
-            let mut next_edge = Vec::new();
-            for (number, state) in edge {
-                let mut happens = false;
-                for step in self.steps(&state) {
-                    happens |= !matches!(step, Step::Asks(_));
-                    let mut next = state.clone();
-                    let mut told = String::new();
-                    let rules = self.take(&mut next, step, &mut told);
-                    if let Err(rule) = rules {
-                        panic!("{rule}\n{}  {told}", story(&came, number));
-                    }
-                    if seen.insert(text_hash(&next)) {
-                        if let Err(rule) = next.settle(self.limits.replay_results) {
-                            panic!("{rule}\n{}  {told}", story(&came, number));
-                        }
-                        next_edge.push((came.len(), next));
-                        came.push((number, told));
-                    }
-                }
-                if let Some(Err(rule)) = (!happens).then(|| state.quiet(&self.asks)) {
-                    panic!("{rule}\n{}", story(&came, number));
-                }
-            }
-            edge = next_edge;
-        }
-        seen.len()
-    }
-
-    fn begin(&self) -> Model {
-        let mut registry = Registry::new(self.limits.clone(), HOST_PID, true);
-        for id in SESSIONS {
-            registry.open(CallId(0), Some(SessionId::new(id)));
-        }
-        Model {
-            registry,
-            calls: vec![Call::Unasked; self.asks.len()],
-            timers: vec![Timer::No; self.asks.len()],
-            processes: Vec::new(),
-            queues: [Queue::Open; 2],
-            ending: [false; 2],
-            paused: false,
-            discarding: false,
-            host_gone: false,
-            over: false,
-            finished: Vec::new(),
-        }
+    fn key(&self, state: &Model) -> u64 {
+        text_hash(state)
     }
 
     fn steps(&self, state: &Model) -> Vec<Step> {
@@ -140,17 +93,12 @@ impl Plan {
         steps
     }
 
-    /// One step, held against the rules; tells what it did.
-    fn take(&self, state: &mut Model, step: Step, told: &mut String) -> Result<(), String> {
-        let before = state.clone();
-        let effects = self.happen(state, step);
-        *told = match step {
-            Step::Asks(call) => format!("{:?} → {effects:?}", self.asks[call]),
-            _ => format!("{step:?} → {effects:?}"),
-        };
+    fn take(&mut self, before: &Model, step: Step) -> Result<Model, String> {
+        let mut state = before.clone();
+        let effects = self.happen(&mut state, step);
         effects.iter().try_for_each(|effect| state.witness(effect, &self.asks))?;
         if let Step::Asks(call) = step {
-            self.answered_rightly(&before, call, &effects)?;
+            self.answered_rightly(before, call, &effects)?;
         }
         if let Step::Finished(n, status, _) = step {
             // Only what the callers asked: the registry is not asked about itself.
@@ -161,7 +109,53 @@ impl Plan {
             let leased = status == Status::Killed && waits && !before.processes[n as usize - 1].notify;
             ensure!((state.process(n).leased == 1) == leased, "the result went to the wrong one");
         }
-        Ok(())
+        Ok(state)
+    }
+
+    fn rests(&self, state: &Model) -> Result<(), String> {
+        state.settle(self.limits.replay_results)?;
+        let silent = self.steps(state).iter().all(|step| matches!(step, Step::Asks(_)));
+        if silent { state.quiet(&self.asks) } else { Ok(()) }
+    }
+
+    fn tell(&self, state: &Model, step: Step) -> String {
+        let effects = self.happen(&mut state.clone(), step);
+        match step {
+            Step::Asks(call) => format!("{:?} → {effects:?}", self.asks[call]),
+            _ => format!("{step:?} → {effects:?}"),
+        }
+    }
+}
+
+impl Plan {
+    fn of(asks: &[Ask]) -> Plan {
+        Plan { asks: asks.to_vec(), limits: limits(), crashes: false, keeps: false }
+    }
+
+    /// Returns how many states there were.
+    fn walk(mut self) -> usize {
+        let first = self.begin();
+        explore(&mut self, &first)
+    }
+
+    fn begin(&self) -> Model {
+        let mut registry = Registry::new(self.limits.clone(), HOST_PID, true);
+        for id in SESSIONS {
+            registry.open(CallId(0), Some(SessionId::new(id)));
+        }
+        Model {
+            registry,
+            calls: vec![Call::Unasked; self.asks.len()],
+            timers: vec![Timer::No; self.asks.len()],
+            processes: Vec::new(),
+            queues: [Queue::Open; 2],
+            ending: [false; 2],
+            paused: false,
+            discarding: false,
+            host_gone: false,
+            over: false,
+            finished: Vec::new(),
+        }
     }
 
     /// The step itself: the model's part of it, then the registry's.
@@ -373,15 +367,6 @@ fn text_hash(state: &Model) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
     hasher.finish()
-}
-
-fn story(came: &[(usize, String)], mut number: usize) -> String {
-    let mut lines = Vec::new();
-    while number != 0 {
-        lines.push(format!("  {}\n", came[number].1));
-        number = came[number].0;
-    }
-    lines.into_iter().rev().collect()
 }
 
 const LAUNCH: Ask = Ask::Launch { session: 0, key: None };

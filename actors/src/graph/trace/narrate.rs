@@ -13,9 +13,8 @@ const VALUE_MAX_CHARS: usize = 120;
 ///
 /// ```text
 ///     0 ms  host → supervisor: Launch #2, make, session s
-///             supervisor → process/1: Begin make, cmd_1_1767225600000000000_1
-///               process/1 → kernel: Exec make, cmd_1_1767225600000000000_1
-///               process/1 → kernel: Arm start_timeout after 10000 ms
+///             process/1 → kernel: Exec make, cmd_1_1767225600000000000_1
+///             process/1 → kernel: Arm start_timeout after 10000 ms
 ///     0 ms  kernel → process/1: Started pid 1000, containment group
 /// ```
 pub fn narrate(trace: &str) -> String {

@@ -47,3 +47,44 @@ impl Timers {
         self.disarm(TimerKey::Probe(n));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// A list of keys and times, told the same at random.
+    #[test]
+    fn they_fire_in_order_as_often_as_they_were_armed_and_not_disarmed() {
+        let begin = Instant::now();
+        let (mut timers, mut list, mut dice) =
+            (Timers::default(), Vec::<(TimerKey, Instant, u32)>::new(), 1_u64);
+        for step in 0..50_000 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (what, n, at) = (dice >> 62, dice >> 40 & 7, begin + Duration::from_millis(dice >> 33 & 63));
+            let key = match n {
+                0 => TimerKey::Probe(1),
+                n => TimerKey::Graph(ActorName::Process(n), TimerKind::Grace),
+            };
+            match what {
+                0 => {
+                    timers.disarm(key);
+                    list.retain(|(listed, ..)| *listed != key);
+                }
+                1 => {
+                    let due =
+                        list.iter().filter(|(_, due, _)| *due <= at).min_by_key(|(_, at, step)| (*at, *step));
+                    let due = due.map(|(key, ..)| *key);
+                    assert_eq!(timers.pop_due(at), due);
+                    list.retain(|(listed, ..)| Some(*listed) != due);
+                }
+                _ => {
+                    timers.arm(key, at);
+                    list.retain(|(listed, ..)| *listed != key);
+                    list.push((key, at, step));
+                }
+            }
+            assert_eq!(timers.next_at(), list.iter().map(|(_, at, _)| *at).min());
+        }
+    }
+}
