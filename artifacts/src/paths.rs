@@ -18,39 +18,33 @@ pub(crate) const RESULT_FILE: &str = "result.json";
 pub struct Paths {
     /// The directory, `{root}/{command_id}`.
     pub dir: PathBuf,
-    /// Both streams in order of arrival, `combined.txt`.
-    pub combined: PathBuf,
-    /// `stdout.txt`.
-    pub stdout: PathBuf,
-    /// `stderr.txt`.
-    pub stderr: PathBuf,
-    /// The record, there once the command has ended, `result.json`.
-    pub result: PathBuf,
 }
 
 impl Paths {
     /// The names alone; nothing is looked at or made.
     pub fn of(root: &Path, command: CommandId) -> Paths {
-        Paths::within(root.join(command.to_string()))
+        Paths { dir: root.join(command.to_string()) }
     }
 
-    pub(crate) fn within(dir: PathBuf) -> Paths {
-        Paths {
-            combined: dir.join(OutputFile::Combined.file_name()),
-            stdout: dir.join(OutputFile::Stdout.file_name()),
-            stderr: dir.join(OutputFile::Stderr.file_name()),
-            result: dir.join(RESULT_FILE),
-            dir,
-        }
+    /// Both streams in order of arrival, `combined.txt`.
+    pub fn combined(&self) -> PathBuf {
+        self.file(OutputFile::Combined)
     }
-
+    /// `stdout.txt`.
+    pub fn stdout(&self) -> PathBuf {
+        self.file(OutputFile::Stdout)
+    }
+    /// `stderr.txt`.
+    pub fn stderr(&self) -> PathBuf {
+        self.file(OutputFile::Stderr)
+    }
+    /// The record, there once the command has ended, `result.json`.
+    pub fn result(&self) -> PathBuf {
+        self.dir.join(RESULT_FILE)
+    }
     /// The file of one kind of output.
-    pub fn file(&self, which: OutputFile) -> &Path {
-        match which {
-            OutputFile::Combined => &self.combined,
-            OutputFile::Stdout => &self.stdout,
-            OutputFile::Stderr => &self.stderr,
-        }
+    pub fn file(&self, which: OutputFile) -> PathBuf {
+        self.dir.join(which.file_name())
     }
 }
 

@@ -212,11 +212,11 @@ pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> 
             (all[from as usize..to as usize].to_vec(), all.len() as u64)
         }
         None => {
-            let file = open_to_read(path).map_err(|error| ReadError::new(path, &error))?;
-            let on_disk = file.metadata().map_err(|error| ReadError::new(path, &error))?.len();
+            let file = open_to_read(&path).map_err(|error| ReadError::new(&path, &error))?;
+            let on_disk = file.metadata().map_err(|error| ReadError::new(&path, &error))?.len();
             // While it grows, the file may already hold bytes that the recorder has not counted.
             let total = live.filter(|_| !ended).map_or(on_disk, |live| live.length(request.which));
-            let content = read_span(&file, span(request, total)).map_err(|e| ReadError::new(path, &e))?;
+            let content = read_span(&file, span(request, total)).map_err(|e| ReadError::new(&path, &e))?;
             (content, total)
         }
     };
@@ -224,11 +224,11 @@ pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> 
     let bytes_read = content.len() as u64;
     if bytes_read == 0 && to > from {
         // An empty page would make the caller ask again, for ever.
-        return Err(ReadError::CutShort { path: path.to_owned() });
+        return Err(ReadError::CutShort { path });
     }
     let next_offset = request.offset + bytes_read;
     Ok(Page {
-        path: path.to_owned(),
+        path,
         offset: request.offset,
         bytes_read,
         next_offset,

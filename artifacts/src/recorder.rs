@@ -89,7 +89,7 @@ impl Recorder {
 
     /// Where it records to.
     pub fn paths(&self) -> Paths {
-        Paths::within(self.dir.clone())
+        Paths { dir: self.dir.clone() }
     }
 
     /// Scripts a disk that is full: after so many combined bytes every write fails with `errno`. Only for
@@ -213,7 +213,7 @@ impl Recorder {
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
         let paths = self.paths();
         if let Files::Disk(append_files) = &mut self.files {
-            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(paths.file(which)));
+            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(&paths.file(which)));
             output.recorded_bytes = closed[OutputFile::Combined as usize].0;
             let removed = !paths.dir.is_dir();
             if removed {

@@ -31,7 +31,7 @@ pub(crate) fn write(paths: &Paths, record: &Record) -> io::Result<()> {
         }
         other => other?,
     };
-    let written = file.write_all(&json).and_then(|()| fs::rename(&temp, &paths.result));
+    let written = file.write_all(&json).and_then(|()| fs::rename(&temp, paths.result()));
     if written.is_err() {
         // Half a file under a temporary name is worth nothing; if it can't be removed, `discard` will try again.
         let _ = fs::remove_file(&temp);

@@ -106,7 +106,7 @@ fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<(SystemTime,
         let paths = Paths::of(root, command);
         // Neither look follows a symlink.
         let changed_at = entry.metadata().and_then(|dir| match dir.is_dir() && dir.uid() == uid {
-            true => fs::symlink_metadata(&paths.result).unwrap_or(dir).modified().map(Some),
+            true => fs::symlink_metadata(paths.result()).unwrap_or(dir).modified().map(Some),
             false => Ok(None),
         });
         match changed_at {

@@ -100,8 +100,8 @@ fn retention_takes_what_is_too_old_and_the_oldest_beyond_the_count() {
     let dir = tempfile::tempdir().unwrap();
     let made: Vec<Paths> = (1..=6).map(|n| made(dir.path(), DEAD_PID, n, n as u32 * 10)).collect();
     // The age of a command that has ended is that of its result.
-    fs::write(&made[5].result, "{}").unwrap();
-    set_age(&made[5].result, 1);
+    fs::write(made[5].result(), "{}").unwrap();
+    set_age(&made[5].result(), 1);
     set_age(&made[5].dir, 60);
     let exists = || made.iter().map(|paths| paths.dir.exists()).collect::<Vec<_>>();
 
@@ -147,7 +147,7 @@ fn retention_never_touches_what_lives_or_what_is_not_ours() {
     let dead_name = dead.dir.file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(gone, [format!(".host-{DEAD_PID}-1.lock"), dead_name]);
     for paths in [&own, &others, &extra] {
-        assert!(paths.combined.exists() && paths.stdout.exists() && paths.stderr.exists());
+        assert!(paths.combined().exists() && paths.stdout().exists() && paths.stderr().exists());
     }
     assert!(extra.dir.join("notes").exists() && elsewhere.join("combined.txt").exists());
 

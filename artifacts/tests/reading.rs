@@ -79,7 +79,7 @@ fn pages_say_where_they_are_and_when_it_is_over() {
     recorder.append(Stream::Stdout, b"0123456789");
     let read = |request| read_now(&scene.paths, Some(&scene.live), &request).unwrap();
     let page = read(at(4, 3));
-    assert_eq!(page.path, scene.paths.combined);
+    assert_eq!(page.path, scene.paths.combined());
     assert_eq!((page.offset, page.bytes_read, page.next_offset, page.total_bytes), (4, 3, 7, 10));
     assert_eq!((page.eof, page.content.as_slice()), (false, &b"456"[..]));
     assert!(!read(at(4, 100)).eof, "at the end of the file, but more may come");
@@ -102,7 +102,7 @@ fn a_page_is_at_most_a_mebibyte_and_joined_they_are_the_file() {
     }
     recorder.seal(record(&scene.paths));
     assert_eq!(read_now(&scene.paths, None, &at(0, u64::MAX)).unwrap().bytes_read, READ_MAX_BYTES);
-    let file = fs::read(&scene.paths.combined).unwrap();
+    let file = fs::read(scene.paths.combined()).unwrap();
     assert_eq!(follow(&scene.paths, &scene.live, OutputFile::Combined, u64::MAX), file);
     assert_eq!(follow(&scene.paths, &scene.live, OutputFile::Stderr, 333_333), file);
 }
@@ -132,16 +132,16 @@ fn a_file_cut_by_others_does_not_make_a_reader_spin() {
     let scene = scene();
     let mut recorder = scene.recorder(Capture::default(), None);
     recorder.append(Stream::Stdout, b"0123456789");
-    fs::File::options().write(true).open(&scene.paths.combined).unwrap().set_len(2).unwrap();
+    fs::File::options().write(true).open(scene.paths.combined()).unwrap().set_len(2).unwrap();
     let read = |offset| read_now(&scene.paths, Some(&scene.live), &at(offset, 10));
     assert_eq!(read(0).unwrap().content, b"01");
-    assert_eq!(read(2), Err(ReadError::CutShort { path: scene.paths.combined.clone() }));
+    assert_eq!(read(2), Err(ReadError::CutShort { path: scene.paths.combined() }));
 }
 
 #[test]
 fn without_a_recorder_the_end_of_the_file_is_the_end_unless_another_host_writes_it() {
     let scene = scene();
-    fs::write(&scene.paths.combined, "abc").unwrap();
+    fs::write(scene.paths.combined(), "abc").unwrap();
     let eof = |paths: &Paths| read_now(paths, None, &at(0, 10)).unwrap().eof;
     assert!(eof(&scene.paths), "ours, and forgotten");
 
@@ -151,9 +151,9 @@ fn without_a_recorder_the_end_of_the_file_is_the_end_unless_another_host_writes_
     assert!(eof(&paths), "its host is dead");
     let other = Root::open(Some(scene.root.path().to_owned()), other_pid).unwrap();
     assert!(!eof(&paths), "its host lives");
-    fs::write(&paths.result, "{}").unwrap();
+    fs::write(paths.result(), "{}").unwrap();
     assert!(eof(&paths), "its host lives and has sealed it");
-    fs::remove_file(&paths.result).unwrap();
+    fs::remove_file(paths.result()).unwrap();
     drop(other);
     assert!(eof(&paths));
 }
@@ -163,8 +163,8 @@ fn a_fifo_in_the_place_of_a_file_is_an_error_and_holds_up_nobody() {
     let scene = scene();
     let mut recorder = scene.recorder(Capture::default(), None);
     recorder.append(Stream::Stdout, b"abc");
-    fs::remove_file(&scene.paths.combined).unwrap();
-    nix::unistd::mkfifo(&scene.paths.combined, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::remove_file(scene.paths.combined()).unwrap();
+    nix::unistd::mkfifo(&scene.paths.combined(), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let read = read_now(&scene.paths, Some(&scene.live), &at(0, 10));
     assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
 }
@@ -195,12 +195,12 @@ fn a_last_page_has_the_last_bytes() {
 #[test]
 fn errors_say_which_file() {
     let Scene { paths, live, .. } = &scene();
-    fs::remove_file(&paths.combined).unwrap();
+    fs::remove_file(paths.combined()).unwrap();
     let read = || read_now(paths, Some(live), &at(0, 1));
-    assert_eq!(read(), Err(ReadError::NotFound { path: paths.combined.clone() }));
-    std::os::unix::fs::symlink(&paths.stdout, &paths.combined).unwrap();
+    assert_eq!(read(), Err(ReadError::NotFound { path: paths.combined() }));
+    std::os::unix::fs::symlink(paths.stdout(), paths.combined()).unwrap();
     const ELOOP: i32 = 40;
-    let refused = ReadError::Io { path: paths.combined.clone(), errno: ELOOP };
+    let refused = ReadError::Io { path: paths.combined(), errno: ELOOP };
     assert!(refused.to_string().contains("combined.txt: Too many levels of symbolic links"));
     assert_eq!(read(), Err(refused));
 }
@@ -270,6 +270,6 @@ fn an_async_reader_wakes_at_the_next_byte_and_at_the_end() {
         thread::yield_now();
     }
     recorder.seal(record(&scene.paths));
-    assert_eq!(reader.join().unwrap(), fs::read(&scene.paths.stdout).unwrap());
+    assert_eq!(reader.join().unwrap(), fs::read(scene.paths.stdout()).unwrap());
     assert!(started.elapsed() < Duration::from_millis(LONG_MS), "woken, not timed out");
 }

@@ -21,9 +21,9 @@ fn streams_are_kept_apart_and_together_in_order_of_arrival() {
     let peeked = recorder.peek(u64::MAX);
     let output = recorder.seal(record(&scene.paths));
 
-    assert_eq!(fs::read(&scene.paths.combined).unwrap(), b"one\ntwo\nthree");
-    assert_eq!(fs::read(&scene.paths.stdout).unwrap(), b"one\nthree");
-    assert_eq!(fs::read(&scene.paths.stderr).unwrap(), b"two\n");
+    assert_eq!(fs::read(scene.paths.combined()).unwrap(), b"one\ntwo\nthree");
+    assert_eq!(fs::read(scene.paths.stdout()).unwrap(), b"one\nthree");
+    assert_eq!(fs::read(scene.paths.stderr()).unwrap(), b"two\n");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("one\nthree", "two\n"));
     assert_eq!((output.byte_count, output.recorded_bytes, output.line_count), (13, 13, 3));
     let hex: String = Sha256::digest(b"one\ntwo\nthree").iter().map(|byte| format!("{byte:02x}")).collect();
@@ -32,14 +32,14 @@ fn streams_are_kept_apart_and_together_in_order_of_arrival() {
     assert_eq!(peeked.output_sha256, None);
     assert_eq!((peeked.stdout, peeked.line_count), (output.stdout.clone(), 3));
 
-    let on_disk: Record = serde_json::from_slice(&fs::read(&scene.paths.result).unwrap()).unwrap();
+    let on_disk: Record = serde_json::from_slice(&fs::read(scene.paths.result()).unwrap()).unwrap();
     let mut expected = record(&scene.paths);
     expected.set_output(output.clone());
     assert_eq!(on_disk, expected);
-    fs::remove_file(&scene.paths.result).unwrap();
+    fs::remove_file(scene.paths.result()).unwrap();
     recorder.append(Stream::Stdout, b"late");
     assert_eq!(recorder.seal(record(&scene.paths)), output, "the second seal is the first again");
-    assert!(!scene.paths.result.exists() && length(&scene.paths.combined) == 13);
+    assert!(!scene.paths.result().exists() && length(&scene.paths.combined()) == 13);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_stream_that_is_not_captured_is_recorded_but_not_shown() {
     let output = recorder.seal(record(&scene.paths));
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", ""));
     assert_eq!((output.line_count, output.stderr_truncated), (2, false));
-    assert_eq!(fs::read(&scene.paths.stderr).unwrap(), b"err\n");
+    assert_eq!(fs::read(scene.paths.stderr()).unwrap(), b"err\n");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn merged_stderr_shows_in_stdout_and_its_file_stays_its_own() {
     let output = recorder.seal(record(&scene.paths));
     assert_eq!(output.stdout, "er\n[… 1 bytes omitted …]\n\nout\n!");
     assert_eq!((output.stderr.as_str(), output.stdout_truncated, output.stderr_truncated), ("", true, false));
-    assert_eq!(fs::read(&scene.paths.stderr).unwrap(), b"err\n!");
+    assert_eq!(fs::read(scene.paths.stderr()).unwrap(), b"err\n!");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_limit_inside_a_slice_records_its_first_part() {
     let mut recorder = scene.recorder(Capture::default(), Some(3));
     recorder.append(Stream::Stderr, b"123456");
     assert_eq!(recorder.seal(record(&scene.paths)).recorded_bytes, 3);
-    assert_eq!(fs::read(&scene.paths.stderr).unwrap(), b"123");
+    assert_eq!(fs::read(scene.paths.stderr()).unwrap(), b"123");
 }
 
 #[test]
@@ -170,11 +170,11 @@ fn a_removed_file_is_told_and_the_result_still_written() {
     let scene = scene();
     let mut recorder = scene.recorder(Capture::default(), None);
     recorder.append(Stream::Stdout, b"x");
-    fs::remove_file(&scene.paths.combined).unwrap();
+    fs::remove_file(scene.paths.combined()).unwrap();
     let output = recorder.seal(record(&scene.paths));
     assert_eq!(output.artifact_error.as_deref(), Some("combined.txt was removed"));
     assert_eq!(output.recorded_bytes, 0);
-    let on_disk: Record = serde_json::from_slice(&fs::read(&scene.paths.result).unwrap()).unwrap();
+    let on_disk: Record = serde_json::from_slice(&fs::read(scene.paths.result()).unwrap()).unwrap();
     assert_eq!(on_disk.artifact_error, output.artifact_error);
 }
 
@@ -183,7 +183,7 @@ fn a_result_that_cannot_be_written_is_told_and_leaves_no_part() {
     let scene = scene();
     let mut recorder = scene.recorder(Capture::default(), None);
     // A directory with something in it is what a rename cannot replace.
-    fs::create_dir_all(scene.paths.result.join("x")).unwrap();
+    fs::create_dir_all(scene.paths.result().join("x")).unwrap();
     let output = recorder.seal(record(&scene.paths));
     assert!(output.artifact_error.unwrap().starts_with("writing result.json: "));
     assert_eq!(fs::read_dir(&scene.paths.dir).unwrap().count(), 4);
@@ -206,7 +206,7 @@ fn a_scripted_full_disk_takes_what_fits() {
     );
     let page = read_now(&scene.paths, Some(&live), &ReadRequest::default()).unwrap();
     assert_eq!((page.content.as_slice(), page.eof), (b"12345".as_slice(), true));
-    assert_eq!(length(&scene.paths.combined), 0, "nothing of it went to the disk");
+    assert_eq!(length(&scene.paths.combined()), 0, "nothing of it went to the disk");
 }
 
 #[test]
@@ -229,14 +229,14 @@ fn a_real_full_disk_takes_what_fits_and_stays_closed_after() {
         for _ in 0..20 {
             recorder.append(Stream::Stdout, &chunk);
         }
-        let recorded = length(&paths.combined);
+        let recorded = length(&paths.combined());
         assert!(recorded > 0 && recorded < DISK_BYTES);
         assert_eq!(live.length("combined".parse().unwrap()), recorded);
         // Space again: bytes after a gap would lie to whoever reads the file.
-        fs::remove_file(&paths.stderr).unwrap();
-        fs::File::options().write(true).open(&paths.stdout).unwrap().set_len(0).unwrap();
+        fs::remove_file(paths.stderr()).unwrap();
+        fs::File::options().write(true).open(paths.stdout()).unwrap().set_len(0).unwrap();
         recorder.append(Stream::Stdout, &chunk);
-        assert_eq!(length(&paths.combined), recorded);
+        assert_eq!(length(&paths.combined()), recorded);
         let output = recorder.seal(record(&paths));
         assert_eq!((output.byte_count, output.recorded_bytes), (210_000, recorded));
         let told = output.artifact_error.unwrap();
@@ -257,8 +257,8 @@ fn sixty_four_mebibytes_arrive_whole() {
     }
     let output = recorder.seal(record(&scene.paths));
     assert_eq!((output.byte_count, output.recorded_bytes), (64 << 20, 64 << 20));
-    assert_eq!((length(&scene.paths.stdout), length(&scene.paths.stderr)), (32 << 20, 32 << 20));
-    let all = fs::read(&scene.paths.combined).unwrap();
+    assert_eq!((length(&scene.paths.stdout()), length(&scene.paths.stderr())), (32 << 20, 32 << 20));
+    let all = fs::read(scene.paths.combined()).unwrap();
     let hex: String = Sha256::digest(&all).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(output.output_sha256, Some(format!("sha256:{hex}")));
     assert!(all.chunks(64 << 10).zip(0_u32..).all(|(chunk, n)| chunk[..300] == expected(n)[..300]));
@@ -281,11 +281,11 @@ fn dropped_texts_come_back_from_the_result() {
     let mut other = light.clone();
     other.command_id = command(2);
     assert!(!reload_text(&mut other), "the result of another command");
-    fs::write(&scene.paths.result, "{").unwrap();
+    fs::write(scene.paths.result(), "{").unwrap();
     assert!(!reload_text(&mut light), "half a result");
-    fs::File::options().write(true).open(&scene.paths.result).unwrap().set_len((64 << 20) + 1).unwrap();
+    fs::File::options().write(true).open(scene.paths.result()).unwrap().set_len((64 << 20) + 1).unwrap();
     assert!(!reload_text(&mut light), "a result above the bound");
-    fs::remove_file(&scene.paths.result).unwrap();
+    fs::remove_file(scene.paths.result()).unwrap();
     assert!(!reload_text(&mut light), "no result");
     assert_eq!(light, full, "and the record stays what it was");
 }
@@ -293,9 +293,9 @@ fn dropped_texts_come_back_from_the_result() {
 #[test]
 fn what_is_there_already_is_neither_taken_over_nor_removed() {
     let scene = scene();
-    fs::write(&scene.paths.combined, "kept").unwrap();
+    fs::write(scene.paths.combined(), "kept").unwrap();
     assert!(create(&scene.paths).is_err());
-    assert_eq!(fs::read(&scene.paths.combined).unwrap(), b"kept");
+    assert_eq!(fs::read(scene.paths.combined()).unwrap(), b"kept");
 }
 
 #[test]

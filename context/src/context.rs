@@ -24,6 +24,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    rc::Rc,
     task::{Context as Cx, Poll},
 };
 
@@ -52,6 +53,9 @@ impl<A: Actor<Context = Context<A>>> Context<A> {
     }
 }
 
+/// Who hears of an actor's panic. Shared by its children: a copy of an address costs two allocations.
+pub type Parent = Rc<Recipient<Sent<Down>>>;
+
 /// An address before its actor: for two actors that know each other.
 pub struct Reserved<A: Actor<Context = Context<A>>> {
     addr: Addr<A>,
@@ -70,9 +74,10 @@ impl<A: Actor<Context = Context<A>>> Reserved<A> {
     pub fn addr(&self) -> &Addr<A> {
         &self.addr
     }
-    /// Starts the actor; it counts as in flight until its `started` has run. If it panics, `parent` hears [`Down`]; without a parent the graph ends.
+    /// Starts the actor; it counts as in flight until its `started` has run. If it panics, `parent` hears [`Down`]; without a
+    /// parent the graph ends.
     /// Must be called on a thread with a running actix `System`.
-    pub fn start(self, actor: A, parent: Option<Recipient<Sent<Down>>>) -> Addr<A> {
+    pub fn start(self, actor: A, parent: Option<Parent>) -> Addr<A> {
         let (name, tracer) = (self.context.name, self.context.tracer.clone());
         let run = Box::pin(ContextFut::new(self.context, actor, self.mailbox));
         actix::spawn(Guarded { run: Some(run), born: Some(departed()), name, tracer, parent });
@@ -85,7 +90,7 @@ pub fn start<A: Actor<Context = Context<A>>>(
     actor: A,
     name: ActorName,
     tracer: &Tracer,
-    parent: Option<Recipient<Sent<Down>>>,
+    parent: Option<Parent>,
 ) -> Addr<A> {
     Reserved::new(name, tracer).start(actor, parent)
 }
@@ -98,7 +103,7 @@ struct Guarded<A: Actor<Context = Context<A>>> {
     born: Option<Origin>,
     name: ActorName,
     tracer: Tracer,
-    parent: Option<Recipient<Sent<Down>>>,
+    parent: Option<Parent>,
 }
 impl<A: Actor<Context = Context<A>>> Future for Guarded<A> {
     type Output = ();
@@ -211,7 +216,7 @@ mod tests {
     use crate::tracer::in_flight;
     use actix::System;
     use ostler_messages::{Halt, trace::Header};
-    use std::{cell::RefCell, rc::Rc, task::Poll::Pending};
+    use std::{cell::RefCell, task::Poll::Pending};
 
     struct Parent(Rc<RefCell<Vec<Down>>>);
     impl Actor for Parent {
@@ -250,7 +255,7 @@ mod tests {
         let system = System::new();
         system.block_on(async {
             let parent = start(Parent(heard.clone()), ActorName::Process(1), &tracer, None);
-            let parent = Some(parent.recipient());
+            let parent = Some(Rc::new(parent.recipient()));
             let fragile = start(Fragile, ActorName::Ticker(1), &tracer, parent);
             fragile.do_send(Sent(Halt {}));
             std::future::poll_fn(|cx| match in_flight() {

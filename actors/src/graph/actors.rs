@@ -12,12 +12,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 pub(crate) struct ProcessActors {
     pub(crate) process: Addr<ProcessActor>,
     /// None before the start, and for a process that was taken over after a crash.
-    pub(crate) drains: Option<[Addr<DrainActor>; 2]>,
+    pub(crate) drains: Option<Drains>,
     pub(crate) ticker: Option<Addr<ProgressTicker>>,
 }
 
-/// The actors that live as long as the graph.
-#[derive(Clone)]
+/// Of stdout and stderr.
+pub(crate) type Drains = Rc<[Addr<DrainActor>; 2]>;
+
+/// The actors that live as long as the graph. Shared: a copy of an address costs two allocations.
 pub(crate) struct CoreActors {
     pub(crate) host: Addr<HostActor>,
     pub(crate) kernel: Addr<KernelActor>,

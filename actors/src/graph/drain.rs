@@ -4,26 +4,27 @@
 //! * in: `CloseStream` from the process; `EndOfStream`, `ReadFailed` from the kernel
 //! * out: `Close` to the kernel; `Drained` to the process, exactly once, with the actor's end
 
-use super::{kernel::KernelActor, process::ProcessActor};
+use super::{actors::CoreActors, process::ProcessActor};
 use actix::{Actor, ActorContext, Addr, Handler};
 use ostler_context::{Context, Sent};
 use ostler_messages::{Close, CloseStream, Drained, EndOfStream, ReadFailed, Stream};
+use std::rc::Rc;
 
 pub(crate) struct DrainActor {
     n: u64,
     stream: Stream,
-    kernel: Addr<KernelActor>,
-    process: Addr<ProcessActor>,
+    core_actors: Rc<CoreActors>,
+    process: Rc<Addr<ProcessActor>>,
 }
 
 impl DrainActor {
     pub(crate) fn new(
         n: u64,
         stream: Stream,
-        kernel: Addr<KernelActor>,
-        process: Addr<ProcessActor>,
+        core_actors: Rc<CoreActors>,
+        process: Rc<Addr<ProcessActor>>,
     ) -> DrainActor {
-        DrainActor { n, stream, kernel, process }
+        DrainActor { n, stream, core_actors, process }
     }
 
     fn drained(&mut self, errno: Option<i32>, ctx: &mut Context<DrainActor>) {
@@ -50,6 +51,6 @@ impl Handler<Sent<ReadFailed>> for DrainActor {
 impl Handler<Sent<CloseStream>> for DrainActor {
     type Result = ();
     fn handle(&mut self, _: Sent<CloseStream>, _: &mut Context<DrainActor>) {
-        self.kernel.do_send(Sent(Close { n: self.n, stream: self.stream }));
+        self.core_actors.kernel.do_send(Sent(Close { n: self.n, stream: self.stream }));
     }
 }

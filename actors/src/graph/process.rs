@@ -2,7 +2,7 @@
 //! messages into events, performs the effects, and fills in the record.
 
 use super::{
-    actors::{CoreActors, ProcessTable},
+    actors::{CoreActors, Drains, ProcessTable},
     drain::DrainActor,
     progress::ProgressTicker,
 };
@@ -11,14 +11,14 @@ use crate::{
     core::lifecycle::{Effect, Effects, Event, Failure, Life, Phase, Plan},
 };
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
-use ostler_context::{Context, Sent, start};
+use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     ActorName, Arm, Asked, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited, Finished,
     Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output, Record,
     Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived, Sweep,
     TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected,
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, rc::Rc, sync::Arc};
 
 /// What a process is told at its making.
 pub(crate) struct Origin {
@@ -26,39 +26,52 @@ pub(crate) struct Origin {
     pub(crate) host_pid: u32,
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) times: Times,
-    pub(crate) core_actors: CoreActors,
+    pub(crate) core_actors: Rc<CoreActors>,
     pub(crate) processes: ProcessTable,
 }
 
 pub(crate) struct ProcessActor {
     origin: Origin,
     request: Arc<LaunchRequest>,
-    record: Record,
+    /// What is known so far. Copied only when somebody else still has what it said before.
+    record: Arc<Record>,
     life: Life,
     /// What there is to do before any message came: for a process that was taken over.
     first: Effects,
     error: Option<LaunchError>,
     read_error: Option<String>,
+    /// The files are complete: the record has its output.
+    is_sealed: bool,
     children: Option<Children>,
 }
 
 struct Children {
-    drains: [Addr<DrainActor>; 2],
+    drains: Drains,
     ticker: Option<Addr<ProgressTicker>>,
 }
 
 impl ProcessActor {
     /// Begins when it is started: asks the kernel to run the command.
     pub(crate) fn new(origin: Origin, command_id: CommandId, request: Arc<LaunchRequest>) -> ProcessActor {
-        let (life, first) = Life::begin(plan(&request));
-        let record = blank(&origin, command_id, &request);
-        ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
+        let begun = Life::begin(plan(&request));
+        let record = blank(&origin, command_id, &request).into();
+        ProcessActor::with(origin, request, record, begun)
     }
 
     /// Takes over from one that crashed, and kills the tree when it is started.
-    pub(crate) fn recover(origin: Origin, request: Arc<LaunchRequest>, record: Record) -> ProcessActor {
-        let (life, first) = Life::recover(plan(&request));
-        ProcessActor { origin, request, record, life, first, error: None, read_error: None, children: None }
+    pub(crate) fn recover(origin: Origin, request: Arc<LaunchRequest>, record: Arc<Record>) -> ProcessActor {
+        let begun = Life::recover(plan(&request));
+        ProcessActor::with(origin, request, record, begun)
+    }
+
+    fn with(
+        origin: Origin,
+        request: Arc<LaunchRequest>,
+        record: Arc<Record>,
+        (life, first): (Life, Effects),
+    ) -> ProcessActor {
+        let (error, read_error, children) = (None, None, None);
+        ProcessActor { origin, request, record, life, first, error, read_error, is_sealed: false, children }
     }
 
     fn on(&mut self, event: Event, ctx: &mut Context<ProcessActor>) {
@@ -76,7 +89,8 @@ impl ProcessActor {
     fn perform(&mut self, effects: Effects, ctx: &mut Context<ProcessActor>) {
         let n = self.origin.n;
         let owner = ActorName::Process(n);
-        let kernel = self.origin.core_actors.kernel.clone();
+        let core_actors = self.origin.core_actors.clone();
+        let kernel = &core_actors.kernel;
         for effect in effects {
             match effect {
                 Effect::Exec => kernel.do_send(Sent(Exec {
@@ -96,12 +110,9 @@ impl ProcessActor {
                 Effect::Seal => self.seal(),
                 Effect::ReplyLaunched => self.launched(ctx),
                 Effect::ReplyFailed(why) => self.failed(why),
-                Effect::Finish { kept } => {
-                    let record = self.record.clone().into();
-                    self.origin.core_actors.supervisor.do_send(Sent(Finished { n, record, kept }));
-                }
+                Effect::Finish { kept } => self.finish(kept),
                 Effect::Release { undo } => kernel.do_send(Sent(Release { n, undo })),
-                Effect::ReplyReleased => self.origin.core_actors.supervisor.do_send(Sent(Released { n })),
+                Effect::ReplyReleased => core_actors.supervisor.do_send(Sent(Released { n })),
             }
         }
         if self.life.phase() == Phase::Done {
@@ -111,16 +122,17 @@ impl ProcessActor {
 
     fn launched(&mut self, ctx: &mut Context<ProcessActor>) {
         let n = self.origin.n;
-        let (kernel, inbox) = (&self.origin.core_actors.kernel, &self.origin.core_actors.inbox);
-        let parent = || Some(ctx.address().recipient::<Sent<Down>>());
-        let drains = Stream::BOTH.map(|stream| {
-            let drain = DrainActor::new(n, stream, kernel.clone(), ctx.address());
-            start(drain, ActorName::Drain(n, stream), ctx.tracer(), parent())
-        });
+        let core_actors = &self.origin.core_actors;
+        let process = Rc::new(ctx.address());
+        let parent: Parent = Rc::new(ctx.address().recipient());
+        let drains = Rc::new(Stream::BOTH.map(|stream| {
+            let drain = DrainActor::new(n, stream, core_actors.clone(), process.clone());
+            start(drain, ActorName::Drain(n, stream), ctx.tracer(), Some(parent.clone()))
+        }));
         let ticker = self.request.progress_ms().map(|intervals| {
             let inline_bytes = self.request.progress_inline_bytes();
-            let ticker = ProgressTicker::new(n, kernel.clone(), inbox.clone(), intervals, inline_bytes);
-            start(ticker, ActorName::Ticker(n), ctx.tracer(), parent())
+            let ticker = ProgressTicker::new(n, core_actors.clone(), intervals, inline_bytes);
+            start(ticker, ActorName::Ticker(n), ctx.tracer(), Some(parent.clone()))
         });
         if let Some(process_actors) = self.origin.processes.borrow_mut().get_mut(&n) {
             process_actors.drains = Some(drains.clone());
@@ -150,15 +162,12 @@ impl ProcessActor {
         if let Some(ticker) = self.children.as_ref().and_then(|children| children.ticker.as_ref()) {
             ticker.do_send(Sent(Halt {}));
         }
-        self.record.status = self.life.status();
-        self.record.timed_out = self.record.status == Status::TimedOut;
-        // Until Sealed says otherwise: if it never comes, the result still says why there is no text.
-        self.record.artifact_error = Some(format!(
-            "the artifacts were not completed within {} ms: the disk does not answer",
-            millis(self.origin.times.seal_timeout)
-        ));
-        let mut record = self.record.clone();
+        let status = self.life.status();
+        let record = Arc::make_mut(&mut self.record);
+        record.status = status;
+        record.timed_out = status == Status::TimedOut;
         record.artifact_error = self.read_error.clone();
+        let record = self.record.clone();
         let discard = self.life.undone();
         self.origin.core_actors.kernel.do_send(Sent(Seal {
             n: self.origin.n,
@@ -169,7 +178,19 @@ impl ProcessActor {
 
     fn sealed(&mut self, mut output: Output) {
         output.artifact_error = output.artifact_error.or(self.read_error.take());
-        self.record.set_output(output);
+        Arc::make_mut(&mut self.record).set_output(output);
+        self.is_sealed = true;
+    }
+
+    fn finish(&mut self, kept: bool) {
+        if !self.is_sealed {
+            let limit_ms = millis(self.origin.times.seal_timeout);
+            Arc::make_mut(&mut self.record).artifact_error = Some(format!(
+                "the artifacts were not completed within {limit_ms} ms: the disk does not answer"
+            ));
+        }
+        let finished = Finished { n: self.origin.n, record: self.record.clone().into(), kept };
+        self.origin.core_actors.supervisor.do_send(Sent(finished));
     }
 
     fn after_ms(&self, kind: TimerKind) -> u64 {
@@ -203,9 +224,9 @@ fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Rec
     record.cwd = request.cwd.clone();
     record.command = request.display();
     record.command_or_op_descriptor = record.command.clone();
-    record.output_path = paths.combined;
-    record.stdout_path = paths.stdout;
-    record.stderr_path = paths.stderr;
+    record.output_path = paths.combined();
+    record.stdout_path = paths.stdout();
+    record.stderr_path = paths.stderr();
     record
 }
 
@@ -226,11 +247,12 @@ impl Handler<Sent<Stop>> for ProcessActor {
 impl Handler<Sent<Started>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(started): Sent<Started>, ctx: &mut Context<ProcessActor>) {
-        self.record.pid = Some(started.pid);
-        self.record.process_group_id = Some(started.process_group_id);
-        self.record.containment = Some(started.containment);
-        self.record.cwd = Some(started.cwd.0.into());
-        self.record.started_at = Some(started.started_at);
+        let record = Arc::make_mut(&mut self.record);
+        record.pid = Some(started.pid);
+        record.process_group_id = Some(started.process_group_id);
+        record.containment = Some(started.containment);
+        record.cwd = Some(started.cwd.0.into());
+        record.started_at = Some(started.started_at);
         self.on(Event::Started, ctx);
     }
 }
@@ -246,13 +268,14 @@ impl Handler<Sent<Exited>> for ProcessActor {
     fn handle(&mut self, Sent(exited): Sent<Exited>, ctx: &mut Context<ProcessActor>) {
         // What is being sealed is what the result says.
         if self.life.phase() < Phase::Sealing {
-            self.record.exit_code = Some(exited.exit.exit_code);
-            self.record.signal = exited.exit.signal;
-            self.record.usage = exited.exit.usage;
-            self.record.ended_at = Some(exited.exit.ended_at);
-            self.record.duration_ms = Some(exited.exit.duration_ms);
+            let record = Arc::make_mut(&mut self.record);
+            record.exit_code = Some(exited.exit.exit_code);
+            record.signal = exited.exit.signal;
+            record.usage = exited.exit.usage;
+            record.ended_at = Some(exited.exit.ended_at);
+            record.duration_ms = Some(exited.exit.duration_ms);
             if exited.tree_empty {
-                self.record.leftovers = Some(Vec::new());
+                record.leftovers = Some(Vec::new());
             }
         }
         self.on(Event::Exited { signalled: exited.signalled, tree_empty: exited.tree_empty }, ctx);
@@ -278,7 +301,7 @@ impl Handler<Sent<TreeAlive>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(alive): Sent<TreeAlive>, ctx: &mut Context<ProcessActor>) {
         if alive.kept.is_some() {
-            self.record.leftovers = alive.kept;
+            Arc::make_mut(&mut self.record).leftovers = alive.kept;
         }
         self.on(Event::TreeAlive, ctx);
     }
@@ -287,7 +310,7 @@ impl Handler<Sent<TreeEmpty>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(empty): Sent<TreeEmpty>, ctx: &mut Context<ProcessActor>) {
         if self.life.phase() < Phase::Sealing {
-            self.record.leftovers = empty.leftovers;
+            Arc::make_mut(&mut self.record).leftovers = empty.leftovers;
         }
         self.on(Event::TreeEmpty, ctx);
     }
@@ -296,7 +319,7 @@ impl Handler<Sent<Survived>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(survived): Sent<Survived>, ctx: &mut Context<ProcessActor>) {
         if self.life.phase() < Phase::Sealing {
-            self.record.leftovers = survived.leftovers;
+            Arc::make_mut(&mut self.record).leftovers = survived.leftovers;
         }
         self.on(Event::TimerFired(TimerKind::Unkillable), ctx);
     }

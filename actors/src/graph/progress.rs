@@ -1,18 +1,17 @@
 //! Reports to the session that a command is running: first after its interval, then at doubling intervals up to a limit.
 //! A tick costs the same however much output there was: the kernel keeps counts and a bounded head and tail.
 
-use super::kernel::KernelActor;
-use actix::{Actor, ActorContext, Addr, Handler};
+use super::actors::CoreActors;
+use actix::{Actor, ActorContext, Handler};
 use ostler_context::{Context, Sent};
-use ostler_inbox::Inbox;
 use ostler_messages::{
     ActorName, Arm, Disarm, Halt, Launched, Peek, Peeked, Progress, Shared, TimerFired, TimerKind,
 };
+use std::rc::Rc;
 
 pub(crate) struct ProgressTicker {
     n: u64,
-    kernel: Addr<KernelActor>,
-    inbox: Addr<Inbox>,
+    core_actors: Rc<CoreActors>,
     interval_ms: u64,
     max_interval_ms: u64,
     inline_bytes: u64,
@@ -23,17 +22,20 @@ pub(crate) struct ProgressTicker {
 impl ProgressTicker {
     pub(crate) fn new(
         n: u64,
-        kernel: Addr<KernelActor>,
-        inbox: Addr<Inbox>,
+        core_actors: Rc<CoreActors>,
         (interval_ms, max_interval_ms): (u64, u64),
         inline_bytes: u64,
     ) -> ProgressTicker {
-        ProgressTicker { n, kernel, inbox, interval_ms, max_interval_ms, inline_bytes, record: None }
+        ProgressTicker { n, core_actors, interval_ms, max_interval_ms, inline_bytes, record: None }
     }
 
     fn arm(&self) {
         let owner = ActorName::Ticker(self.n);
-        self.kernel.do_send(Sent(Arm { owner, kind: TimerKind::Progress, after_ms: self.interval_ms }));
+        self.core_actors.kernel.do_send(Sent(Arm {
+            owner,
+            kind: TimerKind::Progress,
+            after_ms: self.interval_ms,
+        }));
     }
 }
 
@@ -50,7 +52,7 @@ impl Handler<Sent<Launched>> for ProgressTicker {
 impl Handler<Sent<TimerFired>> for ProgressTicker {
     type Result = ();
     fn handle(&mut self, _: Sent<TimerFired>, _: &mut Context<ProgressTicker>) {
-        self.kernel.do_send(Sent(Peek { n: self.n, inline_bytes: self.inline_bytes }));
+        self.core_actors.kernel.do_send(Sent(Peek { n: self.n, inline_bytes: self.inline_bytes }));
     }
 }
 impl Handler<Sent<Peeked>> for ProgressTicker {
@@ -60,7 +62,7 @@ impl Handler<Sent<Peeked>> for ProgressTicker {
         let mut record = (**base).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);
-        self.inbox.do_send(Sent(Progress { record: record.into() }));
+        self.core_actors.inbox.do_send(Sent(Progress { record: record.into() }));
         self.interval_ms = self.interval_ms.saturating_mul(2).min(self.max_interval_ms);
         self.arm();
     }
@@ -68,7 +70,9 @@ impl Handler<Sent<Peeked>> for ProgressTicker {
 impl Handler<Sent<Halt>> for ProgressTicker {
     type Result = ();
     fn handle(&mut self, _: Sent<Halt>, ctx: &mut Context<ProgressTicker>) {
-        self.kernel.do_send(Sent(Disarm { owner: ActorName::Ticker(self.n), kind: TimerKind::Progress }));
+        self.core_actors
+            .kernel
+            .do_send(Sent(Disarm { owner: ActorName::Ticker(self.n), kind: TimerKind::Progress }));
         ctx.stop();
     }
 }

@@ -11,15 +11,14 @@ use crate::{
     core::registry::{Effect, Registry},
 };
 use actix::{Actor, AsyncContext, Handler};
-use ostler_context::{Context, Sent, start};
+use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Arm, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down,
     EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
-    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed, QueueEmptied, Record,
-    RefuseLaunch, Release, Released, Reply, Shutdown, Sleep, Stop, Stopped, TimerFired, TimerKind,
-    Unexpected,
+    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed, QueueEmptied, RefuseLaunch,
+    Release, Released, Reply, Shutdown, Sleep, Stop, Stopped, TimerFired, TimerKind, Unexpected,
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, rc::Rc, sync::Arc};
 
 pub(crate) struct Supervisor {
     registry: Registry,
@@ -27,15 +26,17 @@ pub(crate) struct Supervisor {
     host_pid: u32,
     artifact_root: Arc<Path>,
     next_n: NextN,
-    core_actors: CoreActors,
+    core_actors: Rc<CoreActors>,
     processes: ProcessTable,
+    /// Its own address, for the processes. None before the first.
+    parent: Option<Parent>,
 }
 
 impl Supervisor {
     pub(crate) fn new(
         config: Config,
         facts: Facts,
-        core_actors: CoreActors,
+        core_actors: Rc<CoreActors>,
         processes: ProcessTable,
     ) -> Supervisor {
         let host_pid = facts.header.host_pid;
@@ -47,11 +48,13 @@ impl Supervisor {
             next_n: facts.next_n,
             core_actors,
             processes,
+            parent: None,
         }
     }
 
     fn perform(&mut self, effects: Vec<Effect>, ctx: &mut Context<Supervisor>) {
-        let CoreActors { host, kernel, inbox, .. } = self.core_actors.clone();
+        let core_actors = self.core_actors.clone();
+        let CoreActors { host, kernel, inbox, .. } = &*core_actors;
         let owner = ActorName::Supervisor;
         for effect in effects {
             match effect {
@@ -76,7 +79,7 @@ impl Supervisor {
                     }
                 }
                 Effect::Recover { n, request, record } => {
-                    let actor = ProcessActor::recover(self.origin(n), request, Record::clone(&record));
+                    let actor = ProcessActor::recover(self.origin(n), request, record.0);
                     self.start_process(n, actor, ctx);
                 }
                 Effect::Release { n, undo } => kernel.do_send(Sent(Release { n, undo })),
@@ -112,7 +115,8 @@ impl Supervisor {
     }
 
     fn start_process(&mut self, n: u64, actor: ProcessActor, ctx: &mut Context<Supervisor>) {
-        let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(ctx.address().recipient()));
+        let parent = self.parent.get_or_insert_with(|| Rc::new(ctx.address().recipient())).clone();
+        let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(parent));
         self.processes.borrow_mut().insert(n, ProcessActors { process, drains: None, ticker: None });
     }
 }

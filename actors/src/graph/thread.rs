@@ -139,7 +139,7 @@ fn start_actors(
     tracer: &Tracer,
     host: HostActor,
     kernel: Rc<RefCell<Box<dyn Kernel>>>,
-) -> (CoreActors, ProcessTable) {
+) -> (Rc<CoreActors>, ProcessTable) {
     let processes = ProcessTable::default();
     let supervisor = Reserved::new(ActorName::Supervisor, tracer);
     let host = start_actor(host, ActorName::Host, tracer, None);
@@ -164,7 +164,7 @@ fn start_actors(
         unread_results: size(config.limits.unread_results),
     };
     let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
-    let core_actors = CoreActors { host, kernel, supervisor: supervisor.addr().clone(), inbox };
+    let core_actors = Rc::new(CoreActors { host, kernel, supervisor: supervisor.addr().clone(), inbox });
     let actor = Supervisor::new(config, facts, core_actors.clone(), processes.clone());
     supervisor.start(actor, None);
     (core_actors, processes)

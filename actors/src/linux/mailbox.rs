@@ -183,8 +183,9 @@ impl<T> Mailbox<T> {
         self.queue.recv_timeout(MOMENT).ok()
     }
 
-    /// Sleeps until a descriptor is ready, a message comes, or the time is there; gives the keys that are ready.
-    pub(crate) fn sleep(&mut self, until: Option<Instant>) -> Vec<u64> {
+    /// Sleeps until a descriptor is ready, a message comes, or the time is there; gives the keys that are ready, in the place
+    /// of those that were given before.
+    pub(crate) fn sleep(&mut self, until: Option<Instant>, ready: &mut Vec<u64>) {
         self.waker.asleep.store(true, Ordering::SeqCst);
         let wait = match until {
             _ if !self.queue.is_empty() => Some(Duration::ZERO),
@@ -193,7 +194,8 @@ impl<T> Mailbox<T> {
         let count = sys::wait_for_events(&self.waker.epoll, &mut self.events, wait);
         self.waker.asleep.store(false, Ordering::SeqCst);
         let keys = self.events[..count].iter().map(EpollEvent::data);
-        keys.filter(|key| match *key {
+        ready.clear();
+        ready.extend(keys.filter(|key| match *key {
             WAKE => {
                 let _ = self.waker.event.read();
                 false
@@ -206,7 +208,6 @@ impl<T> Mailbox<T> {
                 false
             }
             _ => true,
-        })
-        .collect()
+        }));
     }
 }

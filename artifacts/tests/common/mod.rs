@@ -40,9 +40,9 @@ pub(crate) fn record(paths: &Paths) -> Record {
     (record.pid, record.process_group_id) = (Some(2), Some(2));
     (record.command, record.command_or_op_descriptor) = ("true".into(), "true".into());
     (record.duration_ms, record.exit_code) = (Some(1), Some(0));
-    record.output_path = paths.combined.clone();
-    record.stdout_path = paths.stdout.clone();
-    record.stderr_path = paths.stderr.clone();
+    record.output_path = paths.combined();
+    record.stdout_path = paths.stdout();
+    record.stderr_path = paths.stderr();
     record
 }
 

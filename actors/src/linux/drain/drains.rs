@@ -135,9 +135,11 @@ impl DrainThread {
             window_began_us: 0,
             buffer,
         };
+        let mut ready = Vec::new();
         while state.obey_all() {
             let until = (!state.full.is_empty()).then(Instant::now);
-            for key in state.thread.mailbox.sleep(until) {
+            state.thread.mailbox.sleep(until, &mut ready);
+            for key in ready.iter().copied() {
                 let n = of_key(key).0;
                 if !state.drains.contains_key(&n)
                     && !state.moved.contains_key(&n)
@@ -333,7 +335,7 @@ impl State {
             self.thread.outputs.remove(n);
             Output::default()
         } else {
-            drain.recorder.seal((*seal.record).clone())
+            drain.recorder.seal(Arc::unwrap_or_clone(seal.record.0))
         };
         let _ = self.thread.events.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));
     }

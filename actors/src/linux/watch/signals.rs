@@ -52,6 +52,7 @@ impl SignalThread {
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
         let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
+        let mut ready = Vec::new();
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
                 if matches!(command, SignalCommand::Quit) {
@@ -64,7 +65,8 @@ impl SignalThread {
                 state.fire(key);
             }
             let until = state.timers.next_at();
-            for n in state.thread.mailbox.sleep(until) {
+            state.thread.mailbox.sleep(until, &mut ready);
+            for n in ready.iter().copied() {
                 if !state.children.0.contains_key(&n)
                     && let Some(command) = state.thread.mailbox.expect()
                 {
