@@ -40,7 +40,7 @@ impl AppendFile {
         self.written
     }
 
-    /// Appends as much as goes. An error is told once; from then on nothing is done.
+    /// Appends as much as goes. An error is reported once; from then on nothing is done.
     pub(crate) fn append(&mut self, path: impl FnOnce() -> PathBuf, bytes: &[u8]) -> Option<String> {
         if bytes.is_empty() {
             return None;
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(
                 (sink.append(|| path.clone(), b"x"), sink.written()),
                 (None, 0),
-                "told once, and never tried again"
+                "reported once, and never tried again"
             );
         }
         assert_eq!(fs::read(&target).unwrap(), b"");

@@ -37,7 +37,7 @@
 //! # Trade-offs
 //!
 //! * **Trouble with files never costs a result.** A recorder has no errors to return: a full disk, a removed directory,
-//!   an output limit are told in `artifact_error`, while counts, digest and text go on covering every byte.
+//!   an output limit are reported in `artifact_error`, while counts, digest and text go on covering every byte.
 //! * **Written at once, not buffered.** Every append is two writes, so that a reader in another process, and whoever
 //!   looks after the host has died, sees what the command had said. Not synced: a power cut may take it.
 //! * **Everything is in the page cache twice**, combined and by stream: three files that are only ever appended to are

@@ -79,7 +79,7 @@ pub(crate) fn is_held(root: &Path, host_pid: u32) -> bool {
     })
 }
 
-/// The pids of the hosts that live; in doubt one does, and the doubt is told to `trouble`. Removes the lock files of
+/// The pids of the hosts that live; in doubt one does, and the doubt goes to `trouble`. Removes the lock files of
 /// dead ones.
 pub(crate) fn sweep(root: &Path, mut trouble: impl FnMut(&Path, &io::Error)) -> io::Result<BTreeSet<u32>> {
     let mut living = BTreeSet::new();

@@ -61,7 +61,7 @@ pub fn create(paths: &Paths) -> io::Result<()> {
         options.open(paths.file(which)).map(drop)
     });
     if made.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = discard(paths);
     }
     made

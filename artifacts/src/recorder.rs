@@ -19,9 +19,9 @@ enum Files {
 
 /// Records one command: everything that was read is counted, digested and shown; what can be written is in the files.
 ///
-/// Nothing here panics or returns an error: whatever goes wrong with the files is told in
+/// Nothing here panics or returns an error: whatever goes wrong with the files stands in
 /// [`Output::artifact_error`], and the command goes on. Several causes are joined by `; `, in the order in which they
-/// came; of write errors only the first is told.
+/// came; of write errors only the first stands there.
 #[derive(Debug)]
 pub struct Recorder {
     /// The rest of its paths is made when it is needed: thousands of recorders are idle.

@@ -14,7 +14,7 @@ use std::{
 pub const RETENTION_AGE_HOURS: u64 = 168;
 /// Default number of commands kept: some days of busy work, and few enough to list at once.
 pub const RETENTION_COUNT: usize = 512;
-/// Most errors told by one retention: one cause usually shows at every directory.
+/// Most errors reported by one retention: one cause usually shows at every directory.
 const FAILURES_MAX: usize = 32;
 
 /// What a retention did.

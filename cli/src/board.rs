@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Without a terminal, the news of a command that goes on is told this often.
+/// Without a terminal, a command that goes on is reported this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(80);
 

@@ -1,6 +1,7 @@
-//! supervisor, inbox → host: answers to calls. Handled in `actors/src/graph/router.rs`.
+//! supervisor, inbox → host: how answers to calls travel. Handled in `actors/src/graph/router.rs`; what they say stands beside the
+//! requests, in `requests.rs`.
 
-use crate::{ActorName, CallError, CallId, Entry, LaunchError, SessionId, Shared, table::notices};
+use crate::{ActorName, Answer, CallError, CallId, LaunchError, table::notices};
 use serde::{Deserialize, Serialize};
 
 notices! {
@@ -16,54 +17,6 @@ notices! {
     }
     /// Everything has ended: the graph ends when this is handled.
     Stopped {}
-}
-
-/// What a call brought.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// The session is open.
-    Opened(SessionId),
-    /// The process has started.
-    Launched(Shared),
-    /// How the handle stands after a cancel.
-    Cancelled {
-        /// Whether this call stopped it; false if it had finished before.
-        cancelled: bool,
-        /// Its result, or, if `wait_ms` ran out, how it stands.
-        record: Shared,
-    },
-    /// The session has ended.
-    Ended(Tally),
-    /// The live handles.
-    Listed(Vec<Shared>),
-    /// The time is up.
-    Slept,
-    /// All sessions have ended.
-    Stopped(Tally),
-    /// The entry has this sequence number.
-    Pushed(u64),
-    /// The entries.
-    Drained {
-        /// The session.
-        session_id: SessionId,
-        /// The entries, first in first out.
-        #[serde(serialize_with = "in_brief")]
-        entries: Vec<Entry>,
-    },
-    /// So many entries are there; 0 if the time ran out.
-    Waited(usize),
-    /// So many entries are there.
-    Pending(usize),
-}
-
-/// Entries on their way out, as a trace tells them: what they hold stands where it was delivered.
-fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(entries.iter().map(|entry| {
-        let about =
-            entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());
-        format!("{} {} {about}", entry.sequence, entry.kind)
-    }))
 }
 
 /// Why a call was refused.

@@ -107,7 +107,7 @@ table! {
         /// From now.
         after_ms: u64,
     }
-    /// Drop a timer. It may have fired already: then the news is late and means nothing.
+    /// Drop a timer. It may have fired already: then the event is late and means nothing.
     Disarm {
         /// The actor that it belongs to.
         owner: ActorName,

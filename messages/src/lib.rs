@@ -1,19 +1,19 @@
 //! The vocabulary of ostler: every typed message, id, outcome and payload, and how they travel.
 //!
 //! ```text
-//! host ──OpenSession Launch Cancel EndSession List──▶ Supervisor ──Begin Stop──▶ ProcessActor
+//! host ──OpenSession Launch Cancel EndSession List──▶ Supervisor ─────Stop─────▶ ProcessActor
 //!   ▲                                                  │   ▲                     │  ▲     │
 //!   │                                          Deliver │   └─Launched Finished───┘  │     │ Exec Signal Sweep Seal
 //!   │                                                  ▼                    Drained │     ▼
-//!   └────────────Reply──────────── Inbox ◀──Progress── ProgressTicker     DrainActor×2 ─▶ Kernel ──news──▶ all
+//!   └────────────Reply──────────── Inbox ◀──Progress── ProgressTicker     DrainActor×2 ─▶ Kernel ─events─▶ all
 //! ```
 //!
 //! One file for each conversation, and in it a table of its messages. **Start here**:
 //!
 //! | file | from → to |
 //! |---|---|
-//! | `requests.rs` | host → supervisor, inbox |
-//! | `answers.rs` | supervisor, inbox → host |
+//! | `requests.rs` | host → supervisor, inbox; what is answered |
+//! | `answers.rs` | supervisor, inbox → host: the way back |
 //! | `supervision.rs` | supervisor ↔ process, process ↔ drain, process → ticker |
 //! | `deliveries.rs` | supervisor, ticker ↔ inbox |
 //! | `commands.rs` | process, drain, ticker, supervisor, inbox → kernel |

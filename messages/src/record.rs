@@ -286,7 +286,7 @@ impl Record {
     }
 }
 
-/// A record on its way between actors. In a trace it is told in brief: every message would repeat the texts otherwise.
+/// A record on its way between actors. A trace has it in brief: every message would repeat the texts otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared(pub Arc<Record>);
 impl From<Record> for Shared {

@@ -1,9 +1,12 @@
-//! host → supervisor, host → inbox: what a host asks for. Each is answered by one [`Reply`](crate::Reply).
+//! host → supervisor, host → inbox: what a host asks for, and what it is answered. Each request has one
+//! [`Reply`](crate::Reply).
 //!
-//! A new request is a row here, a decision in `actors/src/core`, the arm that calls it in its actor, and a method in
-//! `actors/src/api`.
+//! A new request is a row and an [`Answer`] here, a decision in `actors/src/core`, the arm that calls it in its actor, and a
+//! method in `actors/src/api`: four files.
 
-use crate::{ActorName, CallId, Filter, HandleId, LaunchRequest, SessionId, table::messages};
+use crate::{
+    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, SessionId, Shared, Tally, table::messages,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -54,14 +57,14 @@ requests! {
     ($)
     // Handled in `actors/src/graph/supervisor.rs`.
     supervisor {
-    /// Opens a session. → [`Answer::Opened`](crate::Answer::Opened)
+    /// Opens a session. → [`Answer::Opened`](Answer::Opened)
     OpenSession {
         /// The call of the host.
         call: CallId,
         /// The host's own string; made if absent.
         session_id: Option<SessionId>,
     }
-    /// Starts a command. → [`Answer::Launched`](crate::Answer::Launched)
+    /// Starts a command. → [`Answer::Launched`](Answer::Launched)
     Launch {
         /// The call of the host.
         call: CallId,
@@ -69,7 +72,7 @@ requests! {
         /// What to run.
         request: Arc<LaunchRequest>,
     }
-    /// Stops a command; a second one means now. → [`Answer::Cancelled`](crate::Answer::Cancelled)
+    /// Stops a command; a second one means now. → [`Answer::Cancelled`](Answer::Cancelled)
     Cancel {
         /// The call of the host.
         call: CallId,
@@ -80,7 +83,7 @@ requests! {
         /// Send the result to the inbox too.
         notify_on_cancel: bool,
     }
-    /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`](crate::Answer::Ended)
+    /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`](Answer::Ended)
     EndSession {
         /// The call of the host.
         call: CallId,
@@ -89,21 +92,21 @@ requests! {
         /// Its unread entries are not kept.
         discard: bool,
     }
-    /// Tells the live handles of a session. → [`Answer::Listed`](crate::Answer::Listed)
+    /// Lists the live handles of a session. → [`Answer::Listed`](Answer::Listed)
     List {
         /// The call of the host.
         call: CallId,
         /// The session.
         session_id: SessionId,
     }
-    /// Answers after a time by the graph's clock. → [`Answer::Slept`](crate::Answer::Slept)
+    /// Answers after a time by the graph's clock. → [`Answer::Slept`](Answer::Slept)
     Sleep {
         /// The call of the host.
         call: CallId,
         /// For how long.
         sleep_ms: u64,
     }
-    /// Ends every session, then the graph. → [`Answer::Stopped`](crate::Answer::Stopped)
+    /// Ends every session, then the graph. → [`Answer::Stopped`](Answer::Stopped)
     Shutdown {
         /// The call of the host.
         call: CallId,
@@ -113,7 +116,7 @@ requests! {
     }
     // Handled in `inbox/src/inbox.rs`.
     inbox {
-    /// Adds an entry of the host's own. → [`Answer::Pushed`](crate::Answer::Pushed)
+    /// Adds an entry of the host's own. → [`Answer::Pushed`](Answer::Pushed)
     Push {
         /// The call of the host.
         call: CallId,
@@ -126,7 +129,7 @@ requests! {
         /// Any value.
         content: serde_json::Value,
     }
-    /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`](crate::Answer::Drained)
+    /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`](Answer::Drained)
     Drain {
         /// The call of the host.
         call: CallId,
@@ -139,7 +142,7 @@ requests! {
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }
-    /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](crate::Answer::Waited)
+    /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](Answer::Waited)
     Wait {
         /// The call of the host.
         call: CallId,
@@ -150,7 +153,7 @@ requests! {
         /// For how long.
         timeout_ms: u64,
     }
-    /// Counts entries. → [`Answer::Pending`](crate::Answer::Pending)
+    /// Counts entries. → [`Answer::Pending`](Answer::Pending)
     Pending {
         /// The call of the host.
         call: CallId,
@@ -160,6 +163,54 @@ requests! {
         filter: Filter,
     }
     }
+}
+
+/// What a call brought.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The session is open.
+    Opened(SessionId),
+    /// The process has started.
+    Launched(Shared),
+    /// How the handle stands after a cancel.
+    Cancelled {
+        /// Whether this call stopped it; false if it had finished before.
+        cancelled: bool,
+        /// Its result, or, if `wait_ms` ran out, how it stands.
+        record: Shared,
+    },
+    /// The session has ended.
+    Ended(Tally),
+    /// The live handles.
+    Listed(Vec<Shared>),
+    /// The time is up.
+    Slept,
+    /// All sessions have ended.
+    Stopped(Tally),
+    /// The entry has this sequence number.
+    Pushed(u64),
+    /// The entries.
+    Drained {
+        /// The session.
+        session_id: SessionId,
+        /// The entries, first in first out.
+        #[serde(serialize_with = "in_brief")]
+        entries: Vec<Entry>,
+    },
+    /// So many entries are there; 0 if the time ran out.
+    Waited(usize),
+    /// So many entries are there.
+    Pending(usize),
+}
+
+/// Entries on their way out, as a trace has them: what they hold stands where it was delivered.
+fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().map(|entry| {
+        let about =
+            entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());
+        format!("{} {} {about}", entry.sequence, entry.kind)
+    }))
 }
 
 // To whoever holds the call: the supervisor or the inbox.

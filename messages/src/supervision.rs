@@ -7,7 +7,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A request on its way from actor to actor: a trace tells it in full once, where it comes in.
+/// A request on its way from actor to actor: a trace has it in full once, where it comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked(pub Arc<LaunchRequest>);
 impl std::ops::Deref for Asked {

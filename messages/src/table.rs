@@ -9,7 +9,7 @@ macro_rules! messages {
     )*};
 }
 
-/// Messages that are told in brief, and can't be read back.
+/// Messages that a trace has in brief, and can't be read back.
 macro_rules! notices {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? })*) => {$(
         $(#[$doc])*

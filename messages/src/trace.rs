@@ -1,7 +1,7 @@
 //! The trace: which message was delivered to whom, when, and because of which other.
 //!
 //! A trace is JSON Lines: a [`Header`], then a [`Delivery`] for each message. Lines without a `cause` are the graph's
-//! inputs (requests of the host, news of the kernel); all others follow from them.
+//! inputs (requests of the host, events of the kernel); all others follow from them.
 
 use crate::{ActorName, Stamp};
 use serde::{Deserialize, Serialize};

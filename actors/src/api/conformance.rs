@@ -199,7 +199,11 @@ fn a_leader_that_obeys_was_signalled(mut rig: Rig) {
     );
     rig.signal(StopSignal::Kill);
     let again = rig.exited();
-    assert_eq!((again.exit, again.signalled), (exited.exit, true), "what was told once is told again");
+    assert_eq!(
+        (again.exit, again.signalled),
+        (exited.exit, true),
+        "what was reported once is reported again"
+    );
 }
 
 fn a_leader_that_ignores_the_first_signal_dies_of_the_second(mut rig: Rig) {

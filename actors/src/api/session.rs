@@ -106,7 +106,7 @@ impl Inbox {
     pub fn drain_where(&self, filter: Filter) -> Call<Vec<Entry>> {
         self.take(filter, None, None)
     }
-    /// Takes up to `most` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
+    /// Takes up to `max` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
     /// time is up, or the session has ended and nothing more will come. Safe to drop in a `select!` or by a timeout: it takes
     /// nothing then, also if an entry was on its way.
     pub fn receive(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {

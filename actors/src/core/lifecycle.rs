@@ -85,7 +85,7 @@ impl Life {
     }
 
     /// Takes over a running process from an actor that crashed: whatever state it was in, its tree is killed.
-    /// The kernel tells again what it told before.
+    /// The kernel reports again what it reported before.
     pub(crate) fn recover(plan: Plan) -> (Life, Effects) {
         let (mut life, _) = Life::begin(plan);
         life.armed = 0;

@@ -20,7 +20,7 @@ use ostler_messages::{
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
-/// What a process is told at its making.
+/// What a process knows from the start.
 pub(crate) struct Origin {
     pub(crate) n: u64,
     pub(crate) host_pid: u32,

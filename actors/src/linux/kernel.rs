@@ -6,7 +6,7 @@
 //! | signal | exits, signals, reaping, timers | touches a disk |
 //! | drain, one per core | pipes to files, digest, text | looks at another thread's processes |
 //!
-//! Their news go into one bounded queue. A thread waits when it is full; the graph never waits for a thread.
+//! Their events go into one bounded queue. A thread waits when it is full; the graph never waits for a thread.
 
 use crate::{
     backend::{
@@ -44,9 +44,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// News on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
+/// Events on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
 /// the pipes: that is the backpressure.
-const NEWS: usize = 4_096;
+const EVENTS_MAX: usize = 4_096;
 /// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
 /// How long the descriptors and the memory of a command that has ended may be held: what comes in a burst is given back together.
@@ -76,7 +76,7 @@ impl Dispatcher {
         match command {
             KernelCommand::Exec(exec) => {
                 self.pending.begin(exec.n);
-                // A spawn thread that is gone has told so; the graph ends.
+                // The end of a spawn thread was reported; the graph ends.
                 let _ = self.spawns.send(SpawnCommand::Exec(exec));
             }
             KernelCommand::Release(release) if self.pending.release(release.n, release.undo) => {}
@@ -199,7 +199,7 @@ fn threads(
     clock: Clock,
 ) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
-    let (events, inputs) = bounded(NEWS);
+    let (events, inputs) = bounded(EVENTS_MAX);
     let (signals, deadline, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
     let cores = cores();
     let mailboxes: Vec<_> =

@@ -69,7 +69,7 @@ impl<T> Clone for Outbox<T> {
     }
 }
 impl<T> Outbox<T> {
-    /// Never blocks. A thread that is gone hears nothing, and its end is told to the graph as news.
+    /// Never blocks. A thread that is gone hears nothing; its end was reported to the graph.
     pub(crate) fn send(&self, message: T) {
         if self.queue.send(message).is_ok() {
             self.waker.wake();

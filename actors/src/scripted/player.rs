@@ -313,7 +313,7 @@ impl Player {
         self.with(n, |process, now| process.begin(now));
     }
 
-    /// Lets a process act, then takes what it tells and what it plans.
+    /// Lets a process act, then takes what it reports and what it plans.
     fn with(&mut self, n: u64, act: impl FnOnce(&mut Process, u64)) {
         let now_us = self.now_us;
         let Some(process) = self.processes.get_mut(&n) else { return };

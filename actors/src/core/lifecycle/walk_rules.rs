@@ -83,7 +83,7 @@ impl Past {
                 self.exit.get_or_insert(signalled);
                 self.empty |= tree_empty;
             }
-            // What an actor that crashed was told is not known to the one that took over.
+            // What an actor that crashed had heard is not known to the one that took over.
             Event::TreeEmpty => self.empty |= self.exit.is_some(),
             Event::TimerFired(TimerKind::Deadline) => because(Cause::Deadline),
             Event::TimerFired(TimerKind::Idle) => because(Cause::Idle),
@@ -114,11 +114,11 @@ impl Past {
             }
             Effect::Signal(signal) => {
                 ensure!(self.started, "a signal to what was never started");
-                ensure!(self.exit.is_none(), "a signal after the leader's death was told");
+                ensure!(self.exit.is_none(), "a signal after the leader's death was reported");
                 self.killed |= signal == StopSignal::Kill;
             }
             Effect::Sweep(to) => {
-                ensure!(self.exit.is_some(), "a sweep before the leader's death was told");
+                ensure!(self.exit.is_some(), "a sweep before the leader's death was reported");
                 ensure!(!self.empty, "a sweep after the tree was seen empty");
                 self.killed |= to == SweepFor::Kill;
             }
@@ -228,7 +228,7 @@ impl Past {
             // A command without limits runs as long as it likes.
             Phase::Running if self.cause.is_none() => Ok(()),
             // The world is silent from here on: no process dies, no pipe closes, no disk answers. What is left are
-            // timers and news on their way, among them the answer to a sweep, which comes from the thread that has the
+            // timers and events on their way, among them the answer to a sweep, which comes from the thread that has the
             // timers. Each timer is armed once, so whoever always has one of these to wait for gets to the end.
             _ => {
                 let waits = world.armed != 0 || !world.events.is_empty();

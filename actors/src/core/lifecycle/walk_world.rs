@@ -4,8 +4,8 @@
 use super::super::{Effect, Event, bit};
 use ostler_messages::{StopSignal, Stream, SweepFor, TimerKind};
 
-/// What the signal thread tells about the tree.
-const NEWS: [Event; 6] = [
+/// What the signal thread reports about the tree.
+const EVENTS: [Event; 6] = [
     Event::Exited { signalled: false, tree_empty: false },
     Event::Exited { signalled: true, tree_empty: false },
     Event::Exited { signalled: false, tree_empty: true },
@@ -23,7 +23,7 @@ impl Queue {
         self.0 == 0
     }
     fn push(&mut self, event: Event) {
-        let digit = 1 + NEWS.iter().position(|events| *events == event).expect("the signal thread's");
+        let digit = 1 + EVENTS.iter().position(|events| *events == event).expect("the signal thread's");
         let place = 32_u32.saturating_sub(self.0.leading_zeros()).div_ceil(3);
         assert!(place < 10, "more events than any life brings about");
         self.0 |= u32::try_from(digit).unwrap() << (3 * place);
@@ -31,7 +31,7 @@ impl Queue {
     fn pop(&mut self) -> Option<Event> {
         let digit = (self.0 & 7) as usize;
         self.0 >>= 3;
-        digit.checked_sub(1).map(|n| NEWS[n])
+        digit.checked_sub(1).map(|n| EVENTS[n])
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Leader {
     Alive,
     /// The kernel has not noticed it yet.
     Dead,
-    /// The kernel has noticed it, and told.
+    /// The kernel has noticed it, and reported it.
     Seen,
     /// The start failed.
     Never,
@@ -55,7 +55,7 @@ pub(super) enum Steered {
     No,
     Open,
     Asked,
-    /// It told the end, and stopped.
+    /// It reported the end, and stopped.
     Closed,
     Crashed,
 }
@@ -92,7 +92,7 @@ pub(super) enum Step {
     KernelLooksAgain,
     /// Something that it does.
     Tells(Event),
-    /// The oldest news arrive.
+    /// The oldest event arrives.
     Arrives,
 }
 
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// Looks for an exit before the first signal, and then tells it instead, even if it was told before.
+    /// Looks for an exit before the first signal, and then reports it instead, even if it was reported before.
     fn signal(&mut self, signal: StopSignal) {
         if !self.signalled && self.leader != Leader::Alive {
             return self.report_exit();

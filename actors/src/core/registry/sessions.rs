@@ -211,7 +211,7 @@ impl Registry {
     /// Ends the graph if nothing is left to wait for.
     pub(super) fn check_stopped(&mut self, effects: &mut Effects) {
         if self.host_gone {
-            // Nobody is left to be told what was unread.
+            // Nobody is left who asks what was unread.
             effects.extend((self.live == 0).then_some(Effect::Stopped));
         } else if self.shutting_down && self.sessions.is_empty() {
             effects.push(Effect::DiscardAll);

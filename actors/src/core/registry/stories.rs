@@ -194,7 +194,7 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
 }
 
 #[test]
-fn news_that_come_after_the_end_of_a_handle_mean_nothing() {
+fn events_that_come_after_the_end_of_a_handle_mean_nothing() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), || 1);

@@ -335,7 +335,7 @@ impl Plan {
     }
 }
 
-/// By its text. Records are told by their status: which one it is follows from that and the handle.
+/// By its text. Records are known by their status: which one it is follows from that and the handle.
 fn text_hash(state: &Model) -> u64 {
     let Model {
         registry,

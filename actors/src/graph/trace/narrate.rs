@@ -1,15 +1,15 @@
-//! A trace told to a person.
+//! A trace in words, for a person.
 
 use ostler_messages::{LaunchRequest, SessionId, trace::Delivery};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt::Write};
 
-/// Longest text that is told of one value, in characters.
+/// Longest text shown of one value, in characters.
 const VALUE_MAX_CHARS: usize = 120;
 
 /// Tells a trace (JSON Lines): each input of the graph on a line of its own with its time, and under it, indented, the
 /// messages that followed from it. Fields that say nothing (null, 0, "", false, defaults) are left out; lines that can't
-/// be read are told as they are.
+/// be read are shown as they are.
 ///
 /// ```text
 ///     0 ms  host → supervisor: Launch #2, make, session s
@@ -19,11 +19,11 @@ const VALUE_MAX_CHARS: usize = 120;
 /// ```
 pub fn narrate(trace: &str) -> String {
     let mut depths: BTreeMap<u64, usize> = BTreeMap::new();
-    let mut told = String::new();
+    let mut narrated = String::new();
     for line in trace.lines() {
         let Ok(delivery) = serde_json::from_str::<Delivery>(line) else {
             if !line.contains("\"ostler_trace\"") {
-                let _ = writeln!(told, "{line}");
+                let _ = writeln!(narrated, "{line}");
             }
             continue;
         };
@@ -36,9 +36,10 @@ pub fn narrate(trace: &str) -> String {
         let body = body(&delivery);
         let gap = if body.is_empty() { "" } else { " " };
         // Writing into a String does not fail.
-        let _ = writeln!(told, "{time}{} → {}: {}{gap}{body}", delivery.from, delivery.to, delivery.message);
+        let _ =
+            writeln!(narrated, "{time}{} → {}: {}{gap}{body}", delivery.from, delivery.to, delivery.message);
     }
-    told
+    narrated
 }
 
 /// Whole milliseconds without a fraction, as a scripted kernel has them.
@@ -157,9 +158,9 @@ fn request(fields: &Map<String, Value>) -> String {
     let mut default = serde_json::to_value(default).unwrap_or_default();
     // A trace has a list of names in place of the variables.
     default["env"] = Value::Array(Vec::new());
-    let told = |key: &str| matches!(key, "program" | "args" | "session_id");
+    let shown = |key: &str| matches!(key, "program" | "args" | "session_id");
     let changed =
-        fields.iter().filter(|(key, value)| !told(key) && default.get(key.as_str()) != Some(*value));
+        fields.iter().filter(|(key, value)| !shown(key) && default.get(key.as_str()) != Some(*value));
     let mut text = format!("{}, session {}", request.display(), request.session_id);
     for part in changed.filter_map(|(key, value)| match key.as_str() {
         "leftovers" => Some("leftovers are kept".to_owned()),

@@ -105,7 +105,7 @@ impl Drop for Guard {
     }
 }
 
-/// What a helper has told.
+/// What a helper has reported.
 pub(crate) enum Told {
     Started { pid: u32 },
     Failed(clone::Failed),

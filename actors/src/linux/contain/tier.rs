@@ -103,7 +103,7 @@ impl Tier {
                 Ok((Tier::Subreaper(program), None))
             }
             Containment::Group => {
-                Ok((Tier::Group, Some("only the leader of each command is told of the host's death".into())))
+                Ok((Tier::Group, Some("only the leader of each command dies with the host".into())))
             }
             other => Err(format!("{other} is not known on Linux")),
         }
@@ -162,7 +162,7 @@ fn direct<'a>(command: &'a Prepared<'a>, cgroup: Option<BorrowedFd<'a>>) -> Plan
     }
 }
 
-/// Starts the helper, which starts the leader and tells.
+/// Starts the helper, which starts the leader and reports it.
 fn spawn_helped(
     program: &Program,
     command: &Prepared<'_>,
@@ -232,7 +232,7 @@ fn leader(link: &Link, limit: Duration) -> Result<(u32, OwnedFd), SpawnError> {
 /// Lets a helper fail at a program that does not exist: everything up to there has worked then.
 fn try_helper(program: &Program, null: &File, scratch: &mut Scratch) -> Result<(), String> {
     crate::linux::proc::children(std::process::id())
-        .map_err(|error| format!("/proc does not tell who descends from whom: {error}"))?;
+        .map_err(|error| format!("/proc does not show who descends from whom: {error}"))?;
     let null = null.as_fd();
     let nothing = CString::default();
     let argv = [nothing.clone()];

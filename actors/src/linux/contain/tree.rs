@@ -10,12 +10,12 @@ pub(crate) enum Tree {
     Helper(Helper),
 }
 
-/// The leader's real parent, which tells of it.
+/// The leader's real parent, which reports its end.
 pub(crate) struct Helper {
     pub(crate) link: Link,
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
-    /// It has told that nothing is left.
+    /// It has reported that nothing is left.
     pub(crate) empty: bool,
     /// Nothing more will come from it.
     pub(crate) gone: bool,

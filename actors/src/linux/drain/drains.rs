@@ -316,7 +316,7 @@ impl State {
                 let silence_ms = self.thread.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
                 Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms }
             }
-            // The spawn thread tells the graph of a process first; whoever asks before it gets here hears that nothing came.
+            // The spawn thread reports a process to the graph first; whoever asks before it gets here hears that nothing came.
             None => Peeked { output: Output::default(), silence_ms: 0 },
         };
         let _ = self.thread.events.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));

@@ -199,7 +199,7 @@ mod tests {
                     assert_eq!(watched, flow.is_watched());
                     assert_eq!(todo.again, flow.is_queued());
                     ends += usize::from(todo.report.is_some());
-                    assert!(ends <= 1, "told twice");
+                    assert!(ends <= 1, "reported twice");
                     if todo.end {
                         assert!(flow.is_closed() && !watched && !todo.again);
                         break;

@@ -68,7 +68,7 @@ pub(crate) struct SpawnThread {
     pub(crate) scratch: Scratch,
 }
 
-/// A graph's tier, and what it is to be told of it.
+/// A graph's tier, and the report on it.
 pub(crate) type Chosen = Result<(Arc<Tier>, ContainmentReport), Refused>;
 
 /// Nanoseconds since 1970: with the pid, unique on this machine.
@@ -222,7 +222,7 @@ impl SpawnThread {
             cwd: cwd.into_os_string().into(),
             started_at,
         };
-        // First of all its news: those of the other threads come after it in the same queue.
+        // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
         let drain = NewDrain { n, pipes: reads, recorder, activity: activity.clone() };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));

@@ -44,11 +44,11 @@ pub(crate) struct Watch {
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) tree: Tree,
-    /// Whether what tells of it is watched already.
+    /// Whether its descriptor is watched already.
     pub(crate) watched: bool,
 }
 impl Watch {
-    /// What becomes readable when there is news.
+    /// What becomes readable when something has happened.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.tree {
             Tree::Group | Tree::Cgroup(_) => self.pidfd.as_fd(),
@@ -99,7 +99,7 @@ impl Child {
         }
     }
 
-    /// What becomes readable when there is news.
+    /// What becomes readable when something has happened.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.tree {
             Tree::Group | Tree::Cgroup(_) => self.group.as_fd(),
@@ -107,7 +107,7 @@ impl Child {
         }
     }
 
-    /// Takes in what there is to know, without reaping the leader. True when its exit is news.
+    /// Looks what has happened, without reaping the leader. True if its exit was not known before.
     pub(crate) fn notice(&mut self) -> bool {
         let known = self.exit.is_some();
         match &mut self.tree {
@@ -186,7 +186,7 @@ impl Child {
         }
     }
 
-    /// Whether the end of the tree comes as news, instead of having to be looked for.
+    /// Whether the end of the tree is reported, instead of having to be looked for.
     pub(crate) fn tells_end(&self) -> bool {
         matches!(&self.tree, Tree::Helper(helper) if !helper.gone)
     }

@@ -143,7 +143,7 @@ impl State {
         self.children.0.insert(n, child);
     }
 
-    /// There is news of a process.
+    /// A descriptor says that something happened to a process.
     fn noticed(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n) else { return };
         let told_end = child.tells_end();
@@ -237,7 +237,7 @@ impl State {
             return self.remove_if_finished(n);
         }
         if child.exit.is_none() {
-            // What tells of it could not be watched.
+            // Its descriptor could not be watched.
             self.noticed(n);
             if self.children.0.get(&n).is_some_and(|child| child.exit.is_none()) {
                 self.timers.arm(TimerKey::Probe(n), Instant::now() + PROBE_MAX);

@@ -110,7 +110,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Takes zombies away; tells when the leader has exited.
+    /// Takes zombies away; reports when the leader has exited.
     fn look(&mut self) -> Option<Report> {
         if self.exited {
             self.reap_others();

@@ -10,7 +10,7 @@ pub(crate) const GUARD: &str = "guard";
 /// From the graph.
 pub(crate) const TERMINATE: u8 = b't';
 pub(crate) const KILL: u8 = b'k';
-/// The leader is dead and known to be: take its zombie away, and tell when nothing is left.
+/// The leader is dead and known to be: take its zombie away, and report when nothing is left.
 pub(crate) const SWEEP: u8 = b's';
 
 /// From the helper: a kind and its values.

@@ -309,7 +309,7 @@ pub(crate) struct Death {
     pub(crate) max_rss_bytes: i64,
 }
 
-/// waitid(2) with usage, which only the raw call has. `Ok(None)`: nobody to tell of.
+/// waitid(2) with usage, which only the raw call has. `Ok(None)`: there is none.
 fn waitid(which: c_int, pid: c_int, flags: c_int) -> Result<Option<Death>, i32> {
     // siginfo_t: si_code at word 2, si_pid at 4, si_status at 6 on every 64-bit Linux. rusage: two times of two longs,
     // then the highest resident memory in KiB.
