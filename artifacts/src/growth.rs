@@ -1,4 +1,8 @@
 //! How far a command's files have grown, seen from other threads.
+//!
+//! * in: the writer's progress and its end
+//! * out: readers that wait for either, woken
+//! * keeps: a reader that came before the end is woken by it
 
 use crate::OutputFile;
 use event_listener::Event;

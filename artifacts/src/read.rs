@@ -1,4 +1,8 @@
 //! Reading a command's output by offset, while it runs and after.
+//!
+//! * in: a command's paths and a span
+//! * out: a [`Page`] of at most [`READ_MAX_BYTES`]
+//! * keeps: the end is looked at before the length: a page that says `eof` is the last
 
 use crate::{Growth, Paths, RESULT_FILE, lock, result::open_to_read};
 use ostler_messages::{BadId, CommandId, MAX_TIME_MS, Stream};

@@ -1,4 +1,8 @@
 //! What one command says, on its way into its files, its digest and its inline text.
+//!
+//! * in: bytes of two streams, in the order of arrival
+//! * out: three files, a digest, counts, a bounded text; at the end [`Output`]
+//! * keeps: memory does not grow with the output
 
 use crate::{
     DigestWorker, Growth, HeadTail, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,

@@ -1,4 +1,8 @@
 //! Removing the artifacts of commands whose host is gone, by age and by count.
+//!
+//! * in: a root, an age, a number
+//! * out: what was removed, and what could not be
+//! * keeps: nothing of a living host, and nothing that ostler did not make
 
 use crate::{Paths, discard, lock, paths::holds_only_ours};
 use ostler_messages::CommandId;

@@ -1,4 +1,8 @@
 //! Numbers the messages of one graph where they are delivered, and records them.
+//!
+//! * in: each message, at its delivery
+//! * out: a line of the trace; what is in flight
+//! * keeps: a number for each delivery, and the number of what caused it
 
 use ostler_messages::{
     ActorName, Stamp,

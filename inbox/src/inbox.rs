@@ -1,4 +1,8 @@
 //! The actor: hands each message to the [`Queues`] and does what it says.
+//!
+//! * in: deliveries of the supervisor and the tickers; requests, acks and nacks of the host
+//! * out: replies, timers, and what the supervisor must know of queues
+//! * keeps: it decides nothing: each message is one call of the queues
 
 use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};

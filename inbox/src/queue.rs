@@ -1,4 +1,8 @@
 //! One session's entries, and the calls that wait for them.
+//!
+//! * in: entries, readers, acks and nacks
+//! * out: leased entries to readers; effects
+//! * keeps: an entry is free, leased or gone; order of arrival
 
 use crate::{
     Effect,

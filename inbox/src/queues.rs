@@ -1,4 +1,8 @@
 //! All sessions' queues, as a pure data structure: each operation returns what has to be done about it.
+//!
+//! * in: all that concerns any session's queue
+//! * out: effects
+//! * keeps: limits of one session never stop another
 
 use crate::{
     Limits, PUSH_MAX_BYTES,

@@ -1,5 +1,9 @@
 //! Follows one command from launch to result: the shell around [`Life`], which decides everything. This actor turns
 //! messages into events, performs the effects, and fills in the record.
+//!
+//! * in: `Stop`; what the kernel, the drains and the ticker report
+//! * out: commands to the kernel; `Launched`, `LaunchFailed`, `Finished`, `Released` to the supervisor
+//! * keeps: one actor for each handle, from launch to result, or to the end of kept leftovers
 
 use super::{
     actors::{CoreActors, Drains, ProcessTable},

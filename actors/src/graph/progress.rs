@@ -1,5 +1,9 @@
 //! Reports to the session that a command is running: first after its interval, then at doubling intervals up to a limit.
 //! A tick costs the same however much output there was: the kernel keeps counts and a bounded head and tail.
+//!
+//! * in: `Launched` once, `Halt` once; `TimerFired` and `Peeked` from the kernel
+//! * out: `Arm`, `Peek` to the kernel; `Progress` to the inbox
+//! * keeps: at most one timer and one peek are outstanding
 
 use super::actors::CoreActors;
 use actix::{Actor, ActorContext, Handler};

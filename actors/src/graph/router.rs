@@ -2,6 +2,10 @@
 //!
 //! One input is delivered, then the graph runs until nothing is in flight, then the next. That gives backpressure, one
 //! order, and replay.
+//!
+//! * in: kernel events; requests, acks and nacks of the host; answers of the actors
+//! * out: each to the actor that holds it; each answer to its caller
+//! * keeps: a call is open from its request to its Ack, its Nack, or an answer that leases nothing
 
 use super::actors::{CoreActors, ProcessTable};
 use crate::backend::{Answered, KernelEvent, ReplyTo};

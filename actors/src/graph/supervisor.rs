@@ -1,5 +1,9 @@
 //! Owns sessions and handles: the shell around [`Registry`], which decides everything. Spawns one [`ProcessActor`] per
 //! handle and hears of its end, or of its crash.
+//!
+//! * in: requests of the host; what becomes of processes and queues
+//! * out: `Stop` to processes, deliveries to the inbox, `Reply` to the host, timers and releases to the kernel
+//! * keeps: it decides nothing: each message is one call of the registry
 
 use super::{
     actors::{CoreActors, ProcessActors, ProcessTable},

@@ -1,4 +1,8 @@
 //! The graph's thread: one input is delivered, the graph runs until nothing is in flight, then the next.
+//!
+//! * in: inputs of a kernel
+//! * out: commands to it, answers to callers, lines of the trace
+//! * keeps: one input at a time; a panic of a core actor ends the loop, and whoever waits hears `Closed`
 
 use super::{
     actors::{CoreActors, ProcessTable},

@@ -1,4 +1,8 @@
 //! The scripted world at work: virtual time, and what commands and time bring about.
+//!
+//! * in: commands of the graph, inputs of the host, the agenda
+//! * out: events, in the order of virtual time
+//! * keeps: time moves only when the host waits and nothing else can happen
 
 use super::{
     process::{Planned, Process},

@@ -1,4 +1,8 @@
 //! Calls that wait: for a result, for time to pass, or for their caller to have its answer.
+//!
+//! * in: acks, nacks, times that are up
+//! * out: effects: replies, timers, hand-backs
+//! * keeps: each waiting call is answered once, or dropped once
 
 use super::{handles::State, *};
 

@@ -1,4 +1,8 @@
 //! Handles: from launch to result, and what is kept of them after it. What each result comes to is decided here.
+//!
+//! * in: launches, cancels, and what becomes of each process
+//! * out: effects: spawn, stop, deliver, reply, remove
+//! * keeps: one result for each handle, to its cancellers or to the inbox
 
 use super::*;
 

@@ -1,4 +1,8 @@
 //! Sessions: opened once, ended once, and remembered as far as needed.
+//!
+//! * in: opening, ending, listing; what the inbox says of a queue
+//! * out: effects: open and close queues, stop handles, reply with a tally
+//! * keeps: an id is used once; a session ends after its last handle
 
 use super::{handles::State, *};
 

@@ -1,4 +1,8 @@
 //! The leader, and the process group that it leads.
+//!
+//! * in: a signal, a look, a reap
+//! * out: what the kernel says
+//! * keeps: no signal after the reap
 
 use crate::linux::sys::{self, Status};
 use nix::{

@@ -1,4 +1,8 @@
 //! The graph's side of the helper: a small program that is carried inside this library and run from memory.
+//!
+//! * in: orders of one byte
+//! * out: what the helper reports, read whole
+//! * keeps: no text of the command crosses, except once, at the start
 
 use crate::linux::{
     contain::helper_protocol as protocol,

@@ -1,5 +1,9 @@
 //! A spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
 //! here; and the thread lives as long as the graph, because death signals are bound to it.
+//!
+//! * in: [`Exec`]; whatever is asked of a launch on its way ([`Pending`])
+//! * out: `Started` or `StartFailed`; the pipes to a drain thread, the process to the signal thread
+//! * keeps: nothing is left of a launch that failed
 
 use crate::linux::{
     clock::{Activity, Clock, stamp},

@@ -1,4 +1,8 @@
 //! One process as the signal thread has it: its exit, its tree, its leftovers.
+//!
+//! * in: what the kernel says of the leader, its tree, or its helper
+//! * out: the exit, who is left, and whether the tree is empty
+//! * keeps: "could not look" is never "is empty"
 
 use crate::linux::{
     clock::{Activity, millis, stamp},

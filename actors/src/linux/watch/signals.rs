@@ -1,4 +1,8 @@
 //! The signal thread: exits, signals, reaping, timers. It never touches a disk.
+//!
+//! * in: processes that were just started, signals, sweeps, timers, and epoll
+//! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `TimerFired`
+//! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
 use crate::backend::KernelEvent;
 use crate::linux::{
