@@ -176,6 +176,16 @@ fn retention_leaves_the_directory_of_another_user_and_one_from_the_future() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_looked_at_is_a_living_hosts() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = made(dir.path(), DEAD_PID, 1, 1000);
+    symlink("nowhere", dir.path().join(format!(".host-{DEAD_PID}-1.lock"))).unwrap();
+    let retained = retain(dir.path(), Duration::ZERO, 0);
+    assert_eq!((retained.removed, retained.errors.len()), (0, 1), "{:?}", retained.errors);
+    assert!(paths.dir.exists());
+}
+
+#[test]
 fn a_root_that_is_not_there_is_an_error_told_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let retained = retain(&dir.path().join("none"), HOUR, 1);

@@ -273,3 +273,23 @@ fn an_async_reader_wakes_at_the_next_byte_and_at_the_end() {
     assert_eq!(reader.join().unwrap(), fs::read(scene.paths.stdout()).unwrap());
     assert!(started.elapsed() < Duration::from_millis(LONG_MS), "woken, not timed out");
 }
+
+#[test]
+fn the_next_byte_is_waited_for_until_it_is_there() {
+    use std::{future::Future, pin::pin, task::Poll};
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut poll = |future: std::pin::Pin<&mut dyn Future<Output = ()>>| future.poll(&mut context);
+    let mut second = pin!(next_byte(&scene.live, OutputFile::Combined, 1));
+    assert_eq!(poll(second.as_mut()), Poll::Pending);
+    recorder.append(Stream::Stdout, b"x");
+    assert_eq!(poll(pin!(next_byte(&scene.live, OutputFile::Combined, 0))), Poll::Ready(()));
+    assert_eq!(poll(second.as_mut()), Poll::Pending, "there is no second byte");
+    recorder.append(Stream::Stdout, b"y");
+    assert_eq!(poll(second.as_mut()), Poll::Ready(()));
+    let mut third = pin!(next_byte(&scene.live, OutputFile::Combined, 2));
+    assert_eq!(poll(third.as_mut()), Poll::Pending);
+    recorder.seal(record(&scene.paths));
+    assert_eq!(poll(third.as_mut()), Poll::Ready(()), "the end");
+}

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{NOTHING_SHA256, command, length, record, scene};
-use ostler_artifacts::{Growth, Paths, ReadRequest, Recorder, Root, create, discard, read_now, reload_text};
+use ostler_artifacts::{
+    DigestWorker, Growth, Paths, ReadRequest, Recorder, Root, create, discard, read_now, reload_text,
+};
 use ostler_messages::{Capture, Record, Stream};
 use sha2::{Digest, Sha256};
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, sync::Arc};
@@ -176,6 +178,61 @@ fn a_removed_file_is_told_and_the_result_still_written() {
     assert_eq!(output.recorded_bytes, 0);
     let on_disk: Record = serde_json::from_slice(&fs::read(scene.paths.result()).unwrap()).unwrap();
     assert_eq!(on_disk.artifact_error, output.artifact_error);
+}
+
+#[test]
+fn a_file_that_was_replaced_by_another_of_its_name_was_removed() {
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    recorder.append(Stream::Stdout, b"x");
+    fs::remove_file(scene.paths.combined()).unwrap();
+    fs::write(scene.paths.combined(), "y").unwrap();
+    let output = recorder.seal(record(&scene.paths));
+    assert_eq!(output.artifact_error.as_deref(), Some("combined.txt was removed"));
+}
+
+#[test]
+fn a_result_is_written_over_the_half_one_that_somebody_left() {
+    let scene = scene();
+    let half = scene.paths.dir.join(".result.json.tmp");
+    fs::write(&half, "{").unwrap();
+    let output = scene.recorder(Capture::default(), None).seal(record(&scene.paths));
+    assert_eq!(output.artifact_error, None);
+    assert!(scene.paths.result().exists() && !half.exists());
+}
+
+#[test]
+fn what_another_thread_digests_is_recorded_alike() {
+    let sizes = [1, 64 << 10, (64 << 10) + 1, 200_000];
+    let bytes = Arc::new((0..200_000_u32).map(|n| n as u8).collect::<Vec<_>>());
+    let recorded = |with: Option<&mut DigestWorker>| {
+        let scene = scene();
+        let mut recorder = scene.recorder(Capture::default(), None);
+        let mut with = with;
+        for size in sizes {
+            match &mut with {
+                Some(worker) => recorder.append_with(Stream::Stdout, &bytes, size, worker),
+                None => recorder.append(Stream::Stdout, &bytes[..size]),
+            }
+        }
+        let output = recorder.seal(record(&scene.paths));
+        let after = recorder.seal(record(&scene.paths));
+        assert_eq!(output, after);
+        (output, fs::read(scene.paths.combined()).unwrap())
+    };
+    let mut worker = DigestWorker::new("digests".into()).unwrap();
+    assert_eq!(recorded(Some(&mut worker)), recorded(None));
+}
+
+#[test]
+fn an_output_limit_that_is_just_reached_is_no_error() {
+    for (bytes, error) in [(5, None), (6, Some("output limit of 5 bytes reached".to_owned()))] {
+        let scene = scene();
+        let mut recorder = scene.recorder(Capture::default(), Some(5));
+        recorder.append(Stream::Stdout, &b"123456"[..bytes]);
+        let output = recorder.seal(record(&scene.paths));
+        assert_eq!((output.recorded_bytes, output.artifact_error), (5, error));
+    }
 }
 
 #[test]
