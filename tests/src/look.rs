@@ -14,19 +14,23 @@ struct Stat {
     state: char,
     group: u32,
     session: u32,
+    threads: u32,
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold spaces and parentheses.
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The name may hold spaces, parentheses and any bytes.
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    let mut number = fields.skip(1).map(|field| field.parse::<u32>().ok());
-    Some(Stat { state, group: number.next()??, session: number.next()?? })
+    let mut number = fields.skip(1).map(|field| field.parse::<i64>().ok().map(|n| n as u32));
+    let (group, session) = (number.next()??, number.next()??);
+    Some(Stat { state, group, session, threads: number.nth(13)?? })
 }
 
+/// A process whose main thread has ended lives as long as another one does.
 fn lives(stat: &Stat) -> bool {
-    !matches!(stat.state, 'Z' | 'X' | 'x')
+    !matches!(stat.state, 'Z' | 'X' | 'x') || stat.threads > 1
 }
 
 /// Whether a process lives. A zombie is dead.

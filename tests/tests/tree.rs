@@ -297,15 +297,89 @@ fn f10_processes_in_other_groups_of_the_session_are_gone_too() {
     assert_eq!(marked(&mark).len(), 3);
     let record = handle.cancel().wait().unwrap().record;
     assert_eq!(record.signal.as_deref(), Some("SIGTERM"));
-    let left = marked(&mark);
-    if has_tier(Containment::Group) {
-        // What this tier promises is the leader's group, which these two have left.
-        assert_eq!(left.len(), 2);
-        kill(&left);
-    } else {
-        assert_eq!(left, [0; 0]);
-    }
+    assert_eq!(marked(&mark), [0; 0]);
     assert!(group(record.process_group_id.unwrap()).is_empty());
+}
+
+fn f52_a_leftover_whose_name_is_no_text_is_seen_and_ended() {
+    let bench = Bench::new();
+    let result = bench.run(Command::new(fixture!("escapes")).arg("odd-name"));
+    assert_eq!(result.exit_code, Some(0), "{}", result.stderr);
+    assert_eq!(the_leftover(&result), ("\u{fffd}\u{fffd} odd", Outcome::Terminated));
+}
+
+fn f53_a_process_whose_main_thread_has_ended_is_alive_and_is_killed() {
+    let bench = Bench::new();
+    let command =
+        Command::new(fixture!("escapes")).arg("headless").leftovers_grace(Duration::from_millis(200));
+    let result = bench.run(command);
+    assert_eq!(result.exit_code, Some(0), "{}", result.stderr);
+    assert_eq!(the_leftover(&result), ("escapes", Outcome::Killed));
+}
+
+fn f55_a_leader_that_leaves_its_cgroup_is_ended_with_its_group() {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let point = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let point = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| std::path::Path::new(point).join(&own).join("cgroup.procs"))
+    });
+    let Some(procs) = point.filter(|procs| std::fs::File::options().write(true).open(procs).is_ok()) else {
+        return eprintln!("SKIPPED: there is no other cgroup that a command could move to");
+    };
+    let bench = Bench::new();
+    let result = bench.run(Command::new(fixture!("escapes")).arg("moves").arg(procs));
+    assert_eq!(result.exit_code, Some(0), "{}", result.stderr);
+    assert_eq!(the_leftover(&result), ("escapes", Outcome::Terminated));
+}
+
+fn f56_jobs_with_groups_of_their_own_are_seen_and_ended() {
+    let bench = Bench::new();
+    // bash makes a group for each job, timeout(1) one for itself.
+    for script in ["set -m; sleep 1000 & exit 0", "timeout 1000 sleep 1000 & sleep 0.2; exit 0"] {
+        let result = bench.run(Command::new("/bin/bash").args(["-c", script]));
+        assert_eq!(result.exit_code, Some(0), "{}", result.stderr);
+        let leftovers = result.leftovers.as_deref().expect("the tree was looked at");
+        assert!(leftovers.iter().any(|leftover| leftover.name == "sleep"), "{script}: {leftovers:?}");
+        for leftover in leftovers {
+            assert_eq!(leftover.outcome, Outcome::Terminated, "{script}");
+            assert!(!alive(leftover.pid), "{script}: {leftover:?} lives");
+        }
+    }
+}
+
+/// A chain of processes, each of which forks the next and exits, in a way in which it can be reached at all.
+fn no_link_survives(out: bool) {
+    let mut bench = Bench::new();
+    bench.has_escapees();
+    for _ in 0..5 {
+        let mark = mark(&bench);
+        let grace = Duration::from_millis(100);
+        let mut command = Command::new(fixture!("escapes")).args(["chain", &mark]).leftovers_grace(grace);
+        if out {
+            command = command.arg("out");
+        }
+        let began = Instant::now();
+        let result = bench.run(command);
+        assert!(began.elapsed() < grace + SLACK, "{:?}", began.elapsed());
+        assert_eq!(result.status, Status::Completed);
+        // One that was missed would go on: it is looked for more than once.
+        for _ in 0..20 {
+            assert_eq!(marked(&mark), [0; 0], "{result:?}");
+        }
+        assert_ne!(result.leftovers.as_deref(), Some([].as_slice()), "somebody was there");
+    }
+}
+fn f92_a_chain_of_forks_in_the_leaders_group_is_ended_and_not_denied() {
+    no_link_survives(false);
+}
+fn f93_a_chain_of_forks_in_sessions_of_their_own_is_ended_within_its_grace() {
+    // By their group they can't be reached.
+    if !has_tier(Containment::Group) {
+        no_link_survives(true);
+    }
 }
 
 fn f10_a_tool_that_kills_its_parent_hits_only_itself() {
@@ -351,4 +425,10 @@ ostler_tests::in_every_tier!(
     f07_nobody_survives_who_forks_and_exits_again_and_again,
     f10_processes_in_other_groups_of_the_session_are_gone_too,
     f10_a_tool_that_kills_its_parent_hits_only_itself,
+    f52_a_leftover_whose_name_is_no_text_is_seen_and_ended,
+    f53_a_process_whose_main_thread_has_ended_is_alive_and_is_killed,
+    f55_a_leader_that_leaves_its_cgroup_is_ended_with_its_group,
+    f56_jobs_with_groups_of_their_own_are_seen_and_ended,
+    f92_a_chain_of_forks_in_the_leaders_group_is_ended_and_not_denied,
+    f93_a_chain_of_forks_in_sessions_of_their_own_is_ended_within_its_grace,
 );

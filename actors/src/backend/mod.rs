@@ -8,6 +8,7 @@
 mod facts;
 mod host;
 mod outputs;
+pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
 pub use facts::{ContainmentReport, Refused, StartError};

@@ -10,7 +10,7 @@ const SPAWN_THREADS_MAX: usize = 8;
 const RESERVED_DESCRIPTORS: u64 = 64;
 /// Descriptors of one thread: its slots, or its epoll, its alarm and what wakes it.
 const DESCRIPTORS_PER_THREAD: u64 = 6;
-/// Descriptors of one handle: pidfd, two pipes, three files, for its helper two more, and two for a moment at its start.
+/// Descriptors of one handle: pidfd, two pipes, three files, two of its helper or its cgroup, and two for a moment at its start.
 const DESCRIPTORS_PER_HANDLE: u64 = 10;
 /// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.
 const HANDLES_MAX: u64 = 8_192;
@@ -27,7 +27,7 @@ pub(crate) fn spawn_thread_count(cores: usize) -> usize {
 pub(crate) fn handles_by_descriptors() -> u64 {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
     let cores = cores();
-    let threads = (cores + spawn_thread_count(cores) + 1) as u64;
+    let threads = (cores + spawn_thread_count(cores) + 2) as u64;
     let reserved = RESERVED_DESCRIPTORS + threads * DESCRIPTORS_PER_THREAD;
     (soft.saturating_sub(reserved) / DESCRIPTORS_PER_HANDLE).clamp(1, HANDLES_MAX)
 }

@@ -317,27 +317,26 @@ impl Life {
             return self.over(out);
         }
         self.phase = Phase::Sweeping;
-        out.push(Effect::Sweep(match (self.sent, self.exited) {
+        let to = match (self.sent, self.exited) {
             (Some(StopSignal::Kill), _) => SweepFor::Kill,
             // A second SIGTERM means something else to many programs.
             (Some(StopSignal::Terminate), Some(true)) => SweepFor::Watch,
             (Some(StopSignal::Terminate), _) => SweepFor::Terminate,
             (None, _) if self.plan.keep => SweepFor::Keep,
             (None, _) => SweepFor::Terminate,
-        }));
+        };
+        out.push(Effect::Sweep(to));
+        // With the sweep, not with the first who is seen: there may be some whom no look shows.
+        if to == SweepFor::Terminate && self.sent.is_none() {
+            self.sent = Some(StopSignal::Terminate);
+            self.arm(TimerKind::LeftoversGrace, out);
+        }
     }
 
     fn tree_alive(&mut self, out: &mut Effects) {
-        match self.sent {
-            None if self.plan.keep => {
-                self.kept = true;
-                self.seal(out);
-            }
-            None => {
-                self.sent = Some(StopSignal::Terminate);
-                self.arm(TimerKind::LeftoversGrace, out);
-            }
-            Some(_) => {}
+        if self.sent.is_none() && self.plan.keep {
+            self.kept = true;
+            self.seal(out);
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     backend::{
         ContainmentReport, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError, StartKernel,
+        thread::spawn,
     },
     config::Config,
 };
@@ -29,7 +30,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    thread::{Builder, JoinHandle},
+    thread::JoinHandle,
 };
 
 /// A graph that runs.
@@ -64,10 +65,8 @@ pub(crate) fn start(
         let kernel = start_kernel(requests);
         System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, kernel, faults));
     };
-    let thread = Builder::new()
-        .name("ostler-graph".into())
-        .spawn(run)
-        .map_err(|source| StartError::Resource { what: "thread", source })?;
+    let thread =
+        spawn("ostler-graph", run).map_err(|source| StartError::Resource { what: "thread", source })?;
     Ok(Running { thread, outputs, artifact_root, containment })
 }
 

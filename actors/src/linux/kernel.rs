@@ -11,6 +11,7 @@
 use crate::{
     backend::{
         ContainmentReport, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
+        thread::spawn,
     },
     config::{Config, Inherited, Retention, cores, spawn_thread_count},
     linux::{
@@ -22,13 +23,14 @@ use crate::{
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
         sys::ask_for_short_turns,
+        watch::looks,
         watch::signals::{SignalCommand, SignalThread},
     },
 };
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased, unbounded};
 use nix::{
     fcntl::{OFlag, open},
-    sys::{signal::SigSet, stat::Mode},
+    sys::stat::Mode,
 };
 use ostler_artifacts::{Root, retain};
 use ostler_messages::{ActorName, KernelCommand, KernelFailed, trace::Header};
@@ -40,7 +42,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{Builder, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -234,7 +236,10 @@ fn threads(
     let spawn_threads = (0..spawn_thread_count(cores)).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
     let (count, mut spawn_threads) = (spawn_threads.len(), spawn_threads.into_iter());
     let group_by = GroupBy::probe();
-    let signal_thread = SignalThread { mailbox: signal_mailbox, events: events.clone(), clock, group_by };
+    let (looks, asks) = unbounded();
+    let answers = signals.clone();
+    let signal_thread =
+        SignalThread { mailbox: signal_mailbox, events: events.clone(), clock, group_by, looks };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
     let mut dispatcher = Dispatcher {
         spawns,
@@ -262,6 +267,8 @@ fn threads(
         add(format!("ostler-spawn-{index}"), Box::new(move || spawn.run(&tier)))?;
     }
     add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
+    // Ends with the signal thread, which alone asks it.
+    add("ostler-look".into(), Box::new(move || looks::run(&asks, &answers)))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
         let peers = outboxes.clone();
@@ -278,20 +285,18 @@ fn thread(name: &str, events: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>
     let thread = name.to_owned();
     let body = move || {
         let _alive = alive;
-        // Refused only for arguments that are wrong.
-        let _ = SigSet::all().thread_block();
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
             let _ = events.send(KernelEvent::new(ActorName::Supervisor, KernelFailed { thread }));
         }
     };
-    let handle = Builder::new().name(name.to_owned()).spawn(body)?;
+    let handle = spawn(name, body)?;
     Ok(Thread { handle, ended })
 }
 
 /// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
 fn clean_up(root: &std::path::Path, retention: &Retention) {
     let (root, commands, age) = (root.to_owned(), retention.commands, retention.age);
-    let _ = Builder::new().name("ostler-retention".into()).spawn(move || {
+    let _ = spawn("ostler-retention", move || {
         // What could not be removed is tried again at the next start.
         let _ = retain(&root, age, commands);
     });

@@ -1,10 +1,36 @@
-//! Who descends from a process, from `/proc/pid/task/tid/children` (proc(5), CONFIG_PROC_CHILDREN). Shared by the graph
-//! and by the helper, which is a program of its own: so nothing but the standard library is used here.
+//! What `/proc` says about processes. Shared by the graph and by the helper, which is a program of its own: so nothing but
+//! the standard library is used here.
+//!
+//! * in: a number
+//! * out: absent, dead, alive, or alive and hidden; or that nobody was able to look
+//! * keeps: "could not be read" is never "is not there"
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, ErrorKind},
+};
 
 /// Most processes that are followed in one look; whoever acts on the answer looks again.
 const MOST: usize = 65_536;
+
+/// Whether `/proc` shows the processes that we mean: that it is there, that it is of our own PID namespace (else numbers mean
+/// others: pid_namespaces(7)), and that it hides nobody (`hidepid`, proc(5)). Says why not; then it is as good as absent.
+pub(crate) fn trusted() -> Result<(), String> {
+    let status = fs::read_to_string("/proc/self/status")
+        .map_err(|error| format!("/proc does not show this process: {error}"))?;
+    // One number for each namespace from that of the mount down to ours.
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let numbers: Vec<&str> = numbers.unwrap_or_default().split_ascii_whitespace().collect();
+    if numbers != [std::process::id().to_string()] {
+        return Err("/proc is that of another PID namespace".to_owned());
+    }
+    // Somebody else's, unless we are root, whom nothing is hidden from.
+    match fs::read("/proc/1/stat") {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("/proc hides processes: {error}")),
+    }
+}
 
 /// A descendant and the parent it was found under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,18 +48,13 @@ pub(crate) fn descendants(root: u32) -> Vec<Descendant> {
     found
 }
 
-/// The same, apart from not being able to look: without a descriptor or memory to read `/proc`.
+/// The same, apart from not being able to look.
 pub(crate) fn read_descendants(root: u32, found: &mut Vec<Descendant>) -> io::Result<()> {
     let mut seen = BTreeSet::from([root]);
     let mut next = 0;
     let mut parent = root;
     loop {
-        let pids = match children(parent) {
-            Err(error) if wants(&error) => return Err(error),
-            // One that is gone has none.
-            pids => pids.unwrap_or_default(),
-        };
-        for pid in pids {
+        for pid in children(parent)? {
             if seen.insert(pid) && found.len() < MOST {
                 found.push(Descendant { pid, parent });
             }
@@ -44,70 +65,130 @@ pub(crate) fn read_descendants(root: u32, found: &mut Vec<Descendant>) -> io::Re
     }
 }
 
-/// The children of all threads of a process.
+/// The children of all threads of a process (`/proc/pid/task/tid/children`, CONFIG_PROC_CHILDREN). One that is gone has none.
 pub(crate) fn children(pid: u32) -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+    let Some(tasks) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(children) };
+    for task in tasks {
+        let Some(task) = unless_gone(task)? else { continue };
         // A thread may end while the others are listed.
-        let text = match fs::read_to_string(task?.path().join("children")) {
-            Err(error) if wants(&error) => return Err(error),
-            text => text.unwrap_or_default(),
-        };
+        let Some(text) = unless_gone(fs::read_to_string(task.path().join("children")))? else { continue };
         children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     Ok(children)
 }
 
-/// What `/proc/pid/stat` says: whether it is a zombie, its parent, its group, its name. None if it is gone.
+/// What `/proc/pid/stat` says (proc_pid_stat(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
-    pub(crate) zombie: bool,
+    /// Of the main thread.
+    zombie: bool,
     pub(crate) parent: u32,
     pub(crate) group: u32,
+    pub(crate) session: u32,
+    threads: u32,
+    /// As it is, but for bytes that are no UTF-8.
     pub(crate) name: String,
 }
 
-pub(crate) fn stat(pid: u32) -> Option<Stat> {
-    read_stat(pid).ok().flatten()
+/// What a look at a process gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nobody has the number.
+    Absent,
+    /// A zombie, and no thread of it is left.
+    Dead(Stat),
+    Alive(Stat),
+    /// It is there, and could not be read.
+    Hidden,
+}
+impl Look {
+    pub(crate) fn stat(&self) -> Option<&Stat> {
+        match self {
+            Look::Dead(stat) | Look::Alive(stat) => Some(stat),
+            Look::Absent | Look::Hidden => None,
+        }
+    }
+    pub(crate) fn lives(&self) -> bool {
+        matches!(self, Look::Alive(_) | Look::Hidden)
+    }
 }
 
-/// Whether it was only for want of memory or descriptors.
+/// An error means that nobody was able to look: for want of memory or descriptors.
+pub(crate) fn look(pid: u32) -> io::Result<Look> {
+    let bytes = match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(bytes) => bytes,
+        Err(error) if wants(&error) => return Err(error),
+        Err(error) if gone(&error) => return Ok(Look::Absent),
+        Err(_) => return Ok(Look::Hidden),
+    };
+    let Some(stat) = parse(&bytes) else { return Ok(Look::Hidden) };
+    // The main thread may end before the others.
+    let alive = !stat.zombie || (stat.threads > 1 && a_thread_lives(pid)?);
+    Ok(if alive { Look::Alive(stat) } else { Look::Dead(stat) })
+}
+
+fn a_thread_lives(pid: u32) -> io::Result<bool> {
+    let Some(tasks) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(false) };
+    for task in tasks {
+        let Some(task) = unless_gone(task)? else { continue };
+        let Some(bytes) = unless_gone(fs::read(task.path().join("stat")))? else { continue };
+        if parse(&bytes).is_none_or(|stat| !stat.zombie) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if gone(&error) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// ENOENT, or ESRCH from a file that was open already.
+fn gone(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
+}
+
+/// ENOMEM, ENFILE, EMFILE.
 fn wants(error: &io::Error) -> bool {
-    /// ENOMEM, ENFILE, EMFILE.
     const WANT: [i32; 3] = [12, 23, 24];
     error.raw_os_error().is_some_and(|errno| WANT.contains(&errno))
 }
 
-/// The same, apart from not being able to look: without `/proc`, or a descriptor or memory to read it.
-pub(crate) fn read_stat(pid: u32) -> io::Result<Option<Stat>> {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(text) => Ok(parse(&text)),
-        Err(error) if wants(&error) => Err(error),
-        // Gone, or another user's and hidden.
-        Err(_) => Ok(None),
-    }
-}
-
-/// `pid (comm) state ppid pgrp …` (proc_pid_stat(5)); the name may hold spaces and parentheses.
-fn parse(stat: &str) -> Option<Stat> {
-    let (start, end) = (stat.find('(')?, stat.rfind(')')?);
-    let name = stat.get(start + 1..end)?.to_owned();
-    let mut fields = stat.get(end + 1..)?.split_ascii_whitespace();
+/// `pid (comm) state ppid pgrp session … num_threads …`; the name may hold spaces, parentheses and any bytes.
+fn parse(stat: &[u8]) -> Option<Stat> {
+    let start = stat.iter().position(|byte| *byte == b'(')?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let name = String::from_utf8_lossy(stat.get(start + 1..end)?).into_owned();
+    let mut fields = str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X" | "x");
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    Some(Stat { zombie, parent, group, name })
+    let mut number = || fields.next()?.parse::<u32>().ok();
+    let (parent, group, session) = (number()?, number()?, number()?);
+    // The 20th field; this far is the sixth.
+    let threads = fields.nth(13).and_then(|field| field.parse().ok()).unwrap_or(1);
+    Some(Stat { zombie, parent, group, session, threads, name })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const REST: &str = "0 -1 4194304 1 0 0 0 2 3 0 0 20 0 5 0 99";
+
     #[test]
-    fn a_name_with_parentheses_does_not_hide_a_process() {
-        let stat = parse("42 (a) b) S 1 7 7 0 -1 4194304 1 0").unwrap();
-        assert_eq!((stat.name.as_str(), stat.parent, stat.group, stat.zombie), ("a) b", 1, 7, false));
-        assert!(parse("42 (x) Z 1 7 7 0").unwrap().zombie);
-        assert!(parse("42 (x").is_none());
+    fn no_name_hides_a_process() {
+        let line = format!("42 (a) b) S 1 7 8 {REST}");
+        let stat = parse(line.as_bytes()).unwrap();
+        assert_eq!((stat.name.as_str(), stat.parent, stat.group, stat.session), ("a) b", 1, 7, 8));
+        assert_eq!((stat.zombie, stat.threads), (false, 5));
+        assert!(parse(format!("42 (x) Z 1 7 7 {REST}").as_bytes()).unwrap().zombie);
+        let odd = [b"42 (\xff\xfe) S 1 7 7 ".as_slice(), REST.as_bytes()].concat();
+        assert_eq!(parse(&odd).unwrap().name, "\u{fffd}\u{fffd}");
+        assert!(parse(b"42 (x").is_none());
     }
 
     #[test]
@@ -115,8 +196,17 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let me = std::process::id();
         assert!(descendants(me).contains(&Descendant { pid: child.id(), parent: me }));
+        assert!(look(child.id()).unwrap().lives());
         child.kill().unwrap();
+        while look(child.id()).unwrap().lives() {}
+        assert!(matches!(look(child.id()), Ok(Look::Dead(_))), "nobody has taken it away");
         child.wait().unwrap();
+        assert_eq!(look(child.id()).unwrap(), Look::Absent);
         assert!(!descendants(me).iter().any(|descendant| descendant.pid == child.id()));
+    }
+
+    #[test]
+    fn this_machine_shows_its_processes() {
+        assert_eq!(trusted(), Ok(()));
     }
 }

@@ -5,6 +5,10 @@
 //! escapes daemon         forks twice with setsid, clears its environment, closes everything; the leader stays
 //! escapes storm [out]    8 forkers, each in a session of its own with `out`; `ready` when all have forked
 //! escapes hop [out]      a chain in which each forks the next and exits; the leader stays; `ready` after 20 hops
+//! escapes chain MARK [out] the leader forks and exits, its child forks and exits, and so on; SIGTERM is ignored
+//! escapes odd-name       a child whose name is no text; the leader ends
+//! escapes headless       a child whose main thread has ended, and which ignores SIGTERM; the leader ends
+//! escapes moves FILE     the leader moves to another cgroup, by its `cgroup.procs`, and leaves a child in its own group
 //! escapes group          puts a child into a group of the child's own, joins that one itself; `ready`
 //! ```
 #![allow(unsafe_code, reason = "fork; nothing here has a second thread")]
@@ -34,7 +38,11 @@ fn main() -> Done {
         ["storm", out @ ..] => storm(out.contains(&"out")),
         ["hop", out @ ..] => hop(out.contains(&"out")),
         ["group", ..] => other_group(),
-        _ => Err("daemon, storm, hop or group".into()),
+        ["chain", _, out @ ..] => chain(out.contains(&"out")),
+        ["odd-name"] => odd_name(),
+        ["headless"] => headless(),
+        ["moves", file] => moves(file),
+        _ => Err("which way out?".into()),
     }
 }
 
@@ -121,6 +129,65 @@ fn hop(out: bool) -> Done {
         }
     }
     Ok(())
+}
+
+fn chain(out: bool) -> Done {
+    // SAFETY: as above. Nobody waits for the dead.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn)? };
+    // SAFETY: as above.
+    unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn)? };
+    let until = Instant::now() + STORM;
+    // The pipes are not held: a result must not wait for them.
+    for fd in 0..3 {
+        close(fd)?;
+    }
+    while Instant::now() < until {
+        if !is_child()? {
+            return Ok(());
+        }
+        if out {
+            setsid()?;
+        }
+    }
+    Ok(())
+}
+
+/// Forks, and waits in the parent until the child has written a byte; true in the child.
+fn is_child_that_says(says: impl FnOnce() -> Done) -> Result<bool, Box<dyn Error>> {
+    let (read, write) = nix::unistd::pipe()?;
+    if is_child()? {
+        mortal();
+        says()?;
+        nix::unistd::write(&write, b"x")?;
+        return Ok(true);
+    }
+    drop(write);
+    nix::unistd::read(&read, &mut [0])?;
+    Ok(false)
+}
+
+fn odd_name() -> Done {
+    let name = || Ok(nix::sys::prctl::set_name(c"\xff\xfe odd")?);
+    if is_child_that_says(name)? { stay() } else { Ok(()) }
+}
+
+fn headless() -> Done {
+    let begin = || {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn)? };
+        std::thread::spawn(|| stay());
+        Ok(())
+    };
+    if is_child_that_says(begin)? {
+        // SAFETY: ends this thread alone, and nothing that it owns is used by the other.
+        unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
+    }
+    Ok(())
+}
+
+fn moves(file: &str) -> Done {
+    std::fs::write(file, "0")?;
+    if is_child_that_says(|| Ok(()))? { stay() } else { Ok(()) }
 }
 
 fn other_group() -> Done {

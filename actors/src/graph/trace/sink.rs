@@ -1,6 +1,9 @@
 //! Where trace lines go: into memory, or through a thread of its own into a file.
 
-use crate::{backend::StartError, config::TraceTo};
+use crate::{
+    backend::{StartError, thread::spawn},
+    config::TraceTo,
+};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use ostler_context::Sink;
 use std::{
@@ -59,7 +62,7 @@ fn to_file(mut file: File) -> Tracing {
     let (written, flushed) = bounded::<()>(0);
     let behind = Arc::new(AtomicUsize::new(0));
     let waiting = behind.clone();
-    let writer = std::thread::Builder::new().name("ostler-trace".into()).spawn(move || {
+    let writer = spawn("ostler-trace", move || {
         // Disconnects when this thread ends.
         let _written = written;
         for piece in pieces {

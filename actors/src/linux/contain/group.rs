@@ -46,9 +46,9 @@ impl Group {
         self.pidfd.as_fd()
     }
 
-    /// Whether the leader is dead, and how it ended. Its zombie stays where something needs its number.
-    pub(crate) fn death(&mut self) -> Result<Option<Status>, Errno> {
-        let reap = self.by == GroupBy::Pidfd;
+    /// Whether the leader is dead, and how it ended. Its zombie stays if `holds`, or where its number alone reaches the group.
+    pub(crate) fn death(&mut self, holds: bool) -> Result<Option<Status>, Errno> {
+        let reap = self.by == GroupBy::Pidfd && !holds;
         let death = sys::wait(self.as_fd(), reap);
         // An error: someone else in the host has taken it away.
         self.reaped = (reap && matches!(death, Ok(Some(_)))) || death.is_err();
@@ -70,7 +70,12 @@ impl Group {
         }
     }
 
-    /// Whether nobody is in it, not even a zombie.
+    /// Nobody can say whether the leader's number is still its own: from here on it is not used.
+    pub(crate) fn lose_number(&mut self) {
+        self.reaped = true;
+    }
+
+    /// Whether nobody is in it, not even a zombie. Never while the leader's zombie is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.reach(None) == Err(Errno::ESRCH)
     }

@@ -37,6 +37,9 @@ const REASON: &str = include_str!(concat!(env!("OUT_DIR"), "/helper-reason.txt")
 /// How long the guard, and the helper of a trial, are waited for: one that is silent for so long was stopped by somebody.
 pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 
+/// An error is taken off a socket by the read that reports it; a second one may come with another command of ours.
+const RESETS_MAX: u32 = 8;
+
 /// The program as a sealed file in memory.
 pub(crate) struct Program(OwnedFd);
 
@@ -152,10 +155,13 @@ impl Link {
     /// `Ok(None)`: the helper is gone. EAGAIN: it has nothing to say.
     pub(crate) fn next(&self) -> Result<Option<Told>, Errno> {
         let mut bytes = [0; size_of::<protocol::Report>()];
+        let mut resets = 0;
         let count = loop {
             match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EINTR) => {}
-                // The helper died with our last command unread.
+                // The helper has ended with a command of ours unread. That is said once, and before the words that it has
+                // left (unix(7)).
+                Err(Errno::ECONNRESET) if resets < RESETS_MAX => resets += 1,
                 Err(Errno::ECONNRESET) => return Ok(None),
                 result => break result?,
             }

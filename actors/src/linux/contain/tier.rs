@@ -5,6 +5,7 @@ use crate::linux::{
     contain::cgroup::Cgroups,
     contain::helper::{Guard, Link, Program, TRIAL_LIMIT, Told, link},
     contain::helper_protocol as protocol,
+    contain::members,
     contain::tree::{Helper, Tree},
     exec::clone::{self, Failed, Image, Plan, Scratch},
     sys,
@@ -90,7 +91,7 @@ impl Tier {
         match tier {
             Containment::Cgroup => {
                 let cgroups = Cgroups::probe(name, scratch)?;
-                let guard = Program::load().and_then(|program| program.guard(cgroups.dir(), null, scratch));
+                let guard = Program::load().and_then(|program| program.guard(cgroups.path(), null, scratch));
                 let (guard, why) = match guard {
                     Ok(guard) => (Some(guard), None),
                     Err(why) => (None, Some(why)),
@@ -129,21 +130,11 @@ impl Tier {
                 Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Group })
             }
             Tier::Cgroup { cgroups, .. } => {
-                let around = |errno| SpawnError::Around(Stage::Cgroup, errno);
-                let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                let leaf = cgroups.leaf(n).map_err(|error| around(errno(error)))?;
-                let spawned = leaf.open().map_err(around).and_then(|dir| {
-                    clone::spawn(&direct(command, Some(dir.as_fd())), scratch).map_err(SpawnError::Process)
-                });
-                match spawned {
-                    Ok(spawned) => {
-                        Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
-                    }
-                    Err(error) => {
-                        leaf.remove();
-                        Err(error)
-                    }
-                }
+                let leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
+                // A leaf that nobody is born into is removed when it is dropped.
+                let spawned =
+                    clone::spawn(&direct(command, Some(leaf.dir())), scratch).map_err(SpawnError::Process)?;
+                Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
             }
             Tier::Subreaper(program) => spawn_helped(program, command, scratch),
         }
@@ -231,6 +222,7 @@ fn leader(link: &Link, limit: Duration) -> Result<(u32, OwnedFd), SpawnError> {
 
 /// Lets a helper fail at a program that does not exist: everything up to there has worked then.
 fn try_helper(program: &Program, null: &File, scratch: &mut Scratch) -> Result<(), String> {
+    members::readable().map_err(|error| error.to_string())?;
     crate::linux::proc::children(std::process::id())
         .map_err(|error| format!("/proc does not show who descends from whom: {error}"))?;
     let null = null.as_fd();

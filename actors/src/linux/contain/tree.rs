@@ -1,7 +1,28 @@
-//! What holds the processes of one command together.
+//! What holds the processes of one command together, and how all of them are seen and ended.
+//!
+//! * in: a signal for the whole tree, a look at it
+//! * out: who lives; that nobody does, where that is proven
+//! * keeps: a means that fails is followed by the next one, and what could not be looked at is not empty
 
-use crate::linux::contain::{cgroup::Leaf, helper::Link};
-use std::os::fd::OwnedFd;
+use crate::linux::{
+    contain::{
+        cgroup::Leaf,
+        group::{Group, GroupBy, unix},
+        helper::Link,
+        helper_protocol as protocol,
+        members::{self, Member},
+    },
+    proc, sys,
+};
+use nix::{
+    errno::Errno,
+    unistd::{Pid, getpgid, getsid},
+};
+use ostler_messages::StopSignal;
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 /// What holds the tree together beside the leader's group.
 pub(crate) enum Tree {
@@ -19,4 +40,95 @@ pub(crate) struct Helper {
     pub(crate) empty: bool,
     /// Nothing more will come from it.
     pub(crate) gone: bool,
+}
+
+/// What a look at a tree gave.
+pub(crate) enum Probe {
+    /// Nobody lives: that is proven.
+    Empty,
+    /// These live, and perhaps others: nobody here is no proof.
+    Alive(Vec<Member>),
+    /// It takes a look at each process of the machine ([`members::of_leader`]), which is another thread's.
+    Asks,
+}
+
+impl Tree {
+    /// Signals all of it.
+    pub(crate) fn signal(&self, group: &Group, signal: StopSignal) {
+        match self {
+            Tree::Helper(helper) if !helper.gone => helper.link.say(match signal {
+                StopSignal::Terminate => protocol::TERMINATE,
+                StopSignal::Kill => protocol::KILL,
+            }),
+            Tree::Group | Tree::Helper(_) => group.signal(signal),
+            Tree::Cgroup(leaf) => {
+                group.signal(signal);
+                match signal {
+                    StopSignal::Terminate => {
+                        let others = leaf.members().and_then(|pids| others(pids, group.pid));
+                        leaf.signal_each(others.unwrap_or_default(), unix(signal));
+                    }
+                    // What it does not reach is listed still when the tree is looked at, and gets a signal of its own.
+                    StopSignal::Kill => drop(leaf.kill()),
+                }
+            }
+        }
+    }
+
+    /// Signals those who were seen, one by one: whom the signal for all of them did not reach.
+    pub(crate) fn signal_seen(&self, leader: u32, seen: &[Member], signal: StopSignal) {
+        match self {
+            Tree::Cgroup(leaf) => leaf.signal_each(seen.iter().map(|member| member.pid), unix(signal)),
+            Tree::Group => {
+                for member in seen.iter().filter(|member| member.group != leader) {
+                    let Ok(process) = sys::open_process(member.pid) else { continue };
+                    // Opened first, asked afterwards: if it is of the leader's session still, it is the one that was seen.
+                    if is_led(member.pid, leader) {
+                        for signal in unix(signal) {
+                            let _ = sys::signal_process(process.as_fd(), *signal);
+                        }
+                    }
+                }
+            }
+            // It looks and signals by itself, again and again.
+            Tree::Helper(_) => {}
+        }
+    }
+
+    /// Looks who of it lives. The leader is dead by now, or can't be killed.
+    ///
+    /// # Errors
+    /// Nobody was able to look.
+    pub(crate) fn look(&mut self, group: &Group) -> io::Result<Probe> {
+        match self {
+            Tree::Helper(helper) if helper.empty => Ok(Probe::Empty),
+            Tree::Helper(helper) if !helper.gone => {
+                members::readable()?;
+                let mut tree = Vec::new();
+                proc::read_descendants(helper.pid, &mut tree)?;
+                members::alive(tree.iter().map(|descendant| descendant.pid)).map(Probe::Alive)
+            }
+            Tree::Cgroup(leaf) => match leaf.is_empty()? {
+                false => members::alive(leaf.members()?).map(Probe::Alive),
+                // The leader may have moved to another cgroup: then its group is still to be looked for.
+                true if group.by == GroupBy::Number || group.is_empty() => Ok(Probe::Empty),
+                true => Ok(Probe::Asks),
+            },
+            // Whoever is in the group holds its number; if nobody is, nothing does.
+            Tree::Helper(_) if group.by == GroupBy::Number || group.is_empty() => Ok(Probe::Empty),
+            Tree::Group | Tree::Helper(_) => Ok(Probe::Asks),
+        }
+    }
+}
+
+/// Those who are not in the leader's group, which has had the signal.
+fn others(pids: Vec<u32>, leader: u32) -> Result<Vec<u32>, Errno> {
+    let leader = Pid::from_raw(leader.cast_signed());
+    Ok(pids.into_iter().filter(|pid| getpgid(Some(Pid::from_raw(pid.cast_signed()))) != Ok(leader)).collect())
+}
+
+/// Whether a process is of a leader's group or session.
+pub(crate) fn is_led(pid: u32, leader: u32) -> bool {
+    let (pid, leader) = (Some(Pid::from_raw(pid.cast_signed())), Ok(Pid::from_raw(leader.cast_signed())));
+    getpgid(pid) == leader || getsid(pid) == leader
 }

@@ -6,19 +6,19 @@
 
 use crate::linux::{
     clock::{Activity, millis, stamp},
-    contain::group::{Group, GroupBy, unix},
+    contain::group::{Group, GroupBy},
     contain::helper::{Told, unknown_exit},
     contain::helper_protocol as protocol,
-    contain::members::{self, Member, NAMED},
-    contain::tree::Tree,
+    contain::members::{Led, Member, NAMED},
+    contain::tree::{Probe, Tree},
     names::signal_name,
-    proc,
     sys::{self, Code},
+    watch::looks::{Ask, Looked},
 };
 use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, Usage};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -29,16 +29,10 @@ use std::{
 pub(crate) const PROBE_FIRST: Duration = Duration::from_micros(100);
 /// Longest wait between two looks at a tree that shall end: it delays a result by at most that.
 pub(crate) const PROBE_MAX: Duration = Duration::from_millis(20);
+/// So often a tree is looked at in which nobody is seen though somebody is there, before all of it is killed unseen.
+const UNSEEN_LOOKS_MAX: u32 = 5;
 /// Longest wait between two looks at leftovers that are kept: nobody waits for their end.
 pub(crate) const PROBE_KEPT_MAX: Duration = Duration::from_secs(5);
-
-/// What a look at a tree gave.
-pub(crate) struct Probe {
-    /// It is empty: that is proven. If nobody was able to look, it is not.
-    pub(crate) empty: bool,
-    /// Who was seen.
-    pub(crate) alive: Vec<u32>,
-}
 
 /// A process that has just been started.
 pub(crate) struct Watch {
@@ -79,8 +73,19 @@ pub(crate) struct Child {
     pub(crate) sweep: Option<SweepFor>,
     pub(crate) look_after: Duration,
     leftovers: BTreeMap<u32, Leftover>,
+    /// Who was alive at the last look.
+    seen: Vec<u32>,
     /// Nobody could look for a part of the tree.
     blind: bool,
+    /// SIGKILL was sent to the whole group.
+    group_killed: bool,
+    /// Looks at which nobody was seen though somebody is there, and the zombies of the last one.
+    unseen_looks: u32,
+    zombies: BTreeSet<u32>,
+    /// Another thread looks at this moment.
+    looks_elsewhere: bool,
+    /// The sweep has just begun: the next look is its first.
+    pub(crate) first_look: bool,
 }
 
 impl Child {
@@ -99,7 +104,13 @@ impl Child {
             sweep: None,
             look_after: PROBE_FIRST,
             leftovers: BTreeMap::new(),
+            seen: Vec::new(),
             blind: false,
+            group_killed: false,
+            unseen_looks: 0,
+            zombies: BTreeSet::new(),
+            looks_elsewhere: false,
+            first_look: false,
         }
     }
 
@@ -123,7 +134,7 @@ impl Child {
     }
 
     fn notice_death(&mut self) {
-        let (exit_code, signal, usage) = match self.group.death() {
+        let (exit_code, signal, usage) = match self.group.death(matches!(self.tree, Tree::Group)) {
             Ok(None) => return,
             Ok(Some(status)) => {
                 let usage = Some(usage(&status.usage));
@@ -138,9 +149,12 @@ impl Child {
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
         self.tree_empty = match &mut self.tree {
-            Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
-            Tree::Group => self.group.by == GroupBy::Pidfd && self.group.is_empty(),
-            Tree::Helper(_) => false,
+            Tree::Cgroup(leaf) => {
+                leaf.is_empty().unwrap_or(false)
+                    && (self.group.by == GroupBy::Number || self.group.is_empty())
+            }
+            // Its session may have other groups, which only a look shows.
+            Tree::Group | Tree::Helper(_) => false,
         };
         if self.tree_empty {
             self.found_empty();
@@ -176,7 +190,9 @@ impl Child {
         if !helper.empty {
             // Somebody has killed the helper. The leader dies with it; who else there was, nobody can tell.
             self.blind = true;
+            self.group.lose_number();
             self.group.signal(StopSignal::Kill);
+            let _ = sys::signal_process(self.group.as_fd(), Signal::SIGKILL);
         }
         let lost = || unknown_exit(stamp(), millis(self.began.elapsed()));
         self.exit.get_or_insert_with(lost);
@@ -196,22 +212,28 @@ impl Child {
     }
 
     /// Signals the whole tree.
-    pub(crate) fn signal(&self, signal: StopSignal) {
-        match &self.tree {
-            Tree::Group => self.group.signal(signal),
-            Tree::Cgroup(leaf) => {
-                self.group.signal(signal);
-                match signal {
-                    StopSignal::Terminate => leaf.signal_outside(self.group.pid, unix(signal)),
-                    StopSignal::Kill => drop(leaf.kill()),
-                }
-            }
-            Tree::Helper(helper) if helper.gone => self.group.signal(signal),
-            Tree::Helper(helper) => helper.link.say(match signal {
-                StopSignal::Terminate => protocol::TERMINATE,
-                StopSignal::Kill => protocol::KILL,
-            }),
+    pub(crate) fn signal(&mut self, signal: StopSignal) {
+        self.tree.signal(&self.group, signal);
+        self.group_killed |= signal == StopSignal::Kill;
+    }
+
+    /// Signals those who were seen one by one, whom the signal for all may not have reached.
+    pub(crate) fn signal_seen(&self, seen: &[Member], signal: StopSignal) {
+        self.tree.signal_seen(self.group.pid, seen, signal);
+    }
+
+    /// Those whom the signal before the leader's exit could not reach, because they were not seen then: in the tier `group`,
+    /// which reaches other groups of the session one by one.
+    pub(crate) fn signal_unreached(&self, seen: &[Member]) {
+        if matches!(self.tree, Tree::Group) {
+            self.signal_seen(seen, StopSignal::Terminate);
         }
+    }
+
+    /// What another thread has to know for a look. None: it looks already.
+    pub(crate) fn ask(&mut self, n: u64) -> Option<Ask> {
+        let ask = Ask { n, leader: self.group.pid, after_kill: self.group_killed };
+        (!std::mem::replace(&mut self.looks_elsewhere, true)).then_some(ask)
     }
 
     /// Nobody of the tree lives.
@@ -233,7 +255,11 @@ impl Child {
 
     /// The leader is dead and the graph knows: from here the tree is looked at until it is empty.
     pub(crate) fn begin_sweep(&mut self, to: SweepFor) {
+        let waited = matches!(self.sweep, Some(SweepFor::Terminate | SweepFor::Watch));
+        // Somebody was there all the time, whom no look has shown.
+        self.blind |= to == SweepFor::Kill && waited && self.leftovers.is_empty();
         self.sweep = Some(to);
+        self.first_look = true;
         self.look_after = PROBE_FIRST;
     }
 
@@ -247,55 +273,79 @@ impl Child {
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
     pub(crate) fn look(&mut self) -> Probe {
-        let seen = match &mut self.tree {
-            Tree::Helper(helper) if helper.empty => Ok(None),
-            Tree::Helper(helper) if !helper.gone => {
-                let mut tree = Vec::new();
-                proc::read_descendants(helper.pid, &mut tree)
-                    .and_then(|()| members::alive(tree.iter().map(|descendant| descendant.pid)))
-                    .map(Some)
+        if self.looks_elsewhere {
+            return Probe::Asks;
+        }
+        let probe = self.tree.look(&self.group);
+        self.taken_in(probe)
+    }
+
+    /// The same from what another thread has seen of the leader's group and session.
+    pub(crate) fn looked(&mut self, looked: Looked) -> Probe {
+        self.looks_elsewhere = false;
+        let Looked { after_kill, led, .. } = looked;
+        // Until nobody else is seen its zombie holds the number, by which the others are found.
+        if led.as_ref().map_or(true, |led| led.alive.is_empty()) && self.group.by == GroupBy::Pidfd {
+            self.reap();
+        }
+        let is_empty = self.group.by == GroupBy::Pidfd && self.group.is_empty();
+        let probe = match led {
+            Ok(Led { alive, .. }) if !alive.is_empty() => Ok(Probe::Alive(alive)),
+            // One SIGKILL for the group is atomic: nobody in it has forked after it.
+            Ok(_) if is_empty || after_kill => Ok(Probe::Empty),
+            // Nobody was seen, but the group's descriptor says that somebody is there.
+            Ok(Led { alive, zombies }) => Ok(self.unseen(alive, zombies)),
+            // The kernel answers for the group all the same.
+            Err(_) if is_empty => {
+                self.blind = true;
+                Ok(Probe::Empty)
             }
-            Tree::Cgroup(leaf) => match leaf.is_empty() {
-                Ok(false) => leaf.members().and_then(members::alive).map(Some),
-                Ok(true) => Ok(None),
-                Err(error) => Err(error),
-            },
-            Tree::Group | Tree::Helper(_) => self.look_at_group(),
+            Err(error) => Err(error),
         };
-        if seen.is_err() {
+        self.taken_in(probe)
+    }
+
+    /// Zombies that nobody takes away are counted too: if they are the same as at the look before, they are all that is there.
+    /// Else somebody forks and exits, who may be seen the next time.
+    fn unseen(&mut self, alive: Vec<Member>, zombies: BTreeSet<u32>) -> Probe {
+        if self.sweep == Some(SweepFor::Keep) {
+            // By number the kernel can't be asked: the leader's own zombie holds it.
+            return if self.group.by == GroupBy::Number { Probe::Empty } else { Probe::Alive(alive) };
+        }
+        self.unseen_looks += 1;
+        let explained = !zombies.is_empty() && self.zombies == zombies;
+        if explained || self.unseen_looks >= UNSEEN_LOOKS_MAX {
+            self.blind |= !explained;
+            self.signal(StopSignal::Kill);
+        }
+        self.zombies = zombies;
+        Probe::Alive(alive)
+    }
+
+    fn taken_in(&mut self, probe: io::Result<Probe>) -> Probe {
+        let probe = probe.unwrap_or_else(|_| {
             self.blind = true;
-        }
-        self.name(seen.unwrap_or_else(|_| Some(Vec::new())))
-    }
-
-    /// None: it is empty.
-    fn look_at_group(&self) -> io::Result<Option<Vec<Member>>> {
-        if self.group.by == GroupBy::Pidfd && self.group.is_empty() {
-            return Ok(None);
-        }
-        let members = members::of_group(self.group.pid)?;
-        Ok((!members.is_empty()).then_some(members))
-    }
-
-    fn name(&mut self, seen: Option<Vec<Member>>) -> Probe {
-        let Some(seen) = seen else { return Probe { empty: true, alive: Vec::new() } };
-        let alive = seen.iter().map(|member| member.pid).collect();
-        for Member { pid, name } in seen {
-            if self.leftovers.len() < NAMED {
-                let outcome = match self.sweep {
-                    Some(SweepFor::Kill) => Outcome::Killed,
-                    Some(SweepFor::Keep) => Outcome::Kept,
-                    _ => Outcome::Terminated,
-                };
-                self.leftovers.entry(pid).or_insert(Leftover::new(pid, name, outcome));
+            Probe::Alive(Vec::new())
+        });
+        if let Probe::Alive(seen) = &probe {
+            for Member { pid, name, .. } in seen {
+                if self.leftovers.len() < NAMED {
+                    let outcome = match self.sweep {
+                        Some(SweepFor::Kill) => Outcome::Killed,
+                        Some(SweepFor::Keep) => Outcome::Kept,
+                        _ => Outcome::Terminated,
+                    };
+                    self.leftovers.entry(*pid).or_insert(Leftover::new(*pid, name.as_str(), outcome));
+                }
             }
+            self.seen = seen.iter().map(|member| member.pid).collect();
         }
-        Probe { empty: false, alive }
+        probe
     }
 
-    /// Those that live were sent SIGKILL, or are known to live on.
-    pub(crate) fn mark(&mut self, alive: &[u32], outcome: Outcome) {
-        for pid in alive {
+    /// Those who were seen last were sent SIGKILL, or are known to live on.
+    pub(crate) fn mark(&mut self, outcome: Outcome) {
+        for pid in &self.seen {
             if let Some(leftover) = self.leftovers.get_mut(pid) {
                 leftover.outcome = outcome;
             }

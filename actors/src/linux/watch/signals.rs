@@ -8,8 +8,10 @@ use crate::backend::KernelEvent;
 use crate::linux::{
     clock::Clock,
     contain::group::GroupBy,
+    contain::tree::Probe,
     mailbox::Mailbox,
     watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX, Watch},
+    watch::looks::{Ask, Looked},
     watch::timers::{TimerKey, Timers},
 };
 use crossbeam_channel::Sender;
@@ -38,6 +40,8 @@ pub(crate) enum SignalCommand {
     Signal(Signal),
     Sweep(Sweep),
     Release(Release),
+    /// From the look thread.
+    Looked(Box<Looked>),
     /// When it is to fire.
     Arm(Arm, Instant),
     Disarm(Disarm),
@@ -49,6 +53,8 @@ pub(crate) struct SignalThread {
     pub(crate) events: Sender<KernelEvent>,
     pub(crate) clock: Clock,
     pub(crate) group_by: GroupBy,
+    /// To the look thread.
+    pub(crate) looks: Sender<Ask>,
 }
 
 impl SignalThread {
@@ -126,6 +132,7 @@ impl State {
             SignalCommand::Signal(signal) => self.signal(&signal),
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
+            SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),
             SignalCommand::Arm(arm, at) => {
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
                     self.idle.insert(n, arm.after_ms);
@@ -200,23 +207,8 @@ impl State {
     fn sweep(&mut self, sweep: &Sweep) {
         let Some(child) = self.children.0.get_mut(&sweep.n) else { return };
         child.begin_sweep(sweep.to);
-        let look = child.look();
-        child.sweep_helper();
-        match sweep.to {
-            _ if look.empty => {}
-            SweepFor::Terminate => child.signal(StopSignal::Terminate),
-            SweepFor::Kill => {
-                child.signal(StopSignal::Kill);
-                child.mark(&look.alive, Outcome::Killed);
-            }
-            SweepFor::Watch | SweepFor::Keep => {}
-        }
-        // A helper proves it in a moment, if nobody was seen.
-        if !look.alive.is_empty() || (!look.empty && !child.tells_end()) {
-            let kept = (sweep.to == SweepFor::Keep).then(|| child.leftovers()).flatten();
-            self.report(sweep.n, TreeAlive { seen: look.alive.len() as u64, kept });
-        }
-        self.looked(sweep.n, look.empty);
+        // Before anything is sent: whoever is gone by then has a name only if he was seen.
+        self.look(sweep.n);
     }
 
     /// Tells that the tree is empty, or sets the time of the next look.
@@ -248,17 +240,69 @@ impl State {
             }
             return;
         }
+        if child.sweep.is_none() {
+            return;
+        }
+        let probe = child.look();
+        self.act_on(n, probe);
+    }
+
+    /// Another thread has looked.
+    fn looked_elsewhere(&mut self, looked: Looked) {
+        let n = looked.n;
+        let Some(child) = self.children.0.get_mut(&n) else { return };
+        let probe = child.looked(looked);
+        if child.released {
+            return self.remove_if_finished(n);
+        }
+        self.act_on(n, probe);
+    }
+
+    fn act_on(&mut self, n: u64, probe: Probe) {
+        let Some(child) = self.children.0.get_mut(&n) else { return };
         let Some(sweep) = child.sweep else { return };
-        let look = child.look();
-        if child.tells_end() && !look.empty && look.alive.is_empty() {
-            child.give_up_helper();
+        let alive = match probe {
+            Probe::Asks => {
+                if let Some(ask) = child.ask(n) {
+                    // Its end is reported, as of each thread.
+                    let _ = self.thread.looks.send(ask);
+                }
+                return;
+            }
+            Probe::Empty => None,
+            Probe::Alive(seen) => Some(seen),
+        };
+        let first = std::mem::take(&mut child.first_look);
+        if first {
+            child.sweep_helper();
         }
-        if sweep == SweepFor::Kill && !look.empty {
-            // What was forked while the signal was on its way.
-            child.signal(StopSignal::Kill);
-            child.mark(&look.alive, Outcome::Killed);
+        if let Some(seen) = &alive {
+            match sweep {
+                SweepFor::Terminate if first => {
+                    child.signal(StopSignal::Terminate);
+                    child.signal_seen(seen, StopSignal::Terminate);
+                }
+                SweepFor::Kill => {
+                    // Again for what was forked while the signal was on its way; one by one whom it does not reach.
+                    child.signal(StopSignal::Kill);
+                    if !first {
+                        child.signal_seen(seen, StopSignal::Kill);
+                    }
+                    child.mark(Outcome::Killed);
+                }
+                SweepFor::Watch if first => child.signal_unreached(seen),
+                SweepFor::Terminate | SweepFor::Watch | SweepFor::Keep => {}
+            }
+            if !first && child.tells_end() && seen.is_empty() {
+                child.give_up_helper();
+            }
+            // A helper proves it in a moment, if nobody was seen.
+            if first && (!seen.is_empty() || !child.tells_end()) {
+                let kept = (sweep == SweepFor::Keep).then(|| child.leftovers()).flatten();
+                self.report(n, TreeAlive { seen: seen.len() as u64, kept });
+            }
         }
-        self.looked(n, look.empty);
+        self.looked(n, alive.is_none());
     }
 
     fn fire(&mut self, key: TimerKey) {
@@ -285,9 +329,10 @@ impl State {
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
         self.noticed(n);
         let child = self.children.0.get_mut(&n)?;
-        let look = child.look();
+        // What another thread has to look for was looked for a moment ago.
+        child.look();
         child.give_up_helper();
-        child.mark(&look.alive, Outcome::Survived);
+        child.mark(Outcome::Survived);
         child.leftovers()
     }
 

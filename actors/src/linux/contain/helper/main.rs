@@ -21,7 +21,14 @@ use protocol::{
     STAGE_FORK, STAGE_HELPER, STAGE_SESSION, STARTED, SWEEP, TERMINATE,
 };
 use std::{
-    ffi::CString, fs, os::unix::ffi::OsStringExt, path::Path, process::exit, thread::sleep, time::Duration,
+    ffi::CString,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::{ffi::OsStringExt, fs::FileExt},
+    path::Path,
+    process::exit,
+    thread::sleep,
+    time::Duration,
 };
 use sys::{Death, Failed, Fd, SIGCONT, SIGKILL, SIGTERM};
 
@@ -29,6 +36,9 @@ use sys::{Death, Failed, Fd, SIGCONT, SIGKILL, SIGTERM};
 const ROUND_MS: i32 = 2;
 /// How long a guard waits for a cgroup that it has killed; the next host removes what is left.
 const EMPTY_ROUNDS: u32 = 1_000;
+/// How deep cgroups that a command has made are followed.
+const DEPTH_MAX: u32 = 32;
+const ENOENT: i32 = 2;
 
 fn main() {
     let args: Vec<CString> =
@@ -51,6 +61,10 @@ fn run(args: &[CString], host: &Fd) {
         control.send(&[FAILED, stage, errno.into(), killed_by.into(), 0, 0, 0, 0]);
         exit(1)
     };
+    // Numbers of another namespace would be strangers'.
+    if tree::trusted().is_err() {
+        refuse(Failed { stage: STAGE_HELPER, errno: ENOENT, killed_by: 0 });
+    }
     let (Ok(()), Some(signals)) = (sys::become_subreaper(), sys::child_signals()) else {
         refuse(Failed { stage: STAGE_HELPER, errno: sys::errno(), killed_by: 0 });
     };
@@ -176,18 +190,21 @@ impl Tree {
         let mut living = false;
         for descendant in tree::descendants(me) {
             let pid = descendant.pid.cast_signed();
-            let Some(stat) = tree::stat(descendant.pid) else { continue };
-            living |= !stat.zombie;
-            if !self.reaped && stat.group == self.leader.cast_unsigned() {
+            let look = tree::look(descendant.pid);
+            // Whoever can't be looked at may live.
+            living |= look.as_ref().map_or(true, tree::Look::lives);
+            let stat = look.as_ref().ok().and_then(tree::Look::stat);
+            if !self.reaped && stat.is_some_and(|stat| stat.group == self.leader.cast_unsigned()) {
                 continue;
             }
-            if stat.parent == me {
+            let parent = |pid| tree::look(pid).ok().and_then(|look| look.stat().map(|stat| stat.parent));
+            if stat.map_or(descendant.parent, |stat| stat.parent) == me {
                 // Only this process can reap it, so the number is held.
                 signals.iter().for_each(|signal| sys::kill(pid, *signal));
             } else if let Some(process) = sys::open_process(pid)
                 // Opened first, asked afterwards: if it has its parent still, or is an orphan of this tree by now, it is
                 // the one that was found.
-                && tree::stat(descendant.pid).is_some_and(|stat| stat.parent == descendant.parent || stat.parent == me)
+                && parent(descendant.pid).is_some_and(|parent| parent == descendant.parent || parent == me)
             {
                 signals.iter().for_each(|signal| process.signal(*signal));
             }
@@ -210,18 +227,47 @@ impl Tree {
 /// `guard HOST_PID CGROUP`
 fn guard(cgroup: &Path, host: &Fd) {
     sys::set_name(c"ostler-guard");
+    // Open from the start: a path may be covered by then.
+    let kill = OpenOptions::new().write(true).open(cgroup.join("cgroup.kill"));
+    let events = File::open(cgroup.join("cgroup.events"));
+    let (Ok(mut kill), Ok(events)) = (kill, events) else { exit(1) };
     // Only one that watches is a guard.
     Fd::known(CONTROL_FD).send(&[STARTED, 0, 0, 0, 0, 0, 0, 0]);
     sys::wait_for([host, host, host], -1);
-    for _ in 0..EMPTY_ROUNDS {
-        let _ = fs::write(cgroup.join("cgroup.kill"), "1");
-        let events = fs::read_to_string(cgroup.join("cgroup.events")).unwrap_or_default();
-        if !events.contains("populated 1") {
+    let is_populated = || {
+        let mut text = [0; 256];
+        let count = events.read_at(&mut text, 0).unwrap_or(0);
+        text[..count].windows(11).any(|words| words == b"populated 1")
+    };
+    for round in 0..EMPTY_ROUNDS {
+        let _ = kill.write_all(b"1");
+        if !is_populated() {
             break;
+        }
+        // Not ended by that is a process whose main thread has ended before its others.
+        if round > 0 {
+            kill_each(cgroup, DEPTH_MAX);
         }
         sleep(Duration::from_millis(1));
     }
     remove(cgroup);
+}
+
+fn kill_each(cgroup: &Path, depth: u32) {
+    let members = || fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    for pid in members().lines().filter_map(|line| line.parse::<i32>().ok()) {
+        // Opened first, asked afterwards: if it is a member still, it is the one that was listed.
+        if let Some(process) = sys::open_process(pid)
+            && members().lines().any(|line| line == pid.to_string())
+        {
+            process.signal(SIGKILL);
+        }
+    }
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_each(&entry.path(), depth - 1);
+        }
+    }
 }
 
 /// A cgroup goes only when it is empty, so this can't hurt anyone.
