@@ -4,7 +4,12 @@
 //! * out: a [`Page`] of at most [`READ_MAX_BYTES`]
 //! * keeps: the end is looked at before the length: a page that says `eof` is the last
 
-use crate::{Growth, Paths, RESULT_FILE, lock, result::open_to_read};
+use crate::{
+    Growth, Paths, RESULT_FILE, lock,
+    result::open_to_read,
+    text::{character_across, incomplete},
+};
+
 use ostler_messages::{BadId, CommandId, MAX_TIME_MS, Stream};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{
@@ -209,31 +214,34 @@ pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> 
     let path = paths.file(request.which);
     // The end first: a length that is looked at after the end is final.
     let ended = live.map_or_else(|| no_writer(paths), Growth::ended);
-    let (content, total_bytes) = match live.and_then(Growth::memory) {
+    let (cut, total_bytes) = match live.and_then(Growth::memory) {
         Some(memory) => {
             let all = memory[request.which as usize].as_slice();
-            let (from, to) = span(request, all.len() as u64);
-            (all[from as usize..to as usize].to_vec(), all.len() as u64)
+            let total = all.len() as u64;
+            let read = |(from, to): (u64, u64)| Ok(all[from as usize..to as usize].to_vec());
+            (on_characters(span(request, total), total, ended, read), total)
         }
         None => {
             let file = open_to_read(&path).map_err(|error| ReadError::new(&path, &error))?;
             let on_disk = file.metadata().map_err(|error| ReadError::new(&path, &error))?.len();
             // While it grows, the file may already hold bytes that the recorder has not counted.
             let total = live.filter(|_| !ended).map_or(on_disk, |live| live.length(request.which));
-            let content = read_span(&file, span(request, total)).map_err(|e| ReadError::new(&path, &e))?;
-            (content, total)
+            let read = |span| read_span(&file, span);
+            (on_characters(span(request, total), total, ended, read), total)
         }
     };
     let (from, to) = span(request, total_bytes);
+    let Cut { offset, content, waits } = cut.map_err(|error| ReadError::new(&path, &error))?;
     let bytes_read = content.len() as u64;
-    if bytes_read == 0 && to > from {
+    let offset = if bytes_read == 0 { request.offset } else { offset };
+    if bytes_read == 0 && to > from && !waits {
         // An empty page would make the caller ask again, for ever.
         return Err(ReadError::CutShort { path });
     }
-    let next_offset = request.offset + bytes_read;
+    let next_offset = offset + bytes_read;
     Ok(Page {
         path,
-        offset: request.offset,
+        offset,
         bytes_read,
         next_offset,
         total_bytes,
@@ -251,11 +259,16 @@ pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> 
 /// As [`read_now`].
 pub fn read_blocking(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> Result<Page, ReadError> {
     if let (Some(live), Some(wait_ms)) = (live, request.wait_ms.filter(|ms| *ms > 0)) {
-        live.wait(
-            request.which,
-            request.offset,
-            Instant::now() + Duration::from_millis(wait_ms.min(MAX_TIME_MS)),
-        );
+        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(MAX_TIME_MS));
+        let mut offset = request.offset;
+        while live.wait(request.which, offset, deadline) {
+            let page = read_now(paths, Some(live), request)?;
+            if page.bytes_read > 0 || page.eof || page.total_bytes <= request.offset {
+                return Ok(page);
+            }
+            // The rest of a character is on its way.
+            offset = page.total_bytes;
+        }
     }
     read_now(paths, live, request)
 }
@@ -266,10 +279,51 @@ pub async fn next_byte(live: &Growth, which: OutputFile, offset: u64) {
     live.grow(which, offset).await;
 }
 
+/// A character has at most so many bytes beside its first.
+const CHARACTER_SLACK: u64 = 3;
+
 /// The bytes that a request means, in a file of this length.
 fn span(request: &ReadRequest, total: u64) -> (u64, u64) {
     let from = request.offset.min(total);
     (from, from + request.length.min(READ_MAX_BYTES).min(total - from))
+}
+
+/// What was read of a span.
+struct Cut {
+    offset: u64,
+    content: Vec<u8>,
+    /// It is empty because all that there is is a part of a character, of which the rest may come.
+    waits: bool,
+}
+
+/// Reads a span so that it begins and ends on a character (UTF-8), where there are characters. One that the beginning would
+/// split is in it whole, one that the end would split is not, unless it is the first: then the span is longer by up to 3
+/// bytes. Of one that is still coming nothing is read before it is whole, or the output has ended.
+fn on_characters(
+    (from, to): (u64, u64),
+    total: u64,
+    ended: bool,
+    read: impl Fn((u64, u64)) -> io::Result<Vec<u8>>,
+) -> io::Result<Cut> {
+    let around = (from.saturating_sub(CHARACTER_SLACK), (to + CHARACTER_SLACK).min(total));
+    if from == to {
+        return Ok(Cut { offset: from, content: Vec::new(), waits: false });
+    }
+    let mut bytes = read(around)?;
+    let get = |offset: u64| bytes.get(usize::try_from(offset.checked_sub(around.0)?).ok()?).copied();
+    let begin = character_across(from, get).map_or(from, |(start, _)| start);
+    let end = match character_across(to, get) {
+        Some((start, _)) if start > begin => start,
+        Some((_, end)) => end,
+        None if to == total && !ended => to - incomplete(&bytes) as u64,
+        None => to,
+    };
+    let within = |offset: u64| usize::try_from(offset - around.0).unwrap_or(usize::MAX).min(bytes.len());
+    let (begin_at, end_at) = (within(begin), within(end));
+    bytes.truncate(end_at);
+    bytes.drain(..begin_at.min(bytes.len()));
+    let waits = bytes.is_empty() && end < to;
+    Ok(Cut { offset: begin, content: bytes, waits })
 }
 
 fn read_span(file: &File, (from, to): (u64, u64)) -> io::Result<Vec<u8>> {

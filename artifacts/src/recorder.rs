@@ -141,8 +141,7 @@ impl Recorder {
             Stream::Stderr => self.capture.stderr,
         };
         if shown {
-            let merged = if self.capture.merge_stderr { Stream::Stdout } else { stream };
-            self.texts[merged.index()].push(bytes);
+            self.texts[stream.index()].push(bytes);
         }
     }
 
@@ -187,8 +186,19 @@ impl Recorder {
     }
 
     /// What has flowed so far, with at most `inline_bytes` raw bytes of each text; no digest. A character whose last
-    /// bytes have not come yet shows as U+FFFD.
+    /// bytes have not come yet is left out.
     pub fn peek(&self, inline_bytes: u64) -> Output {
+        let mut output = self.output(inline_bytes);
+        for (text, shown) in self.texts.iter().zip([&mut output.stdout, &mut output.stderr]) {
+            if text.ends_within_a_character() {
+                // What it shows as.
+                shown.pop();
+            }
+        }
+        output
+    }
+
+    fn output(&self, inline_bytes: u64) -> Output {
         let limit = usize::try_from(inline_bytes).unwrap_or(usize::MAX);
         let [(stdout, stdout_truncated), (stderr, stderr_truncated)] =
             [self.texts[0].view(limit), self.texts[1].view(limit)];
@@ -213,7 +223,7 @@ impl Recorder {
         if let Some(output) = &self.sealed {
             return output.clone();
         }
-        let mut output = self.peek(u64::MAX);
+        let mut output = self.output(u64::MAX);
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
         let paths = self.paths();
         if let Files::Disk(append_files) = &mut self.files {

@@ -93,24 +93,20 @@ impl HeadTail {
     }
 
     /// Start and end of the valid character that begins before `cut` and ends after it.
-    ///
-    /// Looking back 3 bytes is enough: a lead byte always starts a character, whatever stands before it
-    /// (The Unicode Standard, section 3.9, table 3-7).
     fn character_across(&self, cut: u64) -> Option<(u64, u64)> {
-        (1..=SLACK_BYTES as u64).filter_map(|back| cut.checked_sub(back)).find_map(|start| {
-            let width = match self.get(start)? {
-                0xC2..=0xDF => 2,
-                0xE0..=0xEF => 3,
-                0xF0..=0xF4 => 4,
-                _ => return None,
-            };
-            let end = start + width as u64;
-            let mut bytes = [0; 4];
-            for (n, byte) in bytes[..width].iter_mut().enumerate() {
-                *byte = self.get(start + n as u64)?;
-            }
-            (end > cut && std::str::from_utf8(&bytes[..width]).is_ok()).then_some((start, end))
-        })
+        character_across(cut, |offset| self.get(offset))
+    }
+
+    /// Whether it ends in the middle of what may become a character.
+    pub fn ends_within_a_character(&self) -> bool {
+        let mut end = [0; SLACK_BYTES];
+        let begin = self.total.saturating_sub(SLACK_BYTES as u64);
+        let kept = end.iter_mut().zip(begin..self.total).filter_map(|(byte, offset)| {
+            *byte = self.get(offset)?;
+            Some(())
+        });
+        let count = kept.count();
+        incomplete(&end[..count]) > 0
     }
 
     /// Offset in the stream of the ring's oldest byte.
@@ -144,6 +140,42 @@ impl HeadTail {
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
     }
+}
+
+/// Bytes of a character of more than one byte, by its first.
+fn width(lead: u8) -> Option<usize> {
+    match lead {
+        0xC2..=0xDF => Some(2),
+        0xE0..=0xEF => Some(3),
+        0xF0..=0xF4 => Some(4),
+        _ => None,
+    }
+}
+
+/// How many bytes at the end may be the beginning of a character.
+pub(crate) fn incomplete(bytes: &[u8]) -> usize {
+    let ends = (1..=SLACK_BYTES.min(bytes.len())).map(|back| &bytes[bytes.len() - back..]);
+    let is_beginning = |end: &&[u8]| {
+        width(end[0]).is_some_and(|width| width > end.len())
+            && std::str::from_utf8(end).is_err_and(|error| error.error_len().is_none())
+    };
+    ends.filter(is_beginning).map(<[u8]>::len).next().unwrap_or(0)
+}
+
+/// Start and end of the valid character that begins before `cut` and ends after it.
+///
+/// Looking back 3 bytes is enough: a lead byte always starts a character, whatever stands before it
+/// (The Unicode Standard, section 3.9, table 3-7).
+pub(crate) fn character_across(cut: u64, get: impl Fn(u64) -> Option<u8>) -> Option<(u64, u64)> {
+    (1..=SLACK_BYTES as u64).filter_map(|back| cut.checked_sub(back)).find_map(|start| {
+        let width = width(get(start)?)?;
+        let end = start + width as u64;
+        let mut bytes = [0; 4];
+        for (n, byte) in bytes[..width].iter_mut().enumerate() {
+            *byte = get(start + n as u64)?;
+        }
+        (end > cut && std::str::from_utf8(&bytes[..width]).is_ok()).then_some((start, end))
+    })
 }
 
 /// Appends, doubling the capacity like any vector but never beyond `max`.

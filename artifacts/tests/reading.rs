@@ -293,3 +293,50 @@ fn the_next_byte_is_waited_for_until_it_is_there() {
     recorder.seal(record(&scene.paths));
     assert_eq!(poll(third.as_mut()), Poll::Ready(()), "the end");
 }
+
+#[test]
+fn f78_a_page_begins_and_ends_on_a_character_and_pages_join_to_the_file() {
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    let text = "aé€🦀b".repeat(40);
+    let bytes = text.as_bytes();
+    let read =
+        |offset: u64, length: u64| read_now(&scene.paths, Some(&scene.live), &at(offset, length)).unwrap();
+    // Byte by byte: what is there of a character is never half of it.
+    let (mut joined, mut offset) = (Vec::new(), 0);
+    for byte in bytes {
+        recorder.append(Stream::Stdout, &[*byte]);
+        let page = read(offset, 100);
+        assert!(std::str::from_utf8(&page.content).is_ok(), "{:x?}", page.content);
+        assert_eq!(page.offset, offset);
+        joined.extend(page.content);
+        offset = page.next_offset;
+    }
+    assert_eq!(joined, bytes);
+    for length in 1..12 {
+        let (mut joined, mut offset) = (Vec::new(), 0);
+        while offset < bytes.len() as u64 {
+            let page = read(offset, length);
+            assert!(page.bytes_read > 0 && std::str::from_utf8(&page.content).is_ok());
+            joined.extend(page.content);
+            offset = page.next_offset;
+        }
+        assert_eq!(joined, bytes, "in pages of {length}");
+    }
+    // From anywhere: it begins where the character does.
+    for offset in 0..bytes.len() as u64 {
+        let page = read(offset, 5);
+        assert!(
+            std::str::from_utf8(&page.content).is_ok() && page.offset <= offset && offset < page.offset + 4
+        );
+    }
+    // What is no text is read as it is, and so is half a character that is the last.
+    recorder.append(Stream::Stdout, b"\xff\xfe\x80\xe2\x82");
+    let page = read(bytes.len() as u64, 100);
+    assert_eq!(page.content, b"\xff\xfe\x80");
+    assert_eq!(recorder.peek(u64::MAX).stdout, format!("{text}\u{fffd}\u{fffd}\u{fffd}"));
+    assert_eq!((read(page.next_offset, 100).bytes_read, read(page.next_offset, 100).eof), (0, false));
+    recorder.seal(record(&scene.paths));
+    let page = read(page.next_offset, 100);
+    assert_eq!((page.content.as_slice(), page.eof), (&b"\xe2\x82"[..], true));
+}

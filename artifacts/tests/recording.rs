@@ -88,22 +88,6 @@ fn a_stream_that_is_not_captured_is_recorded_but_not_shown() {
 }
 
 #[test]
-fn merged_stderr_shows_in_stdout_and_its_file_stays_its_own() {
-    let scene = scene();
-    let capture = Capture::default().merge_stderr(true).max_inline_bytes(8);
-    let mut recorder = scene.recorder(capture, None);
-    recorder.append(Stream::Stderr, b"err\n");
-    recorder.append(Stream::Stdout, b"out\n");
-    assert_eq!(recorder.peek(u64::MAX).stdout, "err\nout\n");
-    assert_eq!(recorder.peek(4).stdout, "e\n[… 4 bytes omitted …]\nut\n");
-    recorder.append(Stream::Stderr, b"!");
-    let output = recorder.seal(record(&scene.paths));
-    assert_eq!(output.stdout, "er\n[… 1 bytes omitted …]\n\nout\n!");
-    assert_eq!((output.stderr.as_str(), output.stdout_truncated, output.stderr_truncated), ("", true, false));
-    assert_eq!(fs::read(scene.paths.stderr()).unwrap(), b"err\n!");
-}
-
-#[test]
 fn the_output_limit_cuts_at_its_byte_and_everything_is_still_counted() {
     for memory in [false, true] {
         let scene = scene();

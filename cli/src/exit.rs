@@ -54,6 +54,17 @@ impl Failure {
     }
 }
 
+/// What a program gets to see: `error` names it, `message` says it in words, and there are the fields that it has.
+pub(crate) fn json(failure: &Failure) -> serde_json::Value {
+    let mut json = match failure {
+        Failure::Ostler(Error::Launch(error)) => serde_json::json!(error),
+        Failure::Ostler(Error::Call(error)) => serde_json::json!(error),
+        _ => serde_json::json!({ "error": "failed" }),
+    };
+    json["message"] = failure.to_string().into();
+    json
+}
+
 /// What the shell gets to see when a signal ended ostler itself.
 pub(crate) fn of_signal(signal: i32) -> u8 {
     u8::try_from(signal).map_or(OWN_ERROR, |signal| BY_SIGNAL.saturating_add(signal))

@@ -33,9 +33,11 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let ended =
         launched.map_err(Failure::from).and_then(|handle| follow(&session, handle, json, events, happened));
     let stopped = ostler.shutdown().wait();
-    let code = ended?;
-    stopped?;
-    Ok(code)
+    let code = ended.and_then(|code| Ok(stopped.map(|_| code)?));
+    if let (true, Err(failure)) = (json, &code) {
+        print_line(&exit::json(failure))?;
+    }
+    code
 }
 
 fn command(args: RunArgs) -> Command {
@@ -85,7 +87,7 @@ fn follow(
     let Running { passing, stopped, result, .. } = running;
     let Some(record) = result else { return Err(Error::Closed.into()) };
     if json {
-        print_json(&record)?;
+        print_line(&*record)?;
     } else {
         term::line(&passing, |out| term::summary(out, &record));
     }
@@ -175,8 +177,8 @@ impl Running {
     }
 }
 
-fn print_json(record: &Record) -> Result<(), Failure> {
-    let mut line = serde_json::to_vec(record).map_err(io::Error::from)?;
+fn print_line(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut line = serde_json::to_vec(value).map_err(io::Error::from)?;
     line.push(b'\n');
     let mut stdout = io::stdout().lock();
     stdout.write_all(&line)?;

@@ -186,10 +186,15 @@ pub enum LaunchError {
         path: String,
     },
     /// E2BIG.
-    #[error("args and env: {bytes} bytes are too long for the kernel (E2BIG)")]
+    #[error(
+        "args and env: {bytes} bytes are too long for the kernel (E2BIG): all together may have a quarter of the stack limit, \
+         one of them at most 131071, and the longest has {longest}; give long input by a file or stdin"
+    )]
     ArgumentsTooLong {
         /// Arguments and environment together.
         bytes: u64,
+        /// The longest argument or variable.
+        longest: u64,
     },
     /// The session was never opened.
     #[error("session {session_id} is unknown; open it first")]
@@ -242,7 +247,7 @@ pub enum LaunchError {
         limit: String,
     },
     /// The artifact directory could not be made.
-    #[error("artifacts: {path} is not writable ({})", said(*.errno))]
+    #[error("artifacts: {path} can't be made ({})", said(*.errno))]
     ArtifactsNotWritable {
         /// The directory.
         path: String,

@@ -35,6 +35,9 @@ table! {
         cwd: Text,
         /// When it was started.
         started_at: Stamp,
+        /// Names of the host's variables that it did not get, because they are credentials.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        env_withheld: Vec<String>,
     }
     /// The program does not run, and nothing is left of the attempt.
     StartFailed {

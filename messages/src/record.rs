@@ -96,13 +96,14 @@ pub struct Usage {
     pub user_ms: u64,
     /// Processor time in the kernel.
     pub system_ms: u64,
-    /// Highest resident memory.
-    pub max_rss_bytes: u64,
+    /// Highest resident memory; null where the kernel's number is not known to be the command's: a process that the host itself
+    /// makes begins with the host's.
+    pub max_rss_bytes: Option<u64>,
 }
 
 impl Usage {
     /// From its three numbers.
-    pub fn new(user_ms: u64, system_ms: u64, max_rss_bytes: u64) -> Usage {
+    pub fn new(user_ms: u64, system_ms: u64, max_rss_bytes: Option<u64>) -> Usage {
         Usage { user_ms, system_ms, max_rss_bytes }
     }
 }
@@ -179,6 +180,8 @@ pub struct Record {
     pub leftovers: Option<Vec<Leftover>>,
     /// What the leader used.
     pub usage: Option<Usage>,
+    /// Names of the host's variables that were withheld from it, because they are credentials; null before the start.
+    pub env_withheld: Option<Vec<String>>,
     /// Both texts were left out to save memory; they stand in `result.json` beside the output. Never true in a record
     /// that a host is given.
     #[doc(hidden)]
@@ -245,6 +248,7 @@ impl Record {
             artifact_error: None,
             leftovers: None,
             usage: None,
+            env_withheld: None,
             text_omitted: false,
         }
     }

@@ -3,11 +3,12 @@
 use crate::{Leftover, Outcome, Record, Status, Text};
 
 impl Record {
-    /// `completed, exit 3`; `killed, SIGTERM`; `running`.
+    /// `completed, exit 3`; `killed, SIGTERM`; `running`. Of a signal that nobody here has sent: `died of SIGSEGV`.
     pub fn ending(&self) -> String {
         let status = self.status.to_string().replace('_', " ");
         match (&self.signal, self.exit_code) {
             _ if self.status == Status::Running => status,
+            (Some(signal), _) if self.status == Status::Completed => format!("died of {signal}"),
             (Some(signal), _) => format!("{status}, {signal}"),
             (None, Some(code)) => format!("{status}, exit {code}"),
             (None, None) => status,

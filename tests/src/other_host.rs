@@ -77,14 +77,14 @@ impl OtherHost {
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         let first = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        (RunningHost { child, _lines: lines }, first)
+        (RunningHost { child, lines }, first)
     }
 }
 
 /// One that runs. Killed when dropped.
 pub struct RunningHost {
     child: Child,
-    _lines: BufReader<ChildStdout>,
+    lines: BufReader<ChildStdout>,
 }
 impl RunningHost {
     /// SIGKILL.
@@ -95,6 +95,16 @@ impl RunningHost {
     pub fn say(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    /// Waits for its next line.
+    pub fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
     /// Waits for its end.
     pub fn ends(&mut self) -> ExitStatus {

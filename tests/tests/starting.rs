@@ -7,8 +7,8 @@ use nix::sys::{
     resource::{UsageWho, getrusage},
     signal::Signal,
 };
-use ostler::{Command, LaunchError, Record, Stage, Status};
-use ostler_tests::{Bench, Ground, OtherHost, SLACK, fixture, sh};
+use ostler::{Command, Containment, LaunchError, Record, Stage, Status};
+use ostler_tests::{Bench, Ground, OtherHost, SLACK, fixture, has_tier, sh};
 use serde_json::{Value, json};
 use std::{
     ffi::{OsStr, OsString},
@@ -90,9 +90,13 @@ fn f23_arguments_that_no_kernel_takes_are_refused_by_name() {
     assert_eq!(refused(Command::new("true").env("A=B", "")), name("A=B"));
     assert_eq!(refused(Command::new("true").env("", "")), name(""));
     // One argument over the kernel's 128 KiB, and many small ones over a quarter of the stack's limit.
-    for args in [vec!["x".repeat(200 << 10)], vec!["x".repeat(1 << 10); 16 << 10]] {
+    for (args, longest) in
+        [(vec!["x".repeat(200 << 10)], 200 << 10), (vec!["x".repeat(1 << 10); 16 << 10], 0)]
+    {
         let error = refused(Command::new("/bin/true").args(args));
-        assert!(matches!(error, LaunchError::ArgumentsTooLong { bytes } if bytes > 200 << 10), "{error:?}");
+        let LaunchError::ArgumentsTooLong { bytes, longest: said } = error else { panic!("{error:?}") };
+        assert!(bytes > 200 << 10 && said >= longest, "{error:?}");
+        assert!(error.to_string().contains("131071"), "{error}");
     }
 }
 
@@ -283,6 +287,83 @@ fn f26_a_program_that_is_being_written_to_is_tried_again_and_then_reported() {
     assert_eq!(bench.result(&handle).exit_code, Some(0));
 }
 
+fn f75_what_speaks_of_the_hosts_own_place_does_not_reach_the_tool() {
+    let _ground = Ground::take();
+    let place =
+        ["OLDPWD=/", "MAKEFLAGS= -j --jobserver-auth=3,4", "NOTIFY_SOCKET=/x", "GIT_DIR=/x", "LISTEN_FDS=1"];
+    let kept = ["GIT_AUTHOR_NAME=x", "KUBECONFIG=/k", "OPENAI_BASE_URL=http://x", "SORT_KEY=name"];
+    let secret = ["MY_TOKEN=x", "OPENAI_API_KEY=x"];
+    let words = [&["/usr/bin/env"], &place[..], &kept, &secret].concat();
+    let host = OtherHost::new(fixture!("a-host")).through(&words);
+    let lines = host.run(&["in", "/usr/share", "/usr/bin/env"]);
+    let result: Record = serde_json::from_value(lines[0]["outcome"].clone()).unwrap();
+    let has = |line: &str| result.stdout.lines().any(|own| own == line);
+    for line in kept.into_iter().chain(["PWD=/usr/share"]) {
+        assert!(has(line), "{line}: {}", result.stdout);
+    }
+    for line in place.into_iter().chain(secret) {
+        assert!(!has(line), "{line}");
+    }
+    let mut withheld = result.env_withheld.unwrap();
+    withheld.sort();
+    assert!(
+        ["MY_TOKEN", "OPENAI_API_KEY"].iter().all(|name| withheld.contains(&(*name).to_owned())),
+        "{withheld:?}"
+    );
+    assert!(!withheld.contains(&"OLDPWD".to_owned()));
+}
+
+fn f76_a_host_whose_directory_was_removed_can_run_programs() {
+    let _ground = Ground::take();
+    let dir = tempfile::tempdir().unwrap();
+    let there = ["/usr/bin/env", "-C", dir.path().to_str().unwrap()];
+    let lines =
+        OtherHost::new(fixture!("a-host")).through(&there).run(&["nowhere", "/bin/sh", "-c", "echo ran"]);
+    let [(_, Ok(result))] = &outcomes(lines)[..] else { panic!("it was refused") };
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(0), "ran\n"));
+}
+
+fn f77_merged_streams_have_one_pipe_and_an_exact_order() {
+    let bench = Bench::new();
+    let script = "set -x; i=0; while [ $i -lt 200 ]; do echo out $i; i=$((i+1)); done 2>&1";
+    let apart = bench.run(sh(script));
+    let script = script.replace(" 2>&1", "");
+    let merged = bench.run(sh(script).merge_stderr());
+    // Of dash itself the trace goes to stderr in any case; the loop's own is what `2>&1` sends to stdout.
+    assert_eq!(apart.exit_code, merged.exit_code);
+    let lines: Vec<&str> = merged.stdout.lines().collect();
+    let mut said = 0;
+    for pair in lines.windows(2) {
+        if let Some(n) = pair[1].strip_prefix("out ") {
+            assert_eq!(pair[0], format!("+ echo out {n}"), "torn from its output");
+            said += 1;
+        }
+    }
+    assert_eq!((said, merged.stderr.as_str()), (200, ""));
+    assert_eq!(fs::metadata(&merged.stderr_path).unwrap().len(), 0);
+    assert_eq!(fs::read_to_string(&merged.output_path).unwrap(), merged.stdout);
+}
+
+fn f80_exec_is_the_judge_of_what_may_be_run() {
+    let _ground = Ground::take();
+    let host = OtherHost::new(fixture!("a-host")).refusing("faccessat2");
+    let lines = host.run(&["run", "60000", "true"]);
+    let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
+    assert_eq!((result.status, result.exit_code), (Status::Completed, Some(0)));
+}
+
+fn f86_memory_that_is_the_hosts_is_not_reported_as_the_commands() {
+    let bench = Bench::new();
+    let _memory = vec![1_u8; 200 << 20];
+    let usage = bench.run(Command::new("/bin/true")).usage.unwrap();
+    assert!(usage.max_rss_bytes.is_none_or(|bytes| bytes < 50 << 20), "{usage:?}");
+    assert_eq!(
+        usage.max_rss_bytes.is_some(),
+        has_tier(Containment::Subreaper),
+        "a helper makes it from its own memory"
+    );
+}
+
 fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool() {
     let _ground = Ground::take();
     // A host with descriptors that are not closed on exec, ignored signals, and blocked ones.
@@ -350,6 +431,11 @@ ostler_tests::in_every_tier!(
     f27_a_program_that_is_killed_before_it_is_executed_is_an_error,
     f28_starting_a_program_does_not_copy_the_memory_of_the_host,
     f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool,
+    f75_what_speaks_of_the_hosts_own_place_does_not_reach_the_tool,
+    f76_a_host_whose_directory_was_removed_can_run_programs,
+    f77_merged_streams_have_one_pipe_and_an_exact_order,
+    f80_exec_is_the_judge_of_what_may_be_run,
+    f86_memory_that_is_the_hosts_is_not_reported_as_the_commands,
     f29_standard_input_is_empty_and_there_is_no_terminal,
     f30_a_program_outlives_the_thread_that_launched_it,
 );

@@ -1,10 +1,13 @@
 //! Faults of stopping: what obeys, what does not, and who asks at a bad moment.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
+use nix::sys::signal::Signal;
 use ostler::{
-    Command, Containment, Handle, LeftoversPolicy, Outcome, Program, Status, TraceLog, TraceTo, World,
+    Command, Containment, Handle, LeftoversPolicy, Outcome, Program, Record, Status, TraceLog, TraceTo, World,
 };
-use ostler_tests::{Bench, LIMIT, SLACK, alive, fixture, group, has_tier, ms, settles, sh, stopped};
+use ostler_tests::{
+    Bench, Ground, LIMIT, OtherHost, SLACK, alive, fixture, group, has_tier, ms, settles, sh, stopped,
+};
 use std::{
     collections::BTreeMap,
     os::unix::process::CommandExt,
@@ -294,6 +297,37 @@ fn f19_a_session_end_with_200_stubborn_programs_takes_one_grace() {
     assert!(results.iter().all(|entry| entry.record().unwrap().signal.as_deref() == Some("SIGKILL")));
 }
 
+/// A host that is stopped for longer than the command's idle time.
+fn f70_a_host_that_did_not_run_is_not_the_commands_silence() {
+    let _ground = Ground::take();
+    // It says something all the time, and ends after the host was continued.
+    let script = "i=0; while [ $i -lt 15 ]; do echo $i; sleep 0.1; i=$((i+1)); done";
+    for _ in 0..3 {
+        let host = OtherHost::new(fixture!("a-host"));
+        let (mut running, _) = host.start(&["idles", "400", "/bin/sh", "-c", script]);
+        running.signal(Signal::SIGSTOP);
+        // The fault is that time passes meanwhile.
+        std::thread::sleep(Duration::from_millis(1_000));
+        running.signal(Signal::SIGCONT);
+        let result: Record = serde_json::from_value(running.line()).unwrap();
+        assert_eq!((result.status, result.exit_code), (Status::Completed, Some(0)), "{result:?}");
+        assert!(running.ends().success());
+    }
+}
+
+/// The command ends in time; the host is stopped until after its deadline.
+fn f71_a_command_that_ended_in_time_has_not_missed_its_deadline_because_its_host_was_stopped() {
+    let _ground = Ground::take();
+    let host = OtherHost::new(fixture!("a-host"));
+    let (mut running, _) = host.start(&["idles", "300", "/bin/sh", "-c", "sleep 0.1; exit 3"]);
+    running.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(800));
+    running.signal(Signal::SIGCONT);
+    let result: Record = serde_json::from_value(running.line()).unwrap();
+    assert_eq!((result.status, result.exit_code), (Status::Completed, Some(3)), "{result:?}");
+    assert!(running.ends().success());
+}
+
 fn f20_a_launch_in_flight_at_the_end_of_its_session_leaves_nothing() {
     for starts in [true, false] {
         let bench = Bench::new();
@@ -380,6 +414,8 @@ ostler_tests::in_every_tier!(
     f17_nor_by_the_end_of_what_the_leader_has_left,
     f19_a_session_end_with_200_stubborn_programs_takes_one_grace,
     f20_a_launch_in_flight_at_the_end_of_its_session_leaves_nothing,
+    f70_a_host_that_did_not_run_is_not_the_commands_silence,
+    f71_a_command_that_ended_in_time_has_not_missed_its_deadline_because_its_host_was_stopped,
     f20_launches_that_race_with_the_end_of_their_session_leave_nothing,
     f21_the_signal_that_ended_a_program_has_its_right_name,
 );

@@ -48,38 +48,46 @@ impl ReadOutput {
 
     /// Reads on this thread.
     pub fn wait(self) -> Result<Page, Error> {
-        let (paths, growth) = self.locate()?;
-        match (&growth, self.ostler.is_scripted()) {
-            (Some(growth), true) => {
-                future::block_on(self.scripted(growth));
-                read_now(&paths, Some(growth), &self.request).map_err(Error::Read)
-            }
-            _ => read_blocking(&paths, growth.as_deref(), &self.request).map_err(Error::Read),
+        if self.ostler.is_scripted() {
+            return future::block_on(self.read());
         }
+        let (paths, growth) = self.locate()?;
+        read_blocking(&paths, growth.as_deref(), &self.request).map_err(Error::Read)
     }
 
     async fn read(self) -> Result<Page, Error> {
         let (paths, growth) = self.locate()?;
-        match (&growth, self.ostler.is_scripted()) {
-            (Some(growth), true) => self.scripted(growth).await,
-            (Some(growth), false) => self.grown(growth).await?,
-            (None, _) => {}
+        let paths = Arc::new(paths);
+        let mut offset = self.request.offset;
+        loop {
+            match (&growth, self.ostler.is_scripted()) {
+                (Some(growth), true) => self.scripted(growth, offset).await,
+                (Some(growth), false) => self.grown(growth, offset).await?,
+                (None, _) => {}
+            }
+            let (request, paths, growth) = (self.request, paths.clone(), growth.clone());
+            let page = blocking::unblock(move || read_now(&paths, growth.as_deref(), &request)).await;
+            let page = page.map_err(Error::Read)?;
+            // A part of a character: its rest, at most three bytes, is waited for as the first byte was.
+            let waits = page.bytes_read == 0 && !page.eof && page.total_bytes > offset;
+            if !waits || request.wait_ms.unwrap_or(0) == 0 {
+                return Ok(page);
+            }
+            offset = page.total_bytes;
         }
-        let request = self.request;
-        blocking::unblock(move || read_now(&paths, growth.as_deref(), &request)).await.map_err(Error::Read)
     }
 
-    fn wait_ms(&self, growth: &Growth) -> Option<u64> {
-        let ReadRequest { which, offset, wait_ms, .. } = self.request;
+    fn wait_ms(&self, growth: &Growth, offset: u64) -> Option<u64> {
+        let ReadRequest { which, wait_ms, .. } = self.request;
         wait_ms.filter(|ms| *ms > 0 && !growth.ended() && growth.length(which) <= offset)
     }
 
     /// Until there is something to read, or the time is up, without a thread that waits.
-    async fn grown(&self, growth: &Growth) -> Result<(), Error> {
-        let Some(wait_ms) = self.wait_ms(growth) else { return Ok(()) };
+    async fn grown(&self, growth: &Growth, offset: u64) -> Result<(), Error> {
+        let Some(wait_ms) = self.wait_ms(growth, offset) else { return Ok(()) };
         let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
         let byte = async {
-            next_byte(growth, self.request.which, self.request.offset).await;
+            next_byte(growth, self.request.which, offset).await;
             Ok(())
         };
         match byte.or(sleep).await {
@@ -90,10 +98,10 @@ impl ReadOutput {
     }
 
     /// The same in virtual time.
-    async fn scripted(&self, growth: &Arc<Growth>) {
-        let Some(wait_ms) = self.wait_ms(growth) else { return };
+    async fn scripted(&self, growth: &Arc<Growth>, offset: u64) {
+        let Some(wait_ms) = self.wait_ms(growth, offset) else { return };
         let (done, waited) = oneshot::async_channel();
-        let ReadRequest { which, offset, .. } = self.request;
+        let which = self.request.which;
         self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
         // Closed when the graph has ended: what there is can be read.
         let _ = waited.await;

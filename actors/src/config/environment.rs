@@ -7,9 +7,19 @@ use std::{
 };
 
 /// Ends of names that credentials have.
-pub const CREDENTIAL_SUFFIXES: [&str; 7] =
-    ["_API_KEY", "_TOKEN", "_SECRET", "_KEY", "_PASSWORD", "_PASSWD", "_CREDENTIALS"];
-/// Beginnings of names that belong to model providers: what such a variable holds is the host's affair, not the tool's.
+pub const CREDENTIAL_SUFFIXES: [&str; 9] = [
+    "_API_KEY",
+    "_ACCESS_KEY",
+    "_SECRET_KEY",
+    "_PRIVATE_KEY",
+    "_TOKEN",
+    "_SECRET",
+    "_PASSWORD",
+    "_PASSWD",
+    "_CREDENTIALS",
+];
+/// Beginnings of names that belong to model providers: those of them that end in `_KEY` are credentials. The rest choose a place
+/// or a model, and go along.
 pub const CREDENTIAL_PREFIXES: [&str; 14] = [
     "ANTHROPIC_",
     "OPENAI_",
@@ -27,7 +37,7 @@ pub const CREDENTIAL_PREFIXES: [&str; 14] = [
     "HUGGINGFACE_",
 ];
 /// Names that are known to hold credentials.
-pub const CREDENTIAL_NAMES: [&str; 22] = [
+pub const CREDENTIAL_NAMES: [&str; 19] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -41,16 +51,51 @@ pub const CREDENTIAL_NAMES: [&str; 22] = [
     "GITLAB_TOKEN",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "HF_TOKEN",
-    "KUBECONFIG",
     "MONGODB_URI",
     "MYSQL_PWD",
-    "NETRC",
     "NPM_TOKEN",
     "PGPASSWORD",
-    "PGPASSFILE",
     "REDIS_URL",
     "SENTRY_DSN",
 ];
+
+/// What speaks of the host's own place or descriptors: its directories, sockets that were handed to it, the repository of a hook
+/// that it runs in (`git rev-parse --local-env-vars`).
+const OF_THE_HOST: [&str; 25] = [
+    "OLDPWD",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+    "SYSTEMD_EXEC_PID",
+];
+
+/// Whether a variable speaks of what only the host has. A jobserver of make(1) is a pair of descriptors; other flags in the
+/// same variable go with it.
+fn is_of_the_host(name: &[u8], value: &[u8]) -> bool {
+    let names_jobserver = || value.windows(11).any(|part| part == b"--jobserver");
+    OF_THE_HOST.iter().any(|known| known.as_bytes() == name)
+        || (matches!(name, b"MAKEFLAGS" | b"MFLAGS" | b"CARGO_MAKEFLAGS") && names_jobserver())
+}
 
 /// Which inherited variables are credentials. Names are compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +103,12 @@ pub const CREDENTIAL_NAMES: [&str; 22] = [
 pub struct CredentialRule {
     /// Ends of names.
     pub suffixes: Vec<String>,
-    /// Beginnings of names.
+    /// Beginnings of names; with one of these, any that ends in `_KEY`.
     pub prefixes: Vec<String>,
     /// Whole names.
     pub names: Vec<String>,
+    /// Whole names that are no credentials, whatever else is said of them.
+    pub allowed: Vec<String>,
 }
 impl Default for CredentialRule {
     fn default() -> CredentialRule {
@@ -70,20 +117,24 @@ impl Default for CredentialRule {
             suffixes: own(&CREDENTIAL_SUFFIXES),
             prefixes: own(&CREDENTIAL_PREFIXES),
             names: own(&CREDENTIAL_NAMES),
+            allowed: Vec::new(),
         }
     }
 }
 impl CredentialRule {
     /// Whether a variable of this name is a credential.
     pub fn covers(&self, name: &[u8]) -> bool {
-        // For each variable of each launch, so nothing is allocated.
         let is = |part: Option<&[u8]>, text: &str| {
             part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()))
         };
         let end = |length: usize| name.len().checked_sub(length).and_then(|start| name.get(start..));
-        self.suffixes.iter().any(|suffix| is(end(suffix.len()), suffix))
-            || self.prefixes.iter().any(|prefix| is(name.get(..prefix.len()), prefix))
-            || self.names.iter().any(|known| is(Some(name), known))
+        let ends_in = |suffix: &str| is(end(suffix.len()), suffix);
+        let begins_with = |prefix: &String| is(name.get(..prefix.len()), prefix);
+        let is_name = |known: &String| is(Some(name), known);
+        !self.allowed.iter().any(is_name)
+            && (self.suffixes.iter().any(|suffix| ends_in(suffix))
+                || (ends_in("_KEY") && self.prefixes.iter().any(begins_with))
+                || self.names.iter().any(is_name))
     }
 }
 
@@ -96,6 +147,7 @@ struct Variable {
     /// `NAME=value`.
     line: CString,
     is_credential: bool,
+    is_of_the_host: bool,
 }
 
 impl Inherited {
@@ -103,7 +155,9 @@ impl Inherited {
     pub(crate) fn new(vars: impl Iterator<Item = (OsString, OsString)>, rule: &CredentialRule) -> Inherited {
         let variable = |(name, value): (OsString, OsString)| {
             let line = CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()?;
-            Some(Variable { is_credential: rule.covers(name.as_bytes()), name: name.into_vec(), line })
+            let is_credential = rule.covers(name.as_bytes());
+            let is_of_the_host = is_of_the_host(name.as_bytes(), value.as_bytes());
+            Some(Variable { is_credential, is_of_the_host, name: name.into_vec(), line })
         };
         Inherited(vars.filter_map(variable).collect())
     }
@@ -118,24 +172,43 @@ pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, Lau
     request.env.0.iter().map(line).collect()
 }
 
-/// The command's whole environment: what it inherits, then its own.
+/// A command's whole environment.
+pub(crate) struct Environment<'a> {
+    /// What it inherits, then its own.
+    pub(crate) lines: Vec<&'a CStr>,
+    /// Names of what it would have inherited but for being a credential.
+    pub(crate) withheld: Vec<String>,
+}
+
+/// `pwd`: `PWD=` and its working directory, which stands in place of the host's; what the caller says of it comes first.
 pub(crate) fn environment<'a>(
     inherited: &'a Inherited,
     request: &LaunchRequest,
     own: &'a [CString],
-) -> Vec<&'a CStr> {
-    let goes_along = |variable: &&Variable| {
-        let is = |name: &Text| name.as_bytes() == variable.name;
-        let by_mode = match request.env_mode {
-            EnvMode::Replace => false,
-            EnvMode::Patch => true,
-            // A mode that this version does not know is the one that gives least away.
-            _ => !variable.is_credential,
-        };
-        by_mode && !request.env_remove.iter().any(is) && !request.env.0.keys().any(is)
+    pwd: Option<&'a CStr>,
+) -> Environment<'a> {
+    let names = |name: &[u8]| {
+        let is = |known: &Text| known.as_bytes() == name;
+        request.env_remove.iter().any(is) || request.env.0.keys().any(is)
     };
-    let inherited = inherited.0.iter().filter(goes_along).map(|variable| variable.line.as_c_str());
-    inherited.chain(own.iter().map(CString::as_c_str)).collect()
+    let mut environment = Environment { lines: Vec::new(), withheld: Vec::new() };
+    if request.env_mode != EnvMode::Replace {
+        for variable in &inherited.0 {
+            // A mode that this version does not know is the one that gives least away.
+            let clean = request.env_mode != EnvMode::Patch;
+            if variable.name == b"PWD" || names(&variable.name) || (clean && variable.is_of_the_host) {
+                continue;
+            }
+            if clean && variable.is_credential {
+                environment.withheld.push(String::from_utf8_lossy(&variable.name).into_owned());
+            } else {
+                environment.lines.push(&variable.line);
+            }
+        }
+        environment.lines.extend(pwd.filter(|_| !names(b"PWD")));
+    }
+    environment.lines.extend(own.iter().map(CString::as_c_str));
+    environment
 }
 
 /// The value of one variable of an environment.
@@ -151,8 +224,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn names(mode: EnvMode) -> Vec<String> {
-        let host =
-            ["PATH", "github_token", "MY_API_KEY", "OPENAI_BASE_URL", "DATABASE_URL", "KEYBOARD", "LANG"];
+        let host = [
+            "PATH",
+            "github_token",
+            "MY_API_KEY",
+            "OPENAI_BASE_URL",
+            "DATABASE_URL",
+            "KEYBOARD",
+            "LANG",
+            "PWD",
+            "GIT_DIR",
+        ];
         let mut request = LaunchRequest::new(SessionId::new("s"), "true");
         request.env_mode = mode;
         request.env = EnvVars(BTreeMap::from([("GITHUB_TOKEN".into(), "asked for".into())]));
@@ -160,7 +242,8 @@ mod tests {
         let inherited = host.iter().map(|name| ((*name).into(), "x".into()));
         let inherited = Inherited::new(inherited, &CredentialRule::default());
         let own = own_variables(&request).unwrap();
-        let lines = environment(&inherited, &request, &own);
+        let Environment { lines, withheld } = environment(&inherited, &request, &own, Some(c"PWD=/here"));
+        assert_eq!(withheld.is_empty(), mode != EnvMode::InheritClean, "{withheld:?}");
         assert_eq!(value_of(&lines, "GITHUB_TOKEN"), Some(&b"asked for"[..]));
         let name = |line: &&CStr| line.to_str().unwrap().split('=').next().unwrap().to_owned();
         let mut names: Vec<String> = lines.iter().map(name).collect();
@@ -170,8 +253,33 @@ mod tests {
 
     #[test]
     fn credentials_are_not_inherited_but_what_the_caller_sets_is_never_filtered() {
-        assert_eq!(names(EnvMode::InheritClean), ["GITHUB_TOKEN", "KEYBOARD", "PATH"]);
+        assert_eq!(
+            names(EnvMode::InheritClean),
+            ["GITHUB_TOKEN", "KEYBOARD", "OPENAI_BASE_URL", "PATH", "PWD"]
+        );
         assert_eq!(names(EnvMode::Replace), ["GITHUB_TOKEN"]);
-        assert_eq!(names(EnvMode::Patch).len(), 7);
+        assert_eq!(names(EnvMode::Patch).len(), 9);
+    }
+
+    #[test]
+    fn f89_only_secrets_are_credentials_and_the_rule_has_an_allow_list() {
+        let mut rule = CredentialRule::default();
+        for name in
+            ["OPENAI_API_KEY", "openai_org_key", "X_ACCESS_KEY", "GITHUB_TOKEN", "PGPASSWORD", "DATABASE_URL"]
+        {
+            assert!(rule.covers(name.as_bytes()), "{name}");
+        }
+        for name in ["KUBECONFIG", "PGPASSFILE", "OPENAI_BASE_URL", "ANTHROPIC_MODEL", "SORT_KEY", "NETRC"] {
+            assert!(!rule.covers(name.as_bytes()), "{name}");
+        }
+        rule.allowed = vec!["GITHUB_TOKEN".into()];
+        assert!(!rule.covers(b"github_token") && rule.covers(b"GITLAB_TOKEN"));
+    }
+
+    #[test]
+    fn f75_a_jobserver_is_the_hosts_and_other_flags_of_make_are_not() {
+        assert!(is_of_the_host(b"MAKEFLAGS", b" -j8 --jobserver-auth=3,4"));
+        assert!(!is_of_the_host(b"MAKEFLAGS", b" -j8"));
+        assert!(is_of_the_host(b"NOTIFY_SOCKET", b"/run/x") && !is_of_the_host(b"GIT_AUTHOR_NAME", b"x"));
     }
 }

@@ -257,6 +257,7 @@ impl Handler<Sent<Started>> for ProcessActor {
         record.containment = Some(started.containment);
         record.cwd = Some(started.cwd.0.into());
         record.started_at = Some(started.started_at);
+        record.env_withheld = Some(started.env_withheld);
         self.on(Event::Started, ctx);
     }
 }
@@ -289,8 +290,8 @@ impl Handler<Sent<Drained>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(drained): Sent<Drained>, ctx: &mut Context<ProcessActor>) {
         if let Some(errno) = drained.errno {
-            self.read_error =
-                Some(format!("{} could not be read to its end (errno {errno})", drained.stream));
+            let said = std::io::Error::from_raw_os_error(errno);
+            self.read_error = Some(format!("{} could not be read to its end: {said}", drained.stream));
         }
         self.on(Event::Closed(drained.stream), ctx);
     }

@@ -1,10 +1,14 @@
 //! The two clocks: monotonic for every decision, wall time for stamps only.
 
-use chrono::Utc;
+use crate::linux::sys;
 use ostler_messages::Stamp;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Monotonic, from the graph's start.
@@ -34,21 +38,33 @@ pub(crate) fn millis(time: Duration) -> u64 {
 
 /// Wall time, for people.
 pub(crate) fn stamp() -> Stamp {
-    Stamp(u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0))
+    // A clock that was never set may stand before 1970.
+    Stamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis))
 }
 
-/// When the last byte of a command's output came, by the graph's clock: written by its drain thread, read by the idle
-/// timer.
+/// When the last byte of a command's output came, by the graph's clock, and what has come and was not read yet: written by its
+/// drain thread, read by the idle timer.
 #[derive(Debug)]
-pub(crate) struct Activity(AtomicU64);
+pub(crate) struct Activity {
+    last_us: AtomicU64,
+    /// Its pipes, as long as its drain thread has them open.
+    pipes: [Weak<OwnedFd>; 2],
+}
 impl Activity {
-    pub(crate) fn new(now_us: u64) -> Activity {
-        Activity(AtomicU64::new(now_us))
+    pub(crate) fn new(now_us: u64, pipes: [Weak<OwnedFd>; 2]) -> Activity {
+        Activity { last_us: AtomicU64::new(now_us), pipes }
     }
     pub(crate) fn touch(&self, now_us: u64) {
-        self.0.store(now_us, Ordering::Relaxed);
+        self.last_us.store(now_us, Ordering::Relaxed);
     }
     pub(crate) fn last_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.last_us.load(Ordering::Relaxed)
+    }
+    /// Whether the command has said something that nobody has read: then it is not silent, but its reader is behind.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.pipes
+            .iter()
+            .filter_map(Weak::upgrade)
+            .any(|pipe| sys::readable_bytes(pipe.as_fd()).is_ok_and(|bytes| bytes > 0))
     }
 }

@@ -311,9 +311,11 @@ impl Player {
             containment: Containment::Group,
             cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
             started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
+            env_withheld: Vec::new(),
         };
         self.events.push_back(KernelEvent::new(to, started));
-        self.processes.insert(n, Process::new(n, pid, program, recorder, self.now_us));
+        let merges = request.capture.merge_stderr;
+        self.processes.insert(n, Process::new(n, pid, program, recorder, merges, self.now_us));
         self.with(n, |process, now| process.begin(now));
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Process {
     pid: u32,
     program: Program,
     recorder: Recorder,
+    /// Both streams have one pipe.
+    merges: bool,
     began_us: u64,
     pub(super) last_byte_us: u64,
     members: Vec<Member>,
@@ -58,7 +60,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(n: u64, pid: u32, program: Program, recorder: Recorder, now_us: u64) -> Process {
+    pub(super) fn new(
+        n: u64,
+        pid: u32,
+        program: Program,
+        recorder: Recorder,
+        merges: bool,
+        now_us: u64,
+    ) -> Process {
         let members = (1..)
             .zip(&program.descendants)
             .map(|(offset, descendant)| Member {
@@ -75,6 +84,7 @@ impl Process {
             pid,
             program,
             recorder,
+            merges,
             began_us: now_us,
             last_byte_us: now_us,
             members,
@@ -209,7 +219,7 @@ impl Process {
         self.exit = Some(Exit {
             exit_code,
             signal,
-            usage: Some(Usage::default()),
+            usage: Some(Usage::new(0, 0, Some(0))),
             ended_at: Stamp(BEGIN.0 + now_us / 1_000),
             duration_ms: (now_us - self.began_us) / 1_000,
         });
@@ -230,6 +240,7 @@ impl Process {
     }
 
     fn say(&mut self, stream: Stream, bytes: &[u8], now_us: u64) {
+        let stream = if self.merges { Stream::Stdout } else { stream };
         let index = stream.index();
         if self.closed[index] || bytes.is_empty() {
             return;

@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! a-host ROOT run TIMEOUT_MS PROGRAM ARGS…       one command with a grace of 0.2 s; its result
+//! a-host ROOT idles IDLE_MS PROGRAM ARGS…        one command with an idle time; says when it runs; its result
 //! a-host ROOT in DIRECTORY PROGRAM ARGS…         one command there; the result or the error, and who lives
+//! a-host ROOT nowhere PROGRAM ARGS…              one command in a directory that was removed: the result or the error
 //! a-host ROOT reaps-everything PROGRAM ARGS…     20 times, while another thread of the host waits for any child
 //! a-host ROOT few-descriptors PROGRAM ARGS…      with 0 to 12 free descriptors: the result or the error, and who lives
 //! a-host ROOT few-processes PROGRAM ARGS…        with room for 0 to 3 processes: the same
@@ -61,9 +63,24 @@ fn main() -> Done<()> {
             let command = Command::new(next()?).args(args).timeout(timeout).grace(grace);
             println!("{}", json!(run(&session, command)?));
         }
+        "idles" => {
+            let idle = Duration::from_millis(next()?.parse()?);
+            let command = Command::new(next()?).args(args).idle_timeout(idle);
+            let handle = session.launch(command).wait()?;
+            println!("{}", json!({ "host": std::process::id() }));
+            println!("{}", json!(result(&session, &handle)?));
+        }
         "in" => {
             let cwd = next()?;
             let command = Command::new(next()?).args(args).current_dir(cwd);
+            print(0, &outcome(&session, &command)?)?;
+        }
+        "nowhere" => {
+            let command = Command::new(next()?).args(args);
+            let gone = std::env::current_dir()?.join("gone");
+            std::fs::create_dir(&gone)?;
+            std::env::set_current_dir(&gone)?;
+            std::fs::remove_dir(&gone)?;
             print(0, &outcome(&session, &command)?)?;
         }
         "reaps-everything" => {
@@ -270,6 +287,7 @@ fn refuse(what: &str) -> Done<()> {
             let calls = [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal];
             (calls.map(|call| (call, always())).to_vec(), errno(Errno::ENOSYS))
         }
+        "faccessat2" => (vec![(libc::SYS_faccessat2, always())], errno(Errno::EPERM)),
         // From here on, in each thread: what is watched already stays so.
         "watches" => {
             let add = SeccompCondition::new(

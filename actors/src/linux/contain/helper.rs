@@ -204,7 +204,7 @@ fn understand(report: &protocol::Report) -> Option<Told> {
             Told::Exited {
                 exit_code: if by_signal { -1 } else { number(3) },
                 signal: by_signal.then(|| number(3)),
-                usage: Usage::new(count(4), count(5), count(6)),
+                usage: Usage::new(count(4), count(5), Some(count(6))),
                 signalled: report[1] != 0,
                 tree_empty: report[7] != 0,
             }

@@ -65,7 +65,7 @@ impl DrainCommand {
 /// The output side of a process that has just been started. Its pipes are watched already.
 pub(crate) struct NewDrain {
     pub(crate) n: u64,
-    pub(crate) pipes: [OwnedFd; 2],
+    pub(crate) pipes: [Arc<OwnedFd>; 2],
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
 }
@@ -91,8 +91,8 @@ pub(crate) struct Drain {
 }
 
 struct Source {
-    /// None after its end.
-    pipe: Option<OwnedFd>,
+    /// None after its end. Nobody else holds it for longer than a question.
+    pipe: Option<Arc<OwnedFd>>,
     flow: Flow,
 }
 
@@ -232,8 +232,9 @@ impl State {
             source.pipe.as_ref().is_none_or(|pipe| outbox.watch(pipe.as_fd(), key(other, stream)).is_ok())
         });
         // So many descriptors are watched that no more can be (epoll(7)): it stays.
-        let unwatch =
-            |from: &dyn Fn(&OwnedFd)| pipes().for_each(|(source, _)| source.pipe.iter().for_each(from));
+        let unwatch = |from: &dyn Fn(&OwnedFd)| {
+            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)))
+        };
         if !watched {
             unwatch(&|pipe| outbox.unwatch(pipe));
             self.drains.insert(other, drain);
@@ -291,7 +292,7 @@ impl State {
         }
         if let Some(ended) = pipe.take_if(|_| todo.end) {
             // A copy of the host that was forked meanwhile would keep it in epoll for ever.
-            self.thread.mailbox.unwatch(&ended);
+            self.thread.mailbox.unwatch(&*ended);
         }
         if let Some(event) = todo.report {
             self.report(n, stream, event);
@@ -346,7 +347,7 @@ impl State {
             .streams
             .iter()
             .flat_map(|source| &source.pipe)
-            .for_each(|pipe| self.thread.mailbox.unwatch(pipe));
+            .for_each(|pipe| self.thread.mailbox.unwatch(&**pipe));
         if release.undo {
             let _ = discard(&drain.recorder.paths());
             self.thread.outputs.remove(release.n);

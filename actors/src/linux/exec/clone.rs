@@ -18,6 +18,7 @@
 use crate::linux::{
     exec::clone3::clone_into,
     exec::slots::{FILES, Slots},
+    sys,
 };
 use nix::{errno::Errno, libc};
 use ostler_messages::Stage;
@@ -31,6 +32,8 @@ use std::{
 
 /// The child's own stack. It calls a handful of wrappers of system calls, each with a frame below 1 KiB.
 const STACK_BYTES: usize = 64 << 10;
+/// What of it can't be touched: the largest page that a Linux has.
+const GUARD_BYTES: usize = 16 << 10;
 /// Highest signal number on Linux.
 const SIGNALS: c_int = 64;
 /// `CLOSE_RANGE_UNSHARE` (linux/close_range.h, kernel 5.9).
@@ -134,7 +137,14 @@ impl Stack {
                 0,
             )
         };
-        if base == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(Stack(base)) }
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let stack = Stack(base);
+        // A stack grows down: whoever outgrows it meets this page, and not somebody else's memory.
+        // SAFETY: the first page of a mapping that is ours alone and larger.
+        Errno::result(unsafe { libc::mprotect(base, GUARD_BYTES, libc::PROT_NONE) })?;
+        Ok(stack)
     }
 }
 impl Drop for Stack {
@@ -211,8 +221,21 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
         }
     };
     let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = if pidfd < 0 {
+        // A kernel that does not fill it in (before 5.2). The child is not reaped, so its number is its own.
+        match sys::open_process(pid.unsigned_abs()) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                // SAFETY: takes two integers; the number is our child's, which nobody has reaped.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                reap(pid);
+                return Err(Failed { stage: Stage::Fork, errno, killed_by: None });
+            }
+        }
+    } else {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        unsafe { OwnedFd::from_raw_fd(pidfd) }
+    };
     let stage = STAGES[(report.stage.load(Ordering::Acquire) as usize).min(STAGES.len() - 1)];
     let errno = report.errno.load(Ordering::Acquire);
     if errno != 0 || stage != Stage::Exec {

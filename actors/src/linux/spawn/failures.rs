@@ -31,8 +31,13 @@ pub(crate) fn descriptors_or(stage: Stage, errno: Errno) -> LaunchError {
     }
 }
 
-/// `bytes`: arguments and environment together.
-pub(crate) fn spawn(failed: &Failed, program: &Program, cwd: &Path, bytes: u64) -> LaunchError {
+/// `bytes`: arguments and environment together; `longest`: of one of them.
+pub(crate) fn spawn(
+    failed: &Failed,
+    program: &Program,
+    cwd: &Path,
+    (bytes, longest): (u64, u64),
+) -> LaunchError {
     let Failed { stage, errno, killed_by } = *failed;
     if let Some(signal) = killed_by {
         return LaunchError::KilledBeforeExec { stage, signal: signal_name(signal) };
@@ -50,7 +55,7 @@ pub(crate) fn spawn(failed: &Failed, program: &Program, cwd: &Path, bytes: u64) 
             None => LaunchError::ProgramNotFound { program: path() },
         },
         (Stage::Exec, Errno::ENOEXEC) => LaunchError::NotExecutableFormat { path: path() },
-        (Stage::Exec, Errno::E2BIG) => LaunchError::ArgumentsTooLong { bytes },
+        (Stage::Exec, Errno::E2BIG) => LaunchError::ArgumentsTooLong { bytes, longest },
         (Stage::Exec, Errno::ETXTBSY) => LaunchError::TextBusy { path: path() },
         (Stage::Cwd, Errno::ENOENT) => LaunchError::CwdMissing { cwd: cwd.display().to_string() },
         (Stage::Cwd, Errno::ENOTDIR) => LaunchError::CwdNotDirectory { cwd: cwd.display().to_string() },

@@ -19,7 +19,7 @@ use crate::linux::{
 };
 use crate::{
     backend::{ContainmentReport, KernelEvent, Outputs, Refused},
-    config::{Inherited, environment, own_variables, value_of},
+    config::{Environment, Inherited, environment, own_variables, value_of},
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use nix::{
@@ -178,8 +178,13 @@ impl SpawnThread {
     fn start(&mut self, tier: &Tier, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
         let request = &exec.request;
         let own = own_variables(request)?;
-        let env = environment(&self.inherited, request, &own);
         let cwd = lookup::working_dir(request.cwd.as_deref())?;
+        // A directory that has no path any more has no PWD.
+        let pwd =
+            cwd.is_absolute().then(|| CString::new([b"PWD=", cwd.as_os_str().as_bytes()].concat()).ok());
+        let pwd = pwd.flatten();
+        let Environment { lines: env, withheld } =
+            environment(&self.inherited, request, &own, pwd.as_deref());
         let program = lookup::find(&request.program, &cwd, value_of(&env, "PATH"))?;
         // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
         let c_string = |bytes: &[u8]| {
@@ -206,7 +211,12 @@ impl SpawnThread {
             argv: &argv,
             env: &env,
             cwd: cwd_text.as_deref(),
-            stdio: [self.null.as_fd(), out_write.as_fd(), err_write.as_fd()],
+            stdio: [
+                self.null.as_fd(),
+                out_write.as_fd(),
+                // One pipe for both, so that their order is exact; the other one ends at once.
+                if request.capture.merge_stderr { out_write.as_fd() } else { err_write.as_fd() },
+            ],
             limit: self.start_limit,
         };
         let spawned = tier
@@ -217,7 +227,8 @@ impl SpawnThread {
         let live = Arc::new(Growth::new());
         let recorder =
             Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
-        let activity = Arc::new(Activity::new(self.clock.now_us()));
+        let pipes = reads.map(Arc::new);
+        let activity = Arc::new(Activity::new(self.clock.now_us(), pipes.each_ref().map(Arc::downgrade)));
         self.outputs.begin(n, exec.command_id, live);
         let started = Started {
             pid: spawned.pid,
@@ -225,10 +236,11 @@ impl SpawnThread {
             containment: tier.containment(),
             cwd: cwd.into_os_string().into(),
             started_at,
+            env_withheld: withheld,
         };
         // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
-        let drain = NewDrain { n, pipes: reads, recorder, activity: activity.clone() };
+        let drain = NewDrain { n, pipes, recorder, activity: activity.clone() };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree } = spawned;
@@ -244,10 +256,12 @@ impl SpawnThread {
 }
 
 fn failure(error: SpawnError, program: &Program, cwd: &Path, argv: &[CString], env: &[&CStr]) -> LaunchError {
-    let bytes = argv.iter().map(CString::as_c_str).chain(env.iter().copied());
-    let bytes = bytes.map(|text| text.to_bytes_with_nul().len() as u64).sum();
+    let texts = argv.iter().map(CString::as_c_str).chain(env.iter().copied());
+    let (all, longest) = texts.fold((0, 0), |(all, longest), text| {
+        (all + text.count_bytes() as u64 + 1, longest.max(text.count_bytes() as u64))
+    });
     match error {
-        SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, bytes),
+        SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, (all, longest)),
         SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),
     }
 }

@@ -26,11 +26,12 @@ pub(crate) struct Program {
     pub(crate) absolute: PathBuf,
 }
 
-/// The command's working directory, absolute.
+/// The command's working directory, absolute; `.` for the host's own that has no path any more.
 pub(crate) fn working_dir(asked: Option<&Path>) -> Result<PathBuf, LaunchError> {
     let here = std::env::current_dir();
     let Some(asked) = asked else {
-        return here.map_err(|_| LaunchError::CwdMissing { cwd: "the host's own working directory".into() });
+        // Removed, or not readable: the kernel runs a program there all the same.
+        return Ok(here.unwrap_or_else(|_| PathBuf::from(".")));
     };
     let dir = here.map(|here| here.join(asked)).unwrap_or_else(|_| asked.to_owned());
     let cwd = dir.display().to_string();
@@ -72,16 +73,17 @@ pub(crate) fn find(program: &Text, cwd: &Path, path: Option<&[u8]>) -> Result<Pr
             continue;
         }
         match faccessat(nix::fcntl::AT_FDCWD, &absolute, AccessFlags::X_OK, AtFlags::AT_EACCESS) {
-            Ok(()) => return Ok(Program { asked, path: absolute.clone(), absolute }),
-            Err(errno) => denied = denied.or(Some((absolute, errno))),
+            Err(errno @ Errno::EACCES) => denied = denied.or(Some((absolute, errno))),
+            // Whoever can't be asked (a container filter that does not know the call) is no judge: exec is.
+            _ => return Ok(Program { asked, path: absolute.clone(), absolute }),
         }
     }
     Err(match denied {
-        Some((path, errno @ (Errno::EACCES | Errno::EPERM))) => LaunchError::PermissionDenied {
+        Some((path, errno)) => LaunchError::PermissionDenied {
             stage: Stage::Lookup,
             path: path.display().to_string(),
             errno: errno as i32,
         },
-        _ => LaunchError::ProgramNotFound { program: asked },
+        None => LaunchError::ProgramNotFound { program: asked },
     })
 }

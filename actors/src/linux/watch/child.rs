@@ -387,7 +387,6 @@ impl Child {
 fn usage(usage: &nix::libc::rusage) -> Usage {
     let ms =
         |time: nix::libc::timeval| u64::try_from(time.tv_sec * 1_000 + time.tv_usec / 1_000).unwrap_or(0);
-    // Linux counts in KiB.
-    let max_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1_024;
-    Usage::new(ms(usage.ru_utime), ms(usage.ru_stime), max_rss_bytes)
+    // Its highest memory is at least that of this process, which it shared until it ran its program.
+    Usage::new(ms(usage.ru_utime), ms(usage.ru_stime), None)
 }

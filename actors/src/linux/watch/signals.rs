@@ -30,6 +30,12 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at them.
 const REAP_STEP: Duration = Duration::from_millis(1);
 
+/// A timer that fires so late was held up by more than a busy machine: the host was stopped, or its memory was swapped out.
+const LATE: Duration = Duration::from_millis(100);
+
+/// So often in a row an idle time begins anew for that: a machine that is always late must not keep a silent command for ever.
+const LATES_MAX: u32 = 3;
+
 /// A helper has nothing to do but to answer; one that does not for so long, when nobody of its tree is seen any more, was
 /// stopped by somebody.
 const HELPER_PATIENCE: Duration = Duration::from_secs(1);
@@ -71,8 +77,8 @@ impl SignalThread {
                 state.obey(command);
             }
             let now = Instant::now();
-            while let Some(key) = state.timers.pop_due(now) {
-                state.fire(key);
+            while let Some((key, at)) = state.timers.pop_due(now) {
+                state.fire(key, now.saturating_duration_since(at));
             }
             let until = state.timers.next_at();
             state.thread.mailbox.sleep(until, &mut ready);
@@ -117,7 +123,13 @@ struct State {
     children: Children,
     timers: Timers,
     /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
-    idle: BTreeMap<u64, u64>,
+    idle: BTreeMap<u64, Idle>,
+}
+
+/// An idle time, and how often in a row its timer was late.
+struct Idle {
+    time: Duration,
+    lates: u32,
 }
 
 impl State {
@@ -135,7 +147,8 @@ impl State {
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),
             SignalCommand::Arm(arm, at) => {
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
-                    self.idle.insert(n, arm.after_ms);
+                    let time = Duration::from_millis(arm.after_ms);
+                    self.idle.insert(n, Idle { time, lates: 0 });
                 }
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
@@ -305,16 +318,22 @@ impl State {
         self.looked(n, alive.is_none());
     }
 
-    fn fire(&mut self, key: TimerKey) {
+    /// `late`: how long after its time.
+    fn fire(&mut self, key: TimerKey, late: Duration) {
         match key {
             TimerKey::Probe(n) => self.look(n),
-            TimerKey::Graph(ActorName::Process(n), TimerKind::Idle) => {
-                let idle_us = self.idle.get(&n).copied().unwrap_or(0).saturating_mul(1_000);
-                let last_us = self.children.0.get(&n).map_or(0, |child| child.activity.last_us());
-                if last_us + idle_us > self.thread.clock.now_us() {
-                    return self.timers.arm(key, self.thread.clock.at_us(last_us + idle_us));
+            TimerKey::Graph(ActorName::Process(n), kind @ (TimerKind::Deadline | TimerKind::Idle)) => {
+                // If it has ended meanwhile it ended in time, as far as anybody knows: what was late is this thread.
+                self.noticed(n);
+                if self.children.0.get(&n).is_some_and(|child| child.exit.is_some()) {
+                    return;
                 }
-                self.report(n, TimerFired { kind: TimerKind::Idle });
+                if kind == TimerKind::Idle
+                    && let Some(next) = self.is_not_silent(n, late)
+                {
+                    return self.timers.arm(key, next);
+                }
+                self.report(n, TimerFired { kind });
             }
             TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
                 let leftovers = self.survivors(n);
@@ -324,6 +343,23 @@ impl State {
                 let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
             }
         }
+    }
+
+    /// When to look again whether a command is silent; none: it is.
+    fn is_not_silent(&mut self, n: u64, late: Duration) -> Option<Instant> {
+        let Idle { time, lates } = self.idle.get_mut(&n)?;
+        // One that this thread is still to hear of has only just begun.
+        let Some(child) = self.children.0.get(&n) else { return Some(Instant::now() + *time) };
+        let idle_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let silent_at_us = child.activity.last_us().saturating_add(idle_us);
+        if silent_at_us > self.thread.clock.now_us() {
+            *lates = 0;
+            return Some(self.thread.clock.at_us(silent_at_us));
+        }
+        // Its reader is behind, or this host did not run, and perhaps the command neither: its time begins anew.
+        let was_late = late > LATE && *lates < LATES_MAX;
+        *lates += u32::from(was_late);
+        (child.activity.is_unread() || was_late).then(|| Instant::now() + *time)
     }
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {

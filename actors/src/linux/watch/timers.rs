@@ -35,12 +35,12 @@ impl Timers {
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
-    /// One that is due, earliest first.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<TimerKey> {
+    /// One that is due, earliest first, and when it was.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(TimerKey, Instant)> {
         let (&at, &key) = self.by_time.first_key_value().filter(|((at, _), _)| *at <= now)?;
         self.by_time.remove(&at);
         self.by_key.remove(&key);
-        Some(key)
+        Some((key, at.0))
     }
     /// Those of a process that has ended.
     pub(crate) fn remove_all(&mut self, n: u64) {
@@ -75,7 +75,7 @@ mod tests {
                     let due =
                         list.iter().filter(|(_, due, _)| *due <= at).min_by_key(|(_, at, step)| (*at, *step));
                     let due = due.map(|(key, ..)| *key);
-                    assert_eq!(timers.pop_due(at), due);
+                    assert_eq!(timers.pop_due(at).map(|(key, _)| key), due);
                     list.retain(|(listed, ..)| Some(*listed) != due);
                 }
                 _ => {
