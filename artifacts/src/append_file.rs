@@ -1,14 +1,12 @@
 //! One file that is appended to until its first error.
 
+use crate::Directory;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, ErrorKind, Write},
     mem,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::MetadataExt,
 };
-
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 /// Where a sink stands.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ enum State {
     Closed,
 }
 
-/// One of the three files of a command. Where it is, whoever has it says each time: thousands of them are idle.
+/// One of the three files of a command, in its directory.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
     name: &'static str,
@@ -41,15 +39,12 @@ impl AppendFile {
     }
 
     /// Appends as much as goes. An error is reported once; from then on nothing is done.
-    pub(crate) fn append(&mut self, path: impl FnOnce() -> PathBuf, bytes: &[u8]) -> Option<String> {
+    pub(crate) fn append(&mut self, dir: &Directory, bytes: &[u8]) -> Option<String> {
         if bytes.is_empty() {
             return None;
         }
         if let State::Untouched = self.state {
-            // Not a link that leads elsewhere, not a FIFO that would block: the command itself could have put one
-            // there since the files were made.
-            let flags = O_NOFOLLOW | O_NONBLOCK;
-            match OpenOptions::new().append(true).custom_flags(flags).open(path()) {
+            match dir.append(self.name) {
                 Ok(file) => self.state = State::Open(file),
                 Err(error) => {
                     self.state = State::Failed(None);
@@ -68,15 +63,14 @@ impl AppendFile {
     }
 
     /// Closes the file and says its length in bytes, and what others did to it, if that shows.
-    pub(crate) fn close(&mut self, path: &Path) -> (u64, Option<String>) {
+    pub(crate) fn close(&mut self, dir: &Directory) -> (u64, Option<String>) {
         let opened = match mem::replace(&mut self.state, State::Closed) {
             State::Open(file) | State::Failed(Some(file)) => file.metadata().ok(),
             State::Untouched | State::Failed(None) | State::Closed => None,
         };
         // Deleted (even if another file has its name by now), or moved away.
         let deleted = opened.as_ref().is_some_and(|file| file.nlink() == 0);
-        let missing = || matches!(fs::symlink_metadata(path), Err(e) if e.kind() == ErrorKind::NotFound);
-        if deleted || missing() {
+        if deleted || !dir.has(self.name) {
             return (0, Some(format!("{} was removed", self.name)));
         }
         let (length, was) = (opened.map_or(self.written, |file| file.len()), self.written);
@@ -106,6 +100,8 @@ fn write_counted(to: &mut impl Write, bytes: &[u8]) -> (u64, Option<io::Error>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Paths;
+    use std::{fs, path::PathBuf};
 
     /// Answers as it was told to, then takes everything.
     struct Scripted(Vec<io::Result<usize>>, Vec<u8>);
@@ -139,25 +135,29 @@ mod tests {
         assert_eq!(write_counted(&mut to, b"01").1.map(|e| e.kind()), Some(ErrorKind::WriteZero));
     }
 
+    /// A command directory and its combined file.
+    fn directory(dir: &tempfile::TempDir) -> (Directory, PathBuf) {
+        let paths = Paths { dir: dir.path().to_owned() };
+        (Directory::open(&paths).unwrap(), paths.combined())
+    }
+
     #[test]
     fn a_link_or_a_fifo_in_place_of_the_file_is_not_written_to() {
         let dir = tempfile::tempdir().unwrap();
-        let (target, link, fifo) =
-            (dir.path().join("target"), dir.path().join("link"), dir.path().join("fifo"));
+        let (directory, path) = directory(&dir);
+        let target = dir.path().join("target");
         fs::write(&target, "").unwrap();
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for path in [&link, &fifo] {
+        for is_link in [true, false] {
+            match is_link {
+                true => std::os::unix::fs::symlink(&target, &path).unwrap(),
+                false => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            }
             let mut sink = AppendFile::new("combined.txt");
-            assert!(
-                sink.append(|| path.clone(), b"x")
-                    .is_some_and(|error| error.starts_with("opening combined.txt: "))
-            );
-            assert_eq!(
-                (sink.append(|| path.clone(), b"x"), sink.written()),
-                (None, 0),
-                "reported once, and never tried again"
-            );
+            let error = sink.append(&directory, b"x").unwrap();
+            assert!(error.starts_with("opening combined.txt: "), "{error}");
+            let again = (sink.append(&directory, b"x"), sink.written());
+            assert_eq!(again, (None, 0), "reported once, and never tried again");
+            fs::remove_file(&path).unwrap();
         }
         assert_eq!(fs::read(&target).unwrap(), b"");
     }
@@ -165,12 +165,12 @@ mod tests {
     #[test]
     fn a_file_that_others_cut_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("combined.txt");
+        let (directory, path) = directory(&dir);
         fs::write(&path, "").unwrap();
         let mut sink = AppendFile::new("combined.txt");
-        assert_eq!(sink.append(|| path.clone(), b"0123456789"), None);
+        assert_eq!(sink.append(&directory, b"0123456789"), None);
         fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
         let told = "combined.txt was changed by others: 3 bytes instead of 10";
-        assert_eq!(sink.close(&path), (3, Some(told.to_owned())));
+        assert_eq!(sink.close(&directory), (3, Some(told.to_owned())));
     }
 }

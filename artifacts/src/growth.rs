@@ -4,9 +4,9 @@
 //! * out: readers that wait for either, woken
 //! * keeps: a reader that came before the end is woken by it
 
-use crate::OutputFile;
+use crate::{OutputFile, said::Said};
 use event_listener::Event;
-use ostler_messages::Stream;
+use ostler_messages::{Output, Stream};
 use std::{
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
@@ -29,6 +29,8 @@ pub struct Growth {
     waiters: AtomicUsize,
     grown: Event,
     memory: OnceLock<Mutex<Memory>>,
+    /// Locked for each read of the recording thread: nobody else but a peek ever waits for it.
+    said: Mutex<Option<Said>>,
 }
 
 impl Growth {
@@ -98,6 +100,18 @@ impl Growth {
                 listener.await;
             }
         }
+    }
+
+    /// What was said so far, with at most `inline_bytes` raw bytes of each text; no digest. A character whose last bytes have
+    /// not come yet is left out. Of a command that is not recorded (any more), nothing.
+    pub fn peek(&self, inline_bytes: u64) -> Output {
+        let output = self.said().as_ref().map(|said| said.output(inline_bytes, true)).unwrap_or_default();
+        Output { recorded_bytes: self.length(OutputFile::Combined), ..output }
+    }
+
+    pub(crate) fn said(&self) -> MutexGuard<'_, Option<Said>> {
+        // Whoever panicked with the lock held has lost at most the count of what it was pushing.
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on the bytes are here instead of on disk.

@@ -21,10 +21,10 @@
 //! let dir = tempfile::tempdir()?;
 //! let root = Root::open(Some(dir.path().join("artifacts")), std::process::id())?;
 //! let paths = Paths::of(root.path(), CommandId { host_pid: std::process::id(), unix_ns: 1, n: 1 });
-//! create(&paths)?;
+//! let directory = create(&paths)?;
 //!
 //! let live = Arc::new(Growth::new());
-//! let mut recorder = Recorder::new(paths.clone(), Capture::default(), None, live.clone());
+//! let mut recorder = Recorder::new(directory, Capture::default(), None, live.clone());
 //! recorder.append(Stream::Stdout, b"out\n");
 //! recorder.append(Stream::Stderr, b"err\n");
 //!
@@ -57,12 +57,13 @@ mod recorder;
 mod result;
 mod retention;
 mod root;
+mod said;
 mod text;
 
 pub use digest_worker::DigestWorker;
 pub use growth::Growth;
 pub(crate) use paths::RESULT_FILE;
-pub use paths::{Paths, create, discard};
+pub use paths::{Directory, Paths, create, discard};
 pub use read::{
     OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now,
 };

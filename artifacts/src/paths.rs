@@ -1,12 +1,20 @@
 //! The directory of one command: its names, its making, its end.
 
 use crate::{OutputFile, result::RESULT_TEMP_FILE};
-use nix::libc::O_NOFOLLOW;
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, openat, renameat},
+    sys::stat::{Mode, fstat, fstatat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
 use ostler_messages::CommandId;
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -48,23 +56,79 @@ impl Paths {
     }
 }
 
+/// A command's directory, held open: whatever its path leads to later, the files are in this one.
+#[derive(Debug)]
+pub struct Directory {
+    paths: Paths,
+    fd: OwnedFd,
+}
+
 /// Makes the directory (0700) and its three files, empty (0600); a umask can only narrow that. Nothing that is there
 /// already is taken over, and no symlink is followed.
 ///
 /// # Errors
 /// What mkdir(2) or open(2) said. Whatever was made until then is removed.
-pub fn create(paths: &Paths) -> io::Result<()> {
+pub fn create(paths: &Paths) -> io::Result<Directory> {
     DirBuilder::new().mode(0o700).create(&paths.dir)?;
-    let made = OutputFile::ALL.into_iter().try_for_each(|which| {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).custom_flags(O_NOFOLLOW);
-        options.open(paths.file(which)).map(drop)
+    let made = Directory::open(paths).and_then(|dir| {
+        OutputFile::ALL.into_iter().try_for_each(|which| dir.create(which.file_name()).map(drop))?;
+        Ok(dir)
     });
     if made.is_err() {
         // The first error is the one to report.
         let _ = discard(paths);
     }
     made
+}
+
+impl Directory {
+    /// One that is there.
+    ///
+    /// # Errors
+    /// What open(2) said; a symlink is not followed.
+    pub fn open(paths: &Paths) -> io::Result<Directory> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+        let fd = nix::fcntl::open(&paths.dir, flags, Mode::empty())?;
+        Ok(Directory { paths: paths.clone(), fd })
+    }
+
+    /// Where it was made.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// A new file.
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)
+    }
+    /// A file to append to: not a link that leads elsewhere, not a FIFO that would block.
+    pub(crate) fn append(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK)
+    }
+    fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))?.into())
+    }
+    pub(crate) fn has(&self, name: &str) -> bool {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) != Err(Errno::ENOENT)
+    }
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(renameat(&self.fd, from, &self.fd, to)?)
+    }
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// What has become of it, if its path does not lead to it any more.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let own = fstat(&self.fd).ok()?;
+        if own.st_nlink == 0 {
+            return Some("the artifact directory was removed".to_owned());
+        }
+        let there = fs::symlink_metadata(&self.paths.dir);
+        let is_own = there.is_ok_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino));
+        (!is_own).then(|| "the artifact directory was moved away".to_owned())
+    }
 }
 
 /// Removes the files that ostler makes in a command directory, by name, and then the directory. What is gone already

@@ -5,20 +5,22 @@
 //! * keeps: memory does not grow with the output
 
 use crate::{
-    DigestWorker, Growth, HeadTail, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,
-    result,
+    DigestWorker, Directory, Growth, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,
+    result, said::Said,
 };
-use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Record, Stream};
+use ostler_messages::{Capture, Output, Record, Stream, TextOnDisk};
 use sha2::{Digest, Sha256};
-use std::{io, mem, path::PathBuf, sync::Arc};
+use std::{io, mem, sync::Arc};
 
 /// Where recorded bytes go.
 #[derive(Debug)]
 enum Files {
     /// In the order of [`OutputFile`].
-    Disk([AppendFile; 3]),
+    Disk(Directory, [AppendFile; 3]),
     /// Into [`Growth`]; the number of combined bytes after which every write fails, and how.
     Memory { full_at: Option<(u64, i32)> },
+    /// They could not be made.
+    None,
 }
 
 /// Records one command: everything that was read is counted, digested and shown; what can be written is in the files.
@@ -28,72 +30,64 @@ enum Files {
 /// came; of write errors only the first stands there.
 #[derive(Debug)]
 pub struct Recorder {
-    /// The rest of its paths is made when it is needed: thousands of recorders are idle.
-    dir: PathBuf,
-    capture: Capture,
     output_limit: Option<u64>,
     live: Arc<Growth>,
     files: Files,
     digest: Sha256,
     byte_count: u64,
-    newlines: u64,
-    last_byte: u8,
-    /// What is shown as stdout and as stderr.
-    texts: [HeadTail; 2],
     /// The first thing that went wrong.
     artifact_error: Option<String>,
     sealed: Option<Output>,
 }
 
 impl Recorder {
-    /// For files that [`create`](crate::create) has made. They are opened at the first byte.
+    /// Into files that [`create`](crate::create) has made. They are opened at the first byte.
     ///
     /// Beyond `output_limit` combined bytes nothing more is recorded. At most
-    /// [`MAX_INLINE_BYTES_LIMIT`] bytes of text are held for each stream, whatever `capture` says.
-    pub fn new(paths: Paths, capture: Capture, output_limit: Option<u64>, live: Arc<Growth>) -> Recorder {
+    /// [`MAX_INLINE_BYTES_LIMIT`](ostler_messages::MAX_INLINE_BYTES_LIMIT) bytes of text are held for each stream, whatever
+    /// `capture` says.
+    pub fn new(
+        directory: Directory,
+        capture: Capture,
+        output_limit: Option<u64>,
+        live: Arc<Growth>,
+    ) -> Recorder {
         let append_files = OutputFile::ALL.map(|which| AppendFile::new(which.file_name()));
-        Recorder::with(Files::Disk(append_files), paths, capture, output_limit, live)
+        Recorder::with(Files::Disk(directory, append_files), capture, output_limit, live)
+    }
+
+    /// The same where no files can be made, and why. Counts, digest and text are complete.
+    pub fn without_files(why: String, capture: Capture, live: Arc<Growth>) -> Recorder {
+        let mut recorder = Recorder::with(Files::None, capture, None, live);
+        recorder.artifact_error = Some(why);
+        recorder
     }
 
     /// The same without a disk: the "files" are in `live`, where readers find them, and grow without a limit.
-    pub fn in_memory(
-        paths: Paths,
-        capture: Capture,
-        output_limit: Option<u64>,
-        live: Arc<Growth>,
-    ) -> Recorder {
+    pub fn in_memory(capture: Capture, output_limit: Option<u64>, live: Arc<Growth>) -> Recorder {
         live.keep_in_memory();
-        Recorder::with(Files::Memory { full_at: None }, paths, capture, output_limit, live)
+        Recorder::with(Files::Memory { full_at: None }, capture, output_limit, live)
     }
 
-    fn with(
-        files: Files,
-        paths: Paths,
-        capture: Capture,
-        output_limit: Option<u64>,
-        live: Arc<Growth>,
-    ) -> Recorder {
-        // No limit above 16 MiB gets here from a validated request; the bound keeps memory bounded all the same.
-        let limit = capture.max_inline_bytes.min(MAX_INLINE_BYTES_LIMIT) as usize;
+    fn with(files: Files, capture: Capture, output_limit: Option<u64>, live: Arc<Growth>) -> Recorder {
+        *live.said() = Some(Said::new(capture));
         Recorder {
-            dir: paths.dir,
-            capture,
             output_limit,
             live,
             files,
             digest: Sha256::new(),
             byte_count: 0,
-            newlines: 0,
-            last_byte: b'\n',
-            texts: [HeadTail::new(limit), HeadTail::new(limit)],
             artifact_error: None,
             sealed: None,
         }
     }
 
-    /// Where it records to.
-    pub fn paths(&self) -> Paths {
-        Paths { dir: self.dir.clone() }
+    /// Where it records to, if that is a disk.
+    pub fn paths(&self) -> Option<&Paths> {
+        match &self.files {
+            Files::Disk(directory, _) => Some(directory.paths()),
+            Files::Memory { .. } | Files::None => None,
+        }
     }
 
     /// Scripts a disk that is full: after so many combined bytes every write fails with `errno`. Only for
@@ -104,8 +98,8 @@ impl Recorder {
         }
     }
 
-    /// Takes what was read from a stream. Allocates only while the inline text grows to its limit, and takes no lock
-    /// unless a reader waits. After [`Recorder::seal`] it does nothing.
+    /// Takes what was read from a stream. Allocates only while the inline text grows to its limit. After
+    /// [`Recorder::seal`] it does nothing.
     pub fn append(&mut self, stream: Stream, bytes: &[u8]) {
         if self.sealed.is_none() {
             self.digest.update(bytes);
@@ -129,20 +123,13 @@ impl Recorder {
         self.digest = worker.digest(digest, bytes, count, || self.write(stream, &bytes[..count]));
     }
 
-    /// All but the digest.
+    /// All but the digest. What is shown comes first: the disk may not answer.
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        let Some(&last) = bytes.last() else { return };
+        if let Some(said) = self.live.said().as_mut() {
+            said.push(stream, bytes);
+        }
         self.record(stream, bytes);
         self.byte_count += bytes.len() as u64;
-        self.newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
-        self.last_byte = last;
-        let shown = match stream {
-            Stream::Stdout => self.capture.stdout,
-            Stream::Stderr => self.capture.stderr,
-        };
-        if shown {
-            self.texts[stream.index()].push(bytes);
-        }
     }
 
     /// Writes what may still be written to the combined file and to the stream's.
@@ -153,11 +140,9 @@ impl Recorder {
         if !within.is_empty() {
             let (combined, own) = (OutputFile::Combined as usize, OutputFile::from(stream) as usize);
             let lengths = match &mut self.files {
-                Files::Disk(append_files) => {
-                    let dir = &self.dir;
-                    let path = |which: OutputFile| move || dir.join(which.file_name());
-                    trouble = append_files[combined].append(path(OutputFile::Combined), within);
-                    let second = append_files[own].append(path(stream.into()), within);
+                Files::Disk(directory, append_files) => {
+                    trouble = append_files[combined].append(directory, within);
+                    let second = append_files[own].append(directory, within);
                     trouble = trouble.or(second);
                     (append_files[combined].written(), append_files[own].written())
                 }
@@ -174,6 +159,7 @@ impl Recorder {
                     }
                     (memory[combined].len() as u64, memory[own].len() as u64)
                 }
+                Files::None => return,
             };
             self.live.advance(stream, lengths.0, lengths.1);
         }
@@ -188,31 +174,7 @@ impl Recorder {
     /// What has flowed so far, with at most `inline_bytes` raw bytes of each text; no digest. A character whose last
     /// bytes have not come yet is left out.
     pub fn peek(&self, inline_bytes: u64) -> Output {
-        let mut output = self.output(inline_bytes);
-        for (text, shown) in self.texts.iter().zip([&mut output.stdout, &mut output.stderr]) {
-            if text.ends_within_a_character() {
-                // What it shows as.
-                shown.pop();
-            }
-        }
-        output
-    }
-
-    fn output(&self, inline_bytes: u64) -> Output {
-        let limit = usize::try_from(inline_bytes).unwrap_or(usize::MAX);
-        let [(stdout, stdout_truncated), (stderr, stderr_truncated)] =
-            [self.texts[0].view(limit), self.texts[1].view(limit)];
-        Output {
-            stdout,
-            stderr,
-            stdout_truncated,
-            stderr_truncated,
-            line_count: self.newlines + u64::from(self.last_byte != b'\n'),
-            byte_count: self.byte_count,
-            recorded_bytes: self.live.length(OutputFile::Combined),
-            output_sha256: None,
-            artifact_error: self.artifact_error.clone(),
-        }
+        Output { artifact_error: self.artifact_error.clone(), ..self.live.peek(inline_bytes) }
     }
 
     /// Closes the files, looks whether they are still there, finishes the digest, writes `result.json` from `record`
@@ -223,26 +185,34 @@ impl Recorder {
         if let Some(output) = &self.sealed {
             return output.clone();
         }
-        let mut output = self.output(u64::MAX);
+        let mut output =
+            self.live.said().as_ref().map(|said| said.output(u64::MAX, false)).unwrap_or_default();
+        output.recorded_bytes = self.live.length(OutputFile::Combined);
+        output.artifact_error = self.artifact_error.clone();
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
-        let paths = self.paths();
-        if let Files::Disk(append_files) = &mut self.files {
-            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(&paths.file(which)));
+        if let Files::Disk(directory, append_files) = &mut self.files {
+            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(directory));
             output.recorded_bytes = closed[OutputFile::Combined as usize].0;
-            let removed = !paths.dir.is_dir();
-            if removed {
-                add_trouble(&mut output, "the artifact directory was removed".to_owned());
-            } else {
+            let trouble = directory.trouble();
+            if trouble.is_none() {
                 closed
                     .into_iter()
                     .filter_map(|(_, trouble)| trouble)
                     .for_each(|t| add_trouble(&mut output, t));
-                record.set_output(output.clone());
-                if let Err(error) = result::write(&paths, &record) {
+            }
+            trouble.into_iter().for_each(|trouble| add_trouble(&mut output, trouble));
+            record.set_output(output.clone());
+            match result::write(directory, &record) {
+                Ok(()) => output.text_on_disk = TextOnDisk(directory.trouble().is_none()),
+                Err(error) if directory.trouble().is_none() => {
                     add_trouble(&mut output, format!("writing result.json: {error}"));
                 }
+                // Said already.
+                Err(_) => {}
             }
         }
+        // Not before the disk has answered. From here on the output alone has the text.
+        self.live.said().take();
         self.live.end();
         self.sealed.insert(output).clone()
     }

@@ -1,11 +1,11 @@
 //! `result.json`: the record as it was at the end, beside the output.
 
-use crate::{Paths, RESULT_FILE};
+use crate::{Directory, RESULT_FILE};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use ostler_messages::{CommandId, Record};
 use serde::Deserialize;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
@@ -19,22 +19,20 @@ pub const RESULT_MAX_BYTES: u64 = 64 << 20;
 pub(crate) const RESULT_TEMP_FILE: &str = ".result.json.tmp";
 
 /// Writes the record under a temporary name and renames it, so that a `result.json` is always whole.
-pub(crate) fn write(paths: &Paths, record: &Record) -> io::Result<()> {
+pub(crate) fn write(dir: &Directory, record: &Record) -> io::Result<()> {
     let json = serde_json::to_vec_pretty(record)?;
-    let temp = paths.dir.join(RESULT_TEMP_FILE);
-    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
-    let mut file = match create() {
+    let mut file = match dir.create(RESULT_TEMP_FILE) {
         // Nobody else writes here: it is what a crashed host left, or what the command put there.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            fs::remove_file(&temp)?;
-            create()?
+            dir.remove(RESULT_TEMP_FILE)?;
+            dir.create(RESULT_TEMP_FILE)?
         }
         other => other?,
     };
-    let written = file.write_all(&json).and_then(|()| fs::rename(&temp, paths.result()));
+    let written = file.write_all(&json).and_then(|()| dir.rename(RESULT_TEMP_FILE, RESULT_FILE));
     if written.is_err() {
         // Half a file under a temporary name is worth nothing; if it can't be removed, `discard` will try again.
-        let _ = fs::remove_file(&temp);
+        let _ = dir.remove(RESULT_TEMP_FILE);
     }
     written
 }

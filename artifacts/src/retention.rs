@@ -83,7 +83,7 @@ pub fn retain(root: &Path, age: Duration, count: usize) -> Retained {
     for (changed_at, command) in found {
         // A time in the future is a clock that was set back, not an old command.
         let old = now.duration_since(changed_at).is_ok_and(|past| past > age);
-        if (!old && retained.kept <= count) || living.contains(&command.host_pid) {
+        if (!old && retained.kept <= count) || living.contains(&command.host_pid) || runs(command.host_pid) {
             continue;
         }
         match remove(&Paths::of(root, command)) {
@@ -96,6 +96,13 @@ pub fn retain(root: &Path, age: Duration, count: usize) -> Retained {
         }
     }
     retained
+}
+
+/// Whether a process has this number: a cleaner may have removed the lock of a host that lives. Another one that has got the number
+/// meanwhile delays a removal, and no more.
+fn runs(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).map(nix::unistd::Pid::from_raw);
+    pid.is_some_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
 /// Every command directory with the time of its last change.

@@ -1,6 +1,7 @@
 //! The directory in which the commands' directories are.
 
-use crate::lock::HostLock;
+use crate::{Directory, Paths, create, lock::HostLock};
+use ostler_messages::CommandId;
 use std::{
     env,
     ffi::OsString,
@@ -8,6 +9,7 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Component, Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Why a directory can't be the root.
@@ -53,49 +55,104 @@ pub enum RootError {
     },
 }
 
-/// An open root: private to the user, and locked, so that no other process's retention touches what this one made.
+/// A root: private to the user, and locked, so that no other process's retention touches what this one made. It may be
+/// missing, from the start or later: then it is made when a command needs it, if it can be.
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
-    _lock: HostLock,
+    host_pid: u32,
+    /// None: the file system has no locks, or the root is missing. Then the host's pid alone says that it lives.
+    lock: Mutex<Option<HostLock>>,
 }
 
 impl Root {
     /// Makes the directory if need be (0700, its parents too), checks it, and takes this host's lock until drop.
-    /// Two of them in one process are fine. `None` is [`default_root`].
+    /// Two of them in one process are fine. `None` is [`default_root`], which may be missing: nobody has named it.
     ///
     /// # Errors
     /// [`RootError`] says what to do.
     pub fn open(path: Option<PathBuf>, host_pid: u32) -> Result<Root, RootError> {
+        let is_named = path.is_some();
         let given = path.unwrap_or_else(default_root);
-        let refused = |doing: &'static str, error: io::Error| RootError::Io {
-            doing,
-            path: given.clone(),
-            message: error.to_string(),
-        };
+        let absolute = std::path::absolute(&given).map_err(|error| refused(&given, "looking at", &error))?;
         // Without a trailing `/` or `/.`, by which a look at a symlink would see what it leads to.
-        let path: PathBuf = std::path::absolute(&given)
-            .map_err(|error| refused("looking at", error))?
-            .components()
-            .filter(|part| *part != Component::CurDir)
-            .collect();
+        let path: PathBuf = absolute.components().filter(|part| *part != Component::CurDir).collect();
+        let root = Root { path, host_pid, lock: Mutex::new(None) };
+        match root.make() {
+            Err(error) if is_named => Err(error),
+            _ => Ok(root),
+        }
+    }
+
+    fn make(&self) -> Result<(), RootError> {
+        let path = &self.path;
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         if let Some(parent) = path.parent() {
-            builder.recursive(true).create(parent).map_err(|error| refused("making", error))?;
+            builder.recursive(true).create(parent).map_err(|error| refused(path, "making", &error))?;
+            check_parent(parent, path)?;
         }
-        match builder.recursive(false).create(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(refused("making", error)),
-            _ => check(&path, &given, nix::unistd::geteuid().as_raw())?,
+        match builder.recursive(false).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(refused(path, "making", &error));
+            }
+            _ => check(path, path, nix::unistd::geteuid().as_raw())?,
         }
-        let lock = HostLock::take(&path, host_pid).map_err(|error| refused("locking", error))?;
-        Ok(Root { path, _lock: lock })
+        let lock = match HostLock::take(path, self.host_pid) {
+            Ok(lock) => Some(lock),
+            // A file system without locks, or without room for the file.
+            Err(error) if NO_LOCKS.contains(&error.raw_os_error().unwrap_or(0)) => None,
+            Err(error) => return Err(refused(path, "locking", &error)),
+        };
+        // Nothing can panic while it is held.
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+        Ok(())
     }
 
     /// The absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Makes a command's directory; and the root too, if that is missing.
+    ///
+    /// # Errors
+    /// What [`create`] said.
+    pub fn create(&self, command: CommandId) -> io::Result<Directory> {
+        let paths = Paths::of(&self.path, command);
+        match create(&paths) {
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.make() {
+                Ok(()) => create(&paths),
+                Err(refused) => Err(io::Error::new(error.kind(), refused)),
+            },
+            other => other,
+        }
+    }
+}
+
+/// What flock(2), and open(2) of the lock's file, say where there can be none.
+const NO_LOCKS: [i32; 6] = [
+    nix::libc::ENOLCK,
+    nix::libc::EOPNOTSUPP,
+    nix::libc::ENOSYS,
+    nix::libc::EINVAL,
+    nix::libc::ENOSPC,
+    nix::libc::EDQUOT,
+];
+
+fn refused(path: &Path, doing: &'static str, error: &io::Error) -> RootError {
+    RootError::Io { doing, path: path.to_owned(), message: error.to_string() }
+}
+
+/// Refuses a place where others can replace the root: a directory that they may write to, unless only owners may rename what is
+/// in it (the sticky bit, as `/tmp` has it).
+fn check_parent(parent: &Path, path: &Path) -> Result<(), RootError> {
+    let about = fs::metadata(parent).map_err(|error| refused(path, "looking at", &error))?;
+    let mode = about.mode() & 0o7777;
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        return Err(RootError::WritableByOthers { path: parent.to_owned(), mode });
+    }
+    Ok(())
 }
 
 /// Refuses a directory that somebody else could change.

@@ -176,6 +176,30 @@ fn retention_leaves_the_directory_of_another_user_and_one_from_the_future() {
 }
 
 #[test]
+fn f73_a_living_host_whose_lock_was_removed_keeps_its_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    // A process that has no lock, as if a cleaner had removed it.
+    let paths = made(dir.path(), std::process::id(), 1, 1000);
+    assert_eq!(retain(dir.path(), Duration::ZERO, 0).removed, 0);
+    assert!(paths.dir.exists());
+}
+
+#[test]
+fn f95_a_root_that_others_could_replace_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().join("shared");
+    fs::create_dir(&parent).unwrap();
+    let with = |mode: u32| {
+        fs::set_permissions(&parent, fs::Permissions::from_mode(mode)).unwrap();
+        Root::open(Some(parent.join("artifacts")), std::process::id()).map(drop)
+    };
+    let refused = RootError::WritableByOthers { path: parent.clone(), mode: 0o777 };
+    assert_eq!(with(0o777), Err(refused));
+    assert_eq!(with(0o1777), Ok(()), "as /tmp");
+}
+
+#[test]
 fn a_lock_that_cannot_be_looked_at_is_a_living_hosts() {
     let dir = tempfile::tempdir().unwrap();
     let paths = made(dir.path(), DEAD_PID, 1, 1000);

@@ -41,9 +41,9 @@ fn follow(scene_paths: &Paths, live: &Growth, which: OutputFile, length: u64) ->
     }
 }
 
-fn followed_to_the_end(new: fn(Paths, Capture, Option<u64>, Arc<Growth>) -> Recorder) {
+fn followed_to_the_end(new: fn(&common::Scene) -> Recorder) {
     let scene = scene();
-    let mut recorder = new(scene.paths.clone(), Capture::default(), None, scene.live.clone());
+    let mut recorder = new(&scene);
     let readers = OutputFile::ALL.map(|which| {
         let (paths, live) = (scene.paths.clone(), scene.live.clone());
         thread::spawn(move || follow(&paths, &live, which, 1_000))
@@ -64,12 +64,12 @@ fn followed_to_the_end(new: fn(Paths, Capture, Option<u64>, Arc<Growth>) -> Reco
 
 #[test]
 fn a_reader_that_waits_sees_every_byte() {
-    followed_to_the_end(Recorder::new);
+    followed_to_the_end(|scene| scene.recorder(Capture::default(), None));
 }
 
 #[test]
 fn a_reader_of_a_scripted_command_sees_every_byte() {
-    followed_to_the_end(Recorder::in_memory);
+    followed_to_the_end(|scene| scene.in_memory(None));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_last_page_has_the_last_bytes() {
     let scene = scene();
     for _ in 0..2_000 {
         let live = Arc::new(Growth::new());
-        let mut recorder = Recorder::in_memory(scene.paths.clone(), Capture::default(), None, live.clone());
+        let mut recorder = Recorder::in_memory(Capture::default(), None, live.clone());
         let writer = std::thread::spawn(move || {
             recorder.append(Stream::Stdout, b"abc");
             drop(recorder);

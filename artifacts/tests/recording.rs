@@ -91,8 +91,10 @@ fn a_stream_that_is_not_captured_is_recorded_but_not_shown() {
 fn the_output_limit_cuts_at_its_byte_and_everything_is_still_counted() {
     for memory in [false, true] {
         let scene = scene();
-        let new = if memory { Recorder::in_memory } else { Recorder::new };
-        let mut recorder = new(scene.paths.clone(), Capture::default(), Some(10), scene.live.clone());
+        let mut recorder = match memory {
+            true => scene.in_memory(Some(10)),
+            false => scene.recorder(Capture::default(), Some(10)),
+        };
         recorder.append(Stream::Stdout, b"123456");
         recorder.append(Stream::Stderr, b"abcd");
         assert_eq!(recorder.peek(0).artifact_error, None, "exactly at the limit nothing is missing");
@@ -231,10 +233,56 @@ fn a_result_that_cannot_be_written_is_told_and_leaves_no_part() {
 }
 
 #[test]
+fn f72_without_files_everything_is_counted_digested_and_shown() {
+    let live = Arc::new(Growth::new());
+    let mut recorder = Recorder::without_files("there is no room".into(), Capture::default(), live.clone());
+    recorder.append(Stream::Stdout, b"out\n");
+    recorder.append(Stream::Stderr, b"err\n");
+    let scene = scene();
+    let output = recorder.seal(record(&scene.paths));
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!((output.byte_count, output.recorded_bytes, output.line_count), (8, 0, 2));
+    assert_eq!(output.artifact_error.as_deref(), Some("there is no room"));
+    assert!(!output.text_on_disk.0 && output.output_sha256.is_some() && live.ended());
+}
+
+#[test]
+fn f74_what_was_read_is_there_while_the_disk_does_not_answer() {
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    recorder.append(Stream::Stdout, "first é".as_bytes());
+    let peeked = scene.live.peek(u64::MAX);
+    assert_eq!((peeked.stdout.as_str(), peeked.byte_count, peeked.recorded_bytes), ("first é", 8, 8));
+    assert!(recorder.seal(record(&scene.paths)).text_on_disk.0);
+    assert_eq!(scene.live.peek(u64::MAX).stdout, "", "from here on the result has it");
+}
+
+#[test]
+fn f95_a_directory_that_is_replaced_by_a_link_is_not_followed() {
+    let scene = scene();
+    let mut recorder = scene.recorder(Capture::default(), None);
+    recorder.append(Stream::Stdout, b"before\n");
+    let (away, elsewhere) = (scene.dir.path().join("away"), scene.dir.path().join("elsewhere"));
+    fs::rename(&scene.paths.dir, &away).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    for name in ["combined.txt", "stderr.txt"] {
+        fs::write(elsewhere.join(name), "").unwrap();
+    }
+    std::os::unix::fs::symlink(&elsewhere, &scene.paths.dir).unwrap();
+    recorder.append(Stream::Stderr, b"after\n");
+    let output = recorder.seal(record(&scene.paths));
+    assert_eq!(output.artifact_error.as_deref(), Some("the artifact directory was moved away"));
+    assert!(!output.text_on_disk.0, "where it is looked for, it is not");
+    assert_eq!(fs::read(away.join("combined.txt")).unwrap(), b"before\nafter\n");
+    assert_eq!(length(&elsewhere.join("combined.txt")) + length(&elsewhere.join("stderr.txt")), 0);
+    assert!(!elsewhere.join("result.json").exists());
+}
+
+#[test]
 fn a_scripted_full_disk_takes_what_fits() {
     let scene = scene();
     let live = Arc::new(Growth::new());
-    let mut recorder = Recorder::in_memory(scene.paths.clone(), Capture::default(), None, live.clone());
+    let mut recorder = Recorder::in_memory(Capture::default(), None, live.clone());
     recorder.fail_at(5, ENOSPC);
     recorder.append(Stream::Stdout, b"123");
     recorder.append(Stream::Stderr, b"4567");
@@ -263,9 +311,9 @@ fn a_real_full_disk_takes_what_fits_and_stays_closed_after() {
     let run = std::panic::catch_unwind(|| {
         let root = Root::open(Some(dir.path().join("artifacts")), 1).unwrap();
         let paths = Paths::of(root.path(), command(1));
-        create(&paths).unwrap();
         let live = Arc::new(Growth::new());
-        let mut recorder = Recorder::new(paths.clone(), Capture::default(), None, live.clone());
+        let directory = create(&paths).unwrap();
+        let mut recorder = Recorder::new(directory, Capture::default(), None, live.clone());
         let chunk = [b'x'; 10_000];
         for _ in 0..20 {
             recorder.append(Stream::Stdout, &chunk);

@@ -122,7 +122,7 @@ impl Queue {
         }
     }
 
-    /// Adds a result, with its text only while fewer than `texts` have theirs.
+    /// Adds a result, with its text only while fewer than `texts` have theirs, or if nothing else has it.
     pub(crate) fn deliver(
         &mut self,
         record: Arc<Record>,
@@ -131,7 +131,8 @@ impl Queue {
         effects: &mut Vec<Effect>,
     ) {
         self.withdraw_progress(record.handle_id);
-        let record = if self.counts.with_text < texts { record } else { without_text(record) };
+        let keeps_text = self.counts.with_text < texts || !record.text_on_disk.0;
+        let record = if keeps_text { record } else { without_text(record) };
         let entry = self.entry(TOOL_RESULT.into(), SOURCE_EXIT.into(), Content::Record(record), at);
         let sequence = self.insert(entry);
         self.offer(&[sequence], effects);

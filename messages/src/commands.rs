@@ -22,7 +22,7 @@ pub enum TimerKind {
     LeftoversGrace,
     /// Between kill and giving up; the kernel answers with `Survived`.
     Unkillable,
-    /// For a disk that does not come back.
+    /// For a disk that does not come back; the kernel answers with `Unsealed`.
     SealTimeout,
     /// To the next progress entry.
     Progress,

@@ -246,14 +246,6 @@ pub enum LaunchError {
         /// Which limit is likely behind it.
         limit: String,
     },
-    /// The artifact directory could not be made.
-    #[error("artifacts: {path} can't be made ({})", said(*.errno))]
-    ArtifactsNotWritable {
-        /// The directory.
-        path: String,
-        /// What the kernel said.
-        errno: i32,
-    },
     /// Something killed the process between fork and exec.
     #[error("{stage}: killed by {signal} before the program ran")]
     KilledBeforeExec {

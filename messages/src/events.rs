@@ -97,6 +97,11 @@ table! {
         /// Counts, digest and text.
         output: Output,
     }
+    /// The time for completing the files is up: the disk does not answer. What was read all the same.
+    Unsealed {
+        /// Counts and text, no digest.
+        output: Output,
+    }
     /// A thread of the kernel's crashed: everything is killed and the graph ends.
     KernelFailed {
         /// The name of the thread.

@@ -88,6 +88,17 @@ impl Leftover {
     }
 }
 
+/// Whether both texts of a record stand in its `result.json` too. No part of what the record says: it is not compared.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextOnDisk(pub bool);
+impl PartialEq for TextOnDisk {
+    fn eq(&self, _: &TextOnDisk) -> bool {
+        true
+    }
+}
+impl Eq for TextOnDisk {}
+
 /// What the leader used, from its reaping (getrusage(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -187,6 +198,10 @@ pub struct Record {
     #[doc(hidden)]
     #[serde(skip)]
     pub text_omitted: bool,
+    /// Both texts stand in `result.json`: they may be left out here.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub text_on_disk: TextOnDisk,
 }
 
 /// What flowed, and what of it is shown: the part of a record that comes from the files.
@@ -210,6 +225,10 @@ pub struct Output {
     pub output_sha256: Option<String>,
     /// See [`Record::artifact_error`].
     pub artifact_error: Option<String>,
+    /// See [`Record::text_on_disk`].
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub text_on_disk: TextOnDisk,
 }
 
 impl Record {
@@ -250,6 +269,7 @@ impl Record {
             usage: None,
             env_withheld: None,
             text_omitted: false,
+            text_on_disk: TextOnDisk(false),
         }
     }
     /// The same with this status.
@@ -266,6 +286,7 @@ impl Record {
     }
     /// Takes over what flowed.
     pub fn set_output(&mut self, output: Output) {
+        self.text_on_disk = output.text_on_disk;
         self.stdout = output.stdout;
         self.stderr = output.stderr;
         self.stdout_truncated = output.stdout_truncated;

@@ -35,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 /// The rooms of `actors/src/linux`.
 const LINUX: [(&str, &[&str]); 11] = [
     ("sys", &[]),
-    ("clock", &[]),
+    ("clock", &["sys"]),
     ("names", &[]),
     ("proc", &[]),
     ("mailbox", &["sys"]),

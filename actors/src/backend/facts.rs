@@ -17,8 +17,6 @@ pub(crate) struct Facts {
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) containment: ContainmentReport,
-    /// A `result.json` with the texts lies beside every output.
-    pub(crate) texts_on_disk: bool,
     pub(crate) next_n: NextN,
 }
 

@@ -1,7 +1,7 @@
 //! The outputs that are being written, for readers on the host's threads.
 
 use ostler_artifacts::Growth;
-use ostler_messages::{CommandId, HandleId};
+use ostler_messages::{CommandId, HandleId, Output};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -52,6 +52,11 @@ impl Outputs {
     pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {
         let ours = handle.host_pid == self.host_pid;
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
+    }
+    /// What was read of a command so far, also by a thread that hangs in the disk since.
+    pub(crate) fn peek(&self, n: u64) -> Output {
+        let growth = self.known().commands.get(&n).map(|(_, growth)| growth.clone());
+        growth.map(|growth| growth.peek(u64::MAX)).unwrap_or_default()
     }
     pub(crate) fn growth(&self, command: CommandId) -> Option<Arc<Growth>> {
         let known = self.known();

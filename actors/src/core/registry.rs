@@ -86,8 +86,6 @@ type Effects = Vec<Effect>;
 pub(crate) struct Registry {
     limits: Limits,
     host_pid: u32,
-    /// Texts are on disk too, so that they may be left out of what is kept for replay.
-    texts_on_disk: bool,
     sessions: BTreeMap<SessionId, Session>,
     ended: EndedIds,
     /// Sessions that have ended and whose entries are not all taken: their ids are not free, however old.
@@ -113,11 +111,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(limits: Limits, host_pid: u32, texts_on_disk: bool) -> Registry {
+    pub(crate) fn new(limits: Limits, host_pid: u32) -> Registry {
         Registry {
             limits,
             host_pid,
-            texts_on_disk,
             sessions: BTreeMap::new(),
             ended: EndedIds::default(),
             unread_sessions: BTreeSet::new(),

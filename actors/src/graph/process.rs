@@ -20,7 +20,7 @@ use ostler_messages::{
     ActorName, Arm, Asked, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited, Finished,
     Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output, Record,
     Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived, Sweep,
-    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected,
+    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -44,8 +44,6 @@ pub(crate) struct ProcessActor {
     first: Effects,
     error: Option<LaunchError>,
     read_error: Option<String>,
-    /// The files are complete: the record has its output.
-    is_sealed: bool,
     children: Option<Children>,
 }
 
@@ -75,7 +73,7 @@ impl ProcessActor {
         (life, first): (Life, Effects),
     ) -> ProcessActor {
         let (error, read_error, children) = (None, None, None);
-        ProcessActor { origin, request, record, life, first, error, read_error, is_sealed: false, children }
+        ProcessActor { origin, request, record, life, first, error, read_error, children }
     }
 
     fn on(&mut self, event: Event, ctx: &mut Context<ProcessActor>) {
@@ -183,16 +181,20 @@ impl ProcessActor {
     fn sealed(&mut self, mut output: Output) {
         output.artifact_error = output.artifact_error.or(self.read_error.take());
         Arc::make_mut(&mut self.record).set_output(output);
-        self.is_sealed = true;
+    }
+
+    fn unsealed(&mut self, mut output: Output) {
+        let limit_ms = millis(self.origin.times.seal_timeout);
+        let error =
+            format!("the artifacts were not completed within {limit_ms} ms: the disk does not answer");
+        output.artifact_error = Some(match self.read_error.take().or(output.artifact_error) {
+            Some(earlier) => format!("{earlier}; {error}"),
+            None => error,
+        });
+        Arc::make_mut(&mut self.record).set_output(output);
     }
 
     fn finish(&mut self, kept: bool) {
-        if !self.is_sealed {
-            let limit_ms = millis(self.origin.times.seal_timeout);
-            Arc::make_mut(&mut self.record).artifact_error = Some(format!(
-                "the artifacts were not completed within {limit_ms} ms: the disk does not answer"
-            ));
-        }
         let finished = Finished { n: self.origin.n, record: self.record.clone().into(), kept };
         self.origin.core_actors.supervisor.do_send(Sent(finished));
     }
@@ -318,6 +320,16 @@ impl Handler<Sent<TreeEmpty>> for ProcessActor {
             Arc::make_mut(&mut self.record).leftovers = empty.leftovers;
         }
         self.on(Event::TreeEmpty, ctx);
+    }
+}
+impl Handler<Sent<Unsealed>> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, Sent(unsealed): Sent<Unsealed>, ctx: &mut Context<ProcessActor>) {
+        // If the files were completed a moment before, the record has what they say.
+        if self.life.phase() == Phase::Sealing {
+            self.unsealed(unsealed.output);
+        }
+        self.on(Event::TimerFired(TimerKind::SealTimeout), ctx);
     }
 }
 impl Handler<Sent<Survived>> for ProcessActor {

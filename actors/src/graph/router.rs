@@ -126,6 +126,7 @@ pub(crate) fn deliver_event(
         (ActorName::Process(n), Event::TreeAlive(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::TreeEmpty(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Survived(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::Unsealed(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Sealed(m)) => send!(process(n), m),
         (ActorName::Drain(n, s), Event::EndOfStream(m)) => send!(drain(n, s.index()), m),
         (ActorName::Drain(n, s), Event::ReadFailed(m)) => send!(drain(n, s.index()), m),

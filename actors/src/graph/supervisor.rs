@@ -45,7 +45,7 @@ impl Supervisor {
     ) -> Supervisor {
         let host_pid = facts.header.host_pid;
         Supervisor {
-            registry: Registry::new(config.limits.clone(), host_pid, facts.texts_on_disk),
+            registry: Registry::new(config.limits.clone(), host_pid),
             config,
             host_pid,
             artifact_root: facts.artifact_root,

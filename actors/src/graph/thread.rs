@@ -159,10 +159,7 @@ fn start_actors(
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let limits = ostler_inbox::Limits {
-        results_with_text: match facts.texts_on_disk {
-            true => size(config.limits.results_with_text),
-            false => usize::MAX,
-        },
+        results_with_text: size(config.limits.results_with_text),
         pushed_entries: size(config.limits.pushed_entries),
         unread_results: size(config.limits.unread_results),
     };

@@ -64,7 +64,7 @@ pub(crate) struct Dispatcher {
     /// In the order in which they end: first no more processes, then their deaths, then their files.
     threads: Vec<Thread>,
     /// Held as long as the graph lives: what it wrote is not removed by another host.
-    root: Option<Root>,
+    root: Option<Arc<Root>>,
 }
 
 struct Thread {
@@ -172,15 +172,14 @@ impl Kernel for Linux {
 /// Opens the artifact root, starts the threads.
 pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError> {
     let host_pid = std::process::id();
-    let root = Root::open(config.artifact_root.clone(), host_pid)?;
+    let root = Arc::new(Root::open(config.artifact_root.clone(), host_pid)?);
     let artifact_root: Arc<std::path::Path> = root.path().into();
     let outputs = Arc::new(Outputs::new(host_pid));
     let clock = Clock::new();
     let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
     let (dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
     clean_up(&artifact_root, &config.retention);
-    let facts =
-        Facts { header, artifact_root, outputs, containment, texts_on_disk: true, next_n: Box::new(next_n) };
+    let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
         Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock })
@@ -196,7 +195,7 @@ fn next_n() -> u64 {
 
 fn threads(
     config: &Config,
-    root: Root,
+    root: Arc<Root>,
     outputs: &Arc<Outputs>,
     clock: Clock,
 ) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
@@ -224,7 +223,7 @@ fn threads(
             signals: signals.clone(),
             drains: outboxes.clone(),
             outputs: outputs.clone(),
-            root: root.path().into(),
+            root: root.clone(),
             inherited: inherited.clone(),
             clock,
             start_limit: config.times.start_timeout,
@@ -238,8 +237,14 @@ fn threads(
     let group_by = GroupBy::probe();
     let (looks, asks) = unbounded();
     let answers = signals.clone();
-    let signal_thread =
-        SignalThread { mailbox: signal_mailbox, events: events.clone(), clock, group_by, looks };
+    let signal_thread = SignalThread {
+        mailbox: signal_mailbox,
+        events: events.clone(),
+        clock,
+        group_by,
+        outputs: outputs.clone(),
+        looks,
+    };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
     let mut dispatcher = Dispatcher {
         spawns,

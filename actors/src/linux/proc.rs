@@ -93,7 +93,7 @@ pub(crate) struct Stat {
 
 /// What a look at a process gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Seen {
     /// Nobody has the number.
     Absent,
     /// A zombie, and no thread of it is left.
@@ -102,30 +102,30 @@ pub(crate) enum Look {
     /// It is there, and could not be read.
     Hidden,
 }
-impl Look {
+impl Seen {
     pub(crate) fn stat(&self) -> Option<&Stat> {
         match self {
-            Look::Dead(stat) | Look::Alive(stat) => Some(stat),
-            Look::Absent | Look::Hidden => None,
+            Seen::Dead(stat) | Seen::Alive(stat) => Some(stat),
+            Seen::Absent | Seen::Hidden => None,
         }
     }
     pub(crate) fn lives(&self) -> bool {
-        matches!(self, Look::Alive(_) | Look::Hidden)
+        matches!(self, Seen::Alive(_) | Seen::Hidden)
     }
 }
 
 /// An error means that nobody was able to look: for want of memory or descriptors.
-pub(crate) fn look(pid: u32) -> io::Result<Look> {
+pub(crate) fn look(pid: u32) -> io::Result<Seen> {
     let bytes = match fs::read(format!("/proc/{pid}/stat")) {
         Ok(bytes) => bytes,
         Err(error) if wants(&error) => return Err(error),
-        Err(error) if gone(&error) => return Ok(Look::Absent),
-        Err(_) => return Ok(Look::Hidden),
+        Err(error) if gone(&error) => return Ok(Seen::Absent),
+        Err(_) => return Ok(Seen::Hidden),
     };
-    let Some(stat) = parse(&bytes) else { return Ok(Look::Hidden) };
+    let Some(stat) = parse(&bytes) else { return Ok(Seen::Hidden) };
     // The main thread may end before the others.
     let alive = !stat.zombie || (stat.threads > 1 && a_thread_lives(pid)?);
-    Ok(if alive { Look::Alive(stat) } else { Look::Dead(stat) })
+    Ok(if alive { Seen::Alive(stat) } else { Seen::Dead(stat) })
 }
 
 fn a_thread_lives(pid: u32) -> io::Result<bool> {
@@ -199,9 +199,9 @@ mod tests {
         assert!(look(child.id()).unwrap().lives());
         child.kill().unwrap();
         while look(child.id()).unwrap().lives() {}
-        assert!(matches!(look(child.id()), Ok(Look::Dead(_))), "nobody has taken it away");
+        assert!(matches!(look(child.id()), Ok(Seen::Dead(_))), "nobody has taken it away");
         child.wait().unwrap();
-        assert_eq!(look(child.id()).unwrap(), Look::Absent);
+        assert_eq!(look(child.id()).unwrap(), Seen::Absent);
         assert!(!descendants(me).iter().any(|descendant| descendant.pid == child.id()));
     }
 

@@ -29,7 +29,6 @@ pub(crate) fn start(world: &World) -> (Facts, StartKernel) {
         artifact_root: Path::new(ROOT).into(),
         outputs: outputs.clone(),
         containment,
-        texts_on_disk: false,
         next_n,
     };
     let world = world.clone();

@@ -10,14 +10,13 @@ use super::{
 };
 use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
 use crossbeam_channel::Receiver;
-use ostler_artifacts::{Growth, Paths, Recorder};
+use ostler_artifacts::{Growth, Recorder};
 use ostler_messages::{
     ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Survived,
-    TimerFired, TimerKind,
+    TimerFired, TimerKind, Unsealed,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    path::Path,
     sync::Arc,
 };
 
@@ -277,6 +276,10 @@ impl Player {
                 let leftovers = process.survivors();
                 self.events.push_back(KernelEvent::new(owner, Survived { leftovers }));
             }
+            (TimerKind::SealTimeout, Some((_, process))) => {
+                let output = process.output();
+                self.events.push_back(KernelEvent::new(owner, Unsealed { output }));
+            }
             _ => self.events.push_back(KernelEvent::new(owner, TimerFired { kind })),
         }
     }
@@ -297,9 +300,7 @@ impl Player {
             return self.events.push_back(failed(error));
         }
         let growth = Arc::new(Growth::new());
-        let paths = Paths::of(Path::new(ROOT), exec.command_id);
-        let mut recorder =
-            Recorder::in_memory(paths, request.capture, request.output_limit_bytes, growth.clone());
+        let mut recorder = Recorder::in_memory(request.capture, request.output_limit_bytes, growth.clone());
         if let Some(bytes) = program.disk_full_at {
             recorder.fail_at(bytes, nix::libc::ENOSPC);
         }

@@ -273,6 +273,11 @@ impl Process {
         self.events.push_back(KernelEvent::new(ActorName::Ticker(self.n), Peeked { output, silence_ms }));
     }
 
+    /// All that it has said so far.
+    pub(super) fn output(&self) -> Output {
+        self.recorder.peek(u64::MAX)
+    }
+
     pub(super) fn seal(&mut self, seal: &Seal) {
         if self.program.disk_hangs {
             return;

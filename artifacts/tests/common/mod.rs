@@ -1,7 +1,7 @@
 //! A root in a fresh directory, one command in it, and a record for it.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-use ostler_artifacts::{Growth, Paths, Recorder, Root, create};
+use ostler_artifacts::{Directory, Growth, Paths, Recorder, Root, create};
 use ostler_messages::{Capture, CommandId, HandleId, Record, SessionId, Status};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
@@ -29,8 +29,11 @@ pub(crate) fn scene() -> Scene {
 }
 
 impl Scene {
+    pub(crate) fn in_memory(&self, output_limit: Option<u64>) -> Recorder {
+        Recorder::in_memory(Capture::default(), output_limit, self.live.clone())
+    }
     pub(crate) fn recorder(&self, capture: Capture, output_limit: Option<u64>) -> Recorder {
-        Recorder::new(self.paths.clone(), capture, output_limit, self.live.clone())
+        Recorder::new(Directory::open(&self.paths).unwrap(), capture, output_limit, self.live.clone())
     }
 }
 

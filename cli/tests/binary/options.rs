@@ -16,7 +16,7 @@ use std::{
     process::Stdio,
 };
 
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 33] = [
     "artifact_error",
     "byte_count",
     "command",
@@ -26,6 +26,7 @@ const KEYS: [&str; 32] = [
     "cwd",
     "duration_ms",
     "ended_at",
+    "env_withheld",
     "exit_code",
     "handle_id",
     "leftovers",

@@ -220,3 +220,16 @@ fn beyond_the_output_limit_bytes_are_counted_only() {
 }
 
 // ── signals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn f72_without_a_place_for_artifacts_a_command_runs_all_the_same() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+    command
+        .env("HOME", "/dev/null")
+        .env_remove("XDG_STATE_HOME")
+        .args(["run", "--json", "--", "echo", "said"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &result["stdout"]), (Some(0), &"said\n".into()), "{result}");
+    assert!(result["artifact_error"].as_str().unwrap().contains("can't be made"), "{result}");
+}

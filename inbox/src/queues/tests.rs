@@ -20,6 +20,7 @@ pub(crate) fn record(session_id: &SessionId, n: u64, status: Status) -> Arc<Reco
         stdout: "out\n".into(),
         stderr: "err\n".into(),
         byte_count: 8,
+        text_on_disk: ostler_messages::TextOnDisk(true),
         ..Output::default()
     });
     Arc::new(record)
@@ -235,6 +236,14 @@ fn results_beyond_the_limit_keep_their_record_and_say_that_their_text_is_left_ou
     assert_eq!(omitted, [false, false, true, true], "a leased text is in memory too");
     assert_eq!(taken[2].record().map(|record| (record.byte_count, record.text_bytes())), Some((8, 0)));
     assert_eq!(shared.stdout, "out\n", "others that hold the record keep its text");
+
+    queues.deliver(result(5), &[], AT);
+    queues.deliver(result(6), &[], AT);
+    let mut alone = (*result(7)).clone();
+    alone.text_on_disk = ostler_messages::TextOnDisk(false);
+    queues.deliver(alone.into(), &[], AT);
+    let taken = all(&mut queues, Filter::any());
+    assert_eq!(taken[2].record().map(|record| record.text_bytes()), Some(8), "nothing else has it");
 }
 
 #[test]

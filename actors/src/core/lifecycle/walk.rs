@@ -287,3 +287,14 @@ fn whoever_takes_over_after_a_crash_ends_it_whatever_state_it_was_in() {
     assert_eq!(sights.states, STATES_AFTER_CRASHES);
     assert!(sights.commands <= COMMANDS);
 }
+
+#[test]
+fn only_a_launch_that_was_ended_is_undone_and_only_one_that_timed_out_may_still_start() {
+    let plan = Plan { deadline: false, idle: false, keep: false };
+    let (life, _) = Life::begin(plan);
+    assert!(!life.undone());
+    assert!(life.step(Event::Stop(Cause::SessionEnded)).0.undone());
+    let failed = |event| life.step(event).1;
+    assert!(failed(Event::StartFailed).contains(&Effect::Release { undo: false }));
+    assert!(failed(Event::TimerFired(TimerKind::StartTimeout)).contains(&Effect::Release { undo: true }));
+}

@@ -144,7 +144,7 @@ impl Registry {
         if !matches!(handle.state, State::Live(_)) {
             return effects;
         }
-        let stored = if self.texts_on_disk { for_replay(&record) } else { record.clone() };
+        let stored = for_replay(&record);
         handle.state = if kept { State::Kept(stored) } else { State::Finished(stored) };
         let waiting = std::mem::take(&mut handle.waiting);
         let (notify, session_id) = (handle.notify, handle.session_id.clone());
@@ -261,7 +261,7 @@ fn count(tally: &mut Tally, record: &Shared) {
 }
 
 fn for_replay(record: &Shared) -> Shared {
-    if record.text_bytes() <= REPLAY_TEXT_BYTES || record.artifact_error.is_some() {
+    if record.text_bytes() <= REPLAY_TEXT_BYTES || !record.text_on_disk.0 {
         return record.clone();
     }
     let mut brief = (**record).clone();

@@ -8,13 +8,13 @@ use super::{
 use crate::config::Limits;
 use ostler_messages::{
     Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
-    SESSION_ID_MAX_BYTES, SessionId, Status,
+    SESSION_ID_MAX_BYTES, SessionId, Status, TextOnDisk,
 };
 
 const CALL: CallId = CallId(1);
 
 fn registry() -> Registry {
-    Registry::new(limits(), HOST_PID, true)
+    Registry::new(limits(), HOST_PID)
 }
 
 fn open(registry: &mut Registry, id: &str) -> Result<Answer, Refusal> {
@@ -78,7 +78,7 @@ fn a_session_id_has_a_length() {
 
 #[test]
 fn a_session_counts_until_it_has_ended_and_is_read() {
-    let mut registry = Registry::new(Limits { sessions: 1, ..limits() }, HOST_PID, true);
+    let mut registry = Registry::new(Limits { sessions: 1, ..limits() }, HOST_PID);
     let full = CallError::LimitReached { limit: Limit::Sessions, max: 1, leased: 0 };
     open(&mut registry, "a").unwrap();
     assert_eq!(refusal(open(&mut registry, "b")), full);
@@ -91,7 +91,7 @@ fn a_session_counts_until_it_has_ended_and_is_read() {
 
 #[test]
 fn a_graph_can_open_one_session_after_another_for_ever() {
-    let mut registry = Registry::new(Limits { sessions: 2, ..limits() }, HOST_PID, true);
+    let mut registry = Registry::new(Limits { sessions: 2, ..limits() }, HOST_PID);
     let memory = |registry: &Registry| (registry.sessions.len(), registry.ended.named.len());
     for n in 1..=ENDED_IDS + 10 {
         for asked in [Some(SessionId::new(format!("named-{n}"))), None] {
@@ -176,13 +176,13 @@ fn a_handle_of_another_host_is_unknown() {
 
 #[test]
 fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
-    for (artifact_error, kept) in [(None, 0), (Some("disk full".to_owned()), 5_000)] {
+    for (text_on_disk, kept) in [(true, 0), (false, 5_000)] {
         let mut registry = registry();
         open(&mut registry, "a").unwrap();
         registry.launch(CALL, request(0, None), || 1);
         registry.launched(1, record(1, 0, Status::Running));
         let mut result = (*record(1, 0, Status::Completed)).clone();
-        (result.stdout, result.artifact_error) = ("x".repeat(5_000), artifact_error);
+        (result.stdout, result.text_on_disk) = ("x".repeat(5_000), TextOnDisk(text_on_disk));
         let effects = registry.finished(1, result.clone().into(), false);
         assert_eq!(effects[0], Effect::Deliver { record: result.into(), to: Vec::new() });
         let again = registry.cancel(CALL, HandleId { host_pid: HOST_PID, n: 1 }, None, false);
@@ -247,19 +247,60 @@ fn the_same_key_with_another_request_is_an_error() {
 }
 
 #[test]
-fn a_tally_counts_who_outlived_sigkill() {
+fn a_tally_counts_how_each_ended_and_who_outlived_sigkill() {
+    let mut registry = registry();
+    open(&mut registry, "a").unwrap();
+    let ends = [Status::Killed, Status::Killed, Status::Completed, Status::Completed, Status::TimedOut];
+    for (n, status) in (1..).zip(ends) {
+        registry.launch(CALL, request(0, None), || n);
+        registry.launched(n, record(n, 0, Status::Running));
+        let mut result = (*record(n, 0, status)).clone();
+        let left = [Outcome::Terminated, Outcome::Survived, Outcome::Killed];
+        let left = (1..).zip(left).map(|(pid, outcome)| Leftover::new(pid, "x", outcome));
+        result.leftovers = (n < 3).then(|| left.collect());
+        registry.finished(n, result.into(), false);
+    }
+    registry.end(CALL, &SessionId::new("a"), false);
+    let ended = registry.queue_closed(SessionId::new("a"), 1, true);
+    let [Effect::Reply(_, Ok(Answer::Ended(tally)))] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!((tally.killed, tally.completed, tally.timed_out), (2, 2, 1));
+    assert_eq!((tally.survivors, tally.unread), (2, 1));
+}
+
+#[test]
+fn a_launch_key_is_free_again_when_its_record_is_no_longer_kept() {
+    let mut registry = Registry::new(Limits { replay_results: 1, ..limits() }, HOST_PID);
+    open(&mut registry, "a").unwrap();
+    let mut runs = |n: u64, key| {
+        let effects = registry.launch(CALL, request(0, key), || n);
+        let spawned = matches!(effects[..], [Effect::Spawn { .. }]);
+        if spawned {
+            registry.launched(n, record(n, 0, Status::Running));
+            registry.finished(n, record(n, 0, Status::Completed), false);
+        }
+        spawned
+    };
+    assert!(runs(1, Some("key")));
+    assert!(!runs(2, Some("key")), "its record is kept");
+    assert!(runs(3, None), "and pushes it out");
+    assert!(runs(4, Some("key")));
+    // What pushes out the record of another key leaves this one alone.
+    assert!(!runs(5, Some("key")));
+}
+
+#[test]
+fn what_nobody_can_follow_any_more_is_lost_without_a_code() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), || 1);
     registry.launched(1, record(1, 0, Status::Running));
-    let mut result = (*record(1, 0, Status::Killed)).clone();
-    let left = [Outcome::Terminated, Outcome::Survived, Outcome::Killed, Outcome::Survived];
-    result.leftovers = Some((1..).zip(left).map(|(pid, outcome)| Leftover::new(pid, "x", outcome)).collect());
-    registry.finished(1, result.into(), false);
-    registry.end(CALL, &SessionId::new("a"), false);
-    let ended = registry.queue_closed(SessionId::new("a"), 1, true);
-    let [Effect::Reply(_, Ok(Answer::Ended(tally)))] = &ended[..] else { panic!("{ended:?}") };
-    assert_eq!((tally.killed, tally.survivors, tally.unread), (1, 2, 1));
+    assert!(matches!(registry.down(1)[..], [Effect::Recover { .. }]));
+    let lost = registry.down(1);
+    let record = lost.iter().find_map(|effect| match effect {
+        Effect::Deliver { record, .. } => Some(record),
+        _ => None,
+    });
+    assert_eq!(record.map(|record| (record.status, record.exit_code)), Some((Status::Lost, Some(-1))));
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Plan {
     }
 
     fn begin(&self) -> Model {
-        let mut registry = Registry::new(self.limits.clone(), HOST_PID, true);
+        let mut registry = Registry::new(self.limits.clone(), HOST_PID);
         for id in SESSIONS {
             registry.open(CallId(0), Some(SessionId::new(id)));
         }

@@ -6,7 +6,7 @@
 
 use crate::linux::{
     contain::tree::is_led,
-    proc::{self, Look},
+    proc::{self, Seen},
 };
 use std::{collections::BTreeSet, fs, io, sync::OnceLock};
 
@@ -27,9 +27,9 @@ pub(crate) struct Member {
 
 fn member(pid: u32) -> io::Result<Option<Member>> {
     Ok(match proc::look(pid)? {
-        Look::Alive(stat) => Some(Member { pid, group: stat.group, name: stat.name }),
-        Look::Hidden => Some(Member { pid, group: 0, name: HIDDEN.to_owned() }),
-        Look::Absent | Look::Dead(_) => None,
+        Seen::Alive(stat) => Some(Member { pid, group: stat.group, name: stat.name }),
+        Seen::Hidden => Some(Member { pid, group: 0, name: HIDDEN.to_owned() }),
+        Seen::Absent | Seen::Dead(_) => None,
     })
 }
 

@@ -332,7 +332,7 @@ impl State {
             let _ = drain.streams[stream.index()].flow.close(owed);
         }
         let output = if seal.discard {
-            let _ = discard(&drain.recorder.paths());
+            let _ = drain.recorder.paths().map(discard);
             self.thread.outputs.remove(n);
             Output::default()
         } else {
@@ -349,7 +349,7 @@ impl State {
             .flat_map(|source| &source.pipe)
             .for_each(|pipe| self.thread.mailbox.unwatch(&**pipe));
         if release.undo {
-            let _ = discard(&drain.recorder.paths());
+            let _ = drain.recorder.paths().map(discard);
             self.thread.outputs.remove(release.n);
         } else {
             self.thread.outputs.finish(release.n);

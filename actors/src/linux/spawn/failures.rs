@@ -6,7 +6,6 @@ use nix::{
     sys::resource::{Resource, getrlimit},
     unistd::geteuid,
 };
-use ostler_artifacts::Paths;
 use ostler_messages::{LaunchError, Stage};
 use std::{
     fs::File,
@@ -14,14 +13,13 @@ use std::{
     path::Path,
 };
 
-pub(crate) fn artifacts(paths: &Paths, error: &io::Error) -> LaunchError {
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    match errno {
-        Errno::EMFILE | Errno::ENFILE => {
-            LaunchError::NoDescriptors { stage: Stage::Artifacts, errno: errno as i32 }
-        }
-        _ => LaunchError::ArtifactsNotWritable { path: paths.dir.display().to_string(), errno: errno as i32 },
-    }
+pub(crate) fn wants_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
+}
+
+/// Its directory can't be made for want of descriptors.
+pub(crate) fn artifacts(error: &io::Error) -> LaunchError {
+    LaunchError::NoDescriptors { stage: Stage::Artifacts, errno: error.raw_os_error().unwrap_or(0) }
 }
 
 pub(crate) fn descriptors_or(stage: Stage, errno: Errno) -> LaunchError {

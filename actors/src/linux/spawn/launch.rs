@@ -27,7 +27,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     unistd::pipe2,
 };
-use ostler_artifacts::{Growth, Paths, Recorder, create, discard};
+use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
 use ostler_messages::{
     ActorName, Containment, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream,
 };
@@ -35,6 +35,7 @@ use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
     fs::File,
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -63,7 +64,7 @@ pub(crate) struct SpawnThread {
     pub(crate) signals: Outbox<SignalCommand>,
     pub(crate) drains: Vec<Outbox<DrainCommand>>,
     pub(crate) outputs: Arc<Outputs>,
-    pub(crate) root: Arc<Path>,
+    pub(crate) root: Arc<Root>,
     pub(crate) inherited: Arc<Inherited>,
     pub(crate) clock: Clock,
     /// How long a start may take: the graph does not wait for longer either.
@@ -143,13 +144,17 @@ impl SpawnThread {
             let _ = self.pending.end(exec.n);
             return None;
         }
-        let paths = Paths::of(&self.root, exec.command_id);
-        let result = match create(&paths) {
-            Ok(()) => self.start(tier, &exec, &paths).inspect_err(|_| {
-                // What can't be removed now goes with the retention.
-                let _ = discard(&paths);
-            }),
-            Err(error) => Err(failures::artifacts(&paths, &error)),
+        let directory = self.root.create(exec.command_id);
+        let result = match directory {
+            // Without descriptors there is no pipe either.
+            Err(error) if failures::wants_descriptors(&error) => Err(failures::artifacts(&error)),
+            directory => {
+                let paths = directory.as_ref().ok().map(|directory| directory.paths().clone());
+                self.start(tier, &exec, directory).inspect_err(|_| {
+                    // What can't be removed now goes with the retention.
+                    let _ = paths.as_ref().map(discard);
+                })
+            }
         };
         match result {
             Ok(()) => {
@@ -175,7 +180,12 @@ impl SpawnThread {
         }
     }
 
-    fn start(&mut self, tier: &Tier, exec: &Exec, paths: &Paths) -> Result<(), LaunchError> {
+    fn start(
+        &mut self,
+        tier: &Tier,
+        exec: &Exec,
+        directory: io::Result<Directory>,
+    ) -> Result<(), LaunchError> {
         let request = &exec.request;
         let own = own_variables(request)?;
         let cwd = lookup::working_dir(request.cwd.as_deref())?;
@@ -225,8 +235,16 @@ impl SpawnThread {
         drop((out_write, err_write));
 
         let live = Arc::new(Growth::new());
-        let recorder =
-            Recorder::new(paths.clone(), request.capture, request.output_limit_bytes, live.clone());
+        let recorder = match directory {
+            Ok(directory) => {
+                Recorder::new(directory, request.capture, request.output_limit_bytes, live.clone())
+            }
+            // The store is no precondition: whoever's disk is full runs `df` and reads what it says.
+            Err(error) => {
+                let why = format!("artifacts can't be made in {}: {error}", self.root.path().display());
+                Recorder::without_files(why, request.capture, live.clone())
+            }
+        };
         let pipes = reads.map(Arc::new);
         let activity = Arc::new(Activity::new(self.clock.now_us(), pipes.each_ref().map(Arc::downgrade)));
         self.outputs.begin(n, exec.command_id, live);

@@ -1,10 +1,10 @@
 //! The signal thread: exits, signals, reaping, timers. It never touches a disk.
 //!
 //! * in: processes that were just started, signals, sweeps, timers, and epoll
-//! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `TimerFired`
+//! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `Unsealed`, `TimerFired`
 //! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
-use crate::backend::KernelEvent;
+use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
     clock::Clock,
     contain::group::GroupBy,
@@ -17,10 +17,11 @@ use crate::linux::{
 use crossbeam_channel::Sender;
 use ostler_messages::{
     ActorName, Arm, Disarm, Event, Exited, Leftover, Outcome, Release, Signal, StopSignal, Survived, Sweep,
-    SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty,
+    SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
 };
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -59,6 +60,7 @@ pub(crate) struct SignalThread {
     pub(crate) events: Sender<KernelEvent>,
     pub(crate) clock: Clock,
     pub(crate) group_by: GroupBy,
+    pub(crate) outputs: Arc<Outputs>,
     /// To the look thread.
     pub(crate) looks: Sender<Ask>,
 }
@@ -338,6 +340,10 @@ impl State {
             TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
                 let leftovers = self.survivors(n);
                 self.report(n, Survived { leftovers });
+            }
+            TimerKey::Graph(ActorName::Process(n), TimerKind::SealTimeout) => {
+                let output = self.thread.outputs.peek(n);
+                self.report(n, Unsealed { output });
             }
             TimerKey::Graph(owner, kind) => {
                 let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));

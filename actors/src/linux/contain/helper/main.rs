@@ -192,8 +192,8 @@ impl Tree {
             let pid = descendant.pid.cast_signed();
             let look = tree::look(descendant.pid);
             // Whoever can't be looked at may live.
-            living |= look.as_ref().map_or(true, tree::Look::lives);
-            let stat = look.as_ref().ok().and_then(tree::Look::stat);
+            living |= look.as_ref().map_or(true, tree::Seen::lives);
+            let stat = look.as_ref().ok().and_then(tree::Seen::stat);
             if !self.reaped && stat.is_some_and(|stat| stat.group == self.leader.cast_unsigned()) {
                 continue;
             }
