@@ -233,6 +233,90 @@ fn f45_without_proc_only_the_group_is_held() {
     ground.check(false);
 }
 
+#[test]
+fn f54_proc_of_another_namespace_is_as_good_as_none() {
+    let _ground = orphanage();
+    // A new PID namespace with the old /proc: its numbers are strangers'.
+    let through = ["unshare", "--pid", "--fork", "--kill-child"];
+    let host = OtherHost::new(fixture!("a-host")).in_any_tier().through(&through);
+    let mark = mark(&host);
+    let script = "sh -c 'trap \"\" TERM; echo ready; sleep 1000; :' \"$0\" & read x <&1; exit 0";
+    let script = script.replace("read x <&1", "sleep 0.2");
+    match host.try_run(&["run", "60000", "/bin/sh", "-c", &script, &mark]) {
+        Ok(lines) => {
+            let result: Record = serde_json::from_value(lines[0].clone()).unwrap();
+            assert_eq!((result.status, result.exit_code), (Status::Completed, Some(0)), "{result:?}");
+            assert_eq!(result.leftovers, None, "nobody was able to look");
+            assert_ne!(result.containment, Some(Containment::Subreaper), "which lives on /proc");
+            assert_eq!(settles(|| marked(&mark)), [0; 0]);
+        }
+        Err(error) => eprintln!("SKIPPED: no PID namespace can be made here: {error}"),
+    }
+}
+
+/// A cgroup beside those of this process's graphs, with a process in it; as old as a stale one.
+fn old_cgroup(name: &str, leaf: Option<&str>) -> Option<(std::path::PathBuf, std::process::Child)> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let base = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let point = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| std::path::Path::new(point).join(&own))
+    })?;
+    let dir = base.join(name);
+    let inner = leaf.map_or(dir.clone(), |leaf| dir.join(leaf));
+    std::fs::create_dir_all(&inner).ok()?;
+    let old = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now() - SLACK * 60);
+    std::fs::File::open(&dir).ok()?.set_times(old).ok()?;
+    let child = std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap();
+    std::fs::write(inner.join("cgroup.procs"), child.id().to_string()).unwrap();
+    Some((dir, child))
+}
+
+#[test]
+fn f60_only_what_a_graph_has_left_is_removed_and_no_strangers_cgroup() {
+    let ground = orphanage();
+    let strangers = ["ostler-tools", "ostler-1-2-3", "ostler-4000001-7"].map(|name| old_cgroup(name, None));
+    let [Some(tools), Some(numbers), Some(with_process)] = strangers else {
+        return eprintln!("SKIPPED: no cgroup can be made here");
+    };
+    let (stale, mut left) = old_cgroup("ostler-4000002-7", Some("h3")).unwrap();
+    let host = OtherHost::new(fixture!("a-host")).in_any_tier();
+    // It is swept by a thread that nobody waits for: a host that ends at once may not get to it.
+    let ends = settles_within(SLACK * 10, || {
+        host.run(&["run", "60000", "/bin/sleep", "0.2"]);
+        if stale.exists() { vec![stale.clone()] } else { Vec::new() }
+    });
+    assert!(ends.is_empty(), "what was left by a host is still there");
+    left.wait().unwrap();
+    for (dir, mut child) in [tools, numbers, with_process] {
+        assert!(alive(child.id()), "a stranger in {} was killed", dir.display());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_dir(&dir).unwrap();
+    }
+    drop(ground);
+}
+
+#[test]
+fn f62_a_launch_that_can_have_no_cgroup_gets_the_next_tier() {
+    use ostler_tests::Bench;
+    let bench = Bench::with(|config| config.containment = ostler::Config::default().containment);
+    let first = bench.run(ostler::Command::new("/bin/true"));
+    if first.containment != Some(Containment::Cgroup) {
+        return eprintln!("SKIPPED: there are no cgroups here");
+    }
+    let [dir] = &cgroups_of(std::process::id())[..] else { panic!("one graph has one") };
+    std::fs::write(dir.join("cgroup.max.descendants"), "0").unwrap();
+    let result = bench.run(ostler_tests::sh("setsid sleep 1000 & sleep 0.1; exit 3"));
+    assert_eq!((result.exit_code, result.containment), (Some(3), Some(Containment::Subreaper)));
+    let outcomes: Vec<_> = result.leftovers.unwrap().into_iter().map(|left| left.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Terminated]);
+    std::fs::write(dir.join("cgroup.max.descendants"), "max").unwrap();
+    assert_eq!(bench.run(ostler::Command::new("/bin/true")).containment, Some(Containment::Cgroup));
+}
+
 ostler_tests::in_every_tier!(
     f40_nothing_outlives_a_host_that_is_killed,
     f40_nothing_outlives_a_host_that_aborts,

@@ -364,3 +364,20 @@ ostler_tests::in_every_tier!(
     f44_two_shutdowns_at_once_with_work_wait_for_the_same_end,
     f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything,
 );
+
+#[test]
+fn f51_a_forked_copy_of_the_host_is_told_at_once() {
+    let _ground = Ground::take();
+    let lines = OtherHost::new(fixture!("a-host")).in_any_tier().run(&["forks"]);
+    assert_eq!((&lines[0]["told"], &lines[0]["lives"]), (&true.into(), &true.into()));
+}
+
+#[test]
+fn f69_no_file_of_ours_gets_the_number_of_a_closed_standard_descriptor() {
+    let _ground = Ground::take();
+    let closed = ["/bin/sh", "-c", "exec \"$@\" <&- 2>&-", "sh"];
+    let lines =
+        OtherHost::new(fixture!("a-host")).in_any_tier().through(&closed).run(&["stdio", "echo", "said"]);
+    assert_eq!(lines[0]["fds"], serde_json::json!(["/dev/null", "/dev/null"]));
+    assert_eq!(lines[0]["result"]["stdout"], "said\n");
+}

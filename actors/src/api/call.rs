@@ -92,6 +92,9 @@ impl<T> Call<T> {
         }
     }
     fn sent(&mut self, request: Request) -> Result<Stage, Error> {
+        if !self.client.is_here() {
+            return Err(Error::OtherProcess);
+        }
         let permit = Permit::take(&self.client.open_calls, self.client.open_calls_limit)?;
         let (reply_to, receiver) = oneshot::async_channel();
         let intake = HostInput::Call { call: self.call, request, reply_to };
@@ -172,7 +175,7 @@ impl<T> Future for Call<T> {
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         // Held from the sending to the end: without it the graph knows nothing of this call, or has closed it.
-        let Some(permit) = self.permit.take() else { return };
+        let Some(permit) = self.permit.take().filter(|_| self.client.is_here()) else { return };
         let (taken, waits) = match self.client.virtual_time {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),

@@ -42,6 +42,9 @@ pub enum Error {
     /// A call was polled again after it had given its answer.
     #[error("the answer of this call was taken before; make a new call")]
     AlreadyTaken,
+    /// This process is a forked copy of the one that has the graph: none of its threads is here.
+    #[error("this process is a forked copy of the one that has the graph: start another one here")]
+    OtherProcess,
 }
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
@@ -60,6 +63,8 @@ pub(crate) struct Client {
     pub(crate) next_call: AtomicU64,
     pub(crate) open_calls: Arc<AtomicU64>,
     pub(crate) open_calls_limit: u64,
+    /// The process that has the graph: a forked copy of it has none of its threads.
+    host_pid: u32,
     /// Time moves only while the host waits.
     pub(crate) virtual_time: bool,
     outputs: Arc<Outputs>,
@@ -69,8 +74,17 @@ pub(crate) struct Client {
     stopped: Receiver<()>,
 }
 
+impl Client {
+    /// Whether this process is the one that has the graph.
+    pub(crate) fn is_here(&self) -> bool {
+        self.host_pid == std::process::id()
+    }
+}
 impl Drop for Client {
     fn drop(&mut self) {
+        if !self.is_here() {
+            return;
+        }
         let _ = self.requests.send(HostInput::HostGone(HostGone {}));
         // Disconnects when the graph's thread ends.
         let timed_out = matches!(
@@ -220,6 +234,7 @@ pub(crate) fn start_with(
         next_call: AtomicU64::new(0),
         open_calls: Arc::default(),
         open_calls_limit,
+        host_pid: std::process::id(),
         virtual_time: world.is_some(),
         outputs: started.outputs,
         artifact_root: started.artifact_root,

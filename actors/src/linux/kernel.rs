@@ -37,6 +37,7 @@ use ostler_messages::{ActorName, KernelCommand, KernelFailed, trace::Header};
 use std::{
     fs::File,
     io,
+    os::fd::{AsRawFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -65,6 +66,7 @@ pub(crate) struct Dispatcher {
     threads: Vec<Thread>,
     /// Held as long as the graph lives: what it wrote is not removed by another host.
     root: Option<Arc<Root>>,
+    _stdio: Vec<OwnedFd>,
 }
 
 struct Thread {
@@ -171,13 +173,16 @@ impl Kernel for Linux {
 
 /// Opens the artifact root, starts the threads.
 pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError> {
+    let stdio = standard_descriptors()
+        .map_err(|errno| StartError::Resource { what: "/dev/null", source: errno.into() })?;
     let host_pid = std::process::id();
     let root = Arc::new(Root::open(config.artifact_root.clone(), host_pid)?);
     let artifact_root: Arc<std::path::Path> = root.path().into();
     let outputs = Arc::new(Outputs::new(host_pid));
     let clock = Clock::new();
     let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
-    let (dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
+    let (mut dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
+    dispatcher._stdio = stdio;
     clean_up(&artifact_root, &config.retention);
     let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
@@ -185,6 +190,19 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
         Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock })
     };
     Ok((facts, Box::new(start)))
+}
+
+/// A host may run with its standard descriptors closed. Then `/dev/null` takes their numbers as long as the graph lives: else a
+/// file of ours would get one, and a stray print of the host's would land in it.
+fn standard_descriptors() -> Result<Vec<OwnedFd>, nix::errno::Errno> {
+    let mut taken = Vec::new();
+    loop {
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(taken);
+        }
+        taken.push(null);
+    }
 }
 
 /// Handle ids are unique in the host process, however many graphs it has.
@@ -254,6 +272,7 @@ fn threads(
         deadline,
         drains,
         threads: Vec::new(),
+        _stdio: Vec::new(),
         root: Some(root),
     };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {

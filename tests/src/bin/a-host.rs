@@ -13,6 +13,8 @@
 //! a-host ROOT holds LINES PROGRAM ARGS…          one command; when it has written so many lines, says who is who, and
 //!                                                does nothing more; at `abort` on its standard input it aborts
 //! a-host ROOT launches PROGRAM ARGS…             one command after the other, until it is killed
+//! a-host ROOT forks                              what a forked copy of it is told
+//! a-host ROOT stdio PROGRAM ARGS…                one command; what the host's own 0 and 2 are; its result
 //! a-host ROOT tells                              what holds trees here, and what was refused
 //! ```
 //!
@@ -129,6 +131,30 @@ fn main() -> Done<()> {
                     session.inbox().drain().wait()?;
                 }
             }
+        }
+        "forks" => {
+            // SAFETY: what the copy does is what is tested; it only calls this library, and exits.
+            match unsafe { nix::unistd::fork() }? {
+                nix::unistd::ForkResult::Child => {
+                    let refused = session.list().wait().map(drop) == Err(ostler::Error::OtherProcess);
+                    let begun = std::time::Instant::now();
+                    drop((session, ostler));
+                    let at_once = begun.elapsed() < Duration::from_secs(1);
+                    std::process::exit(if refused && at_once { 7 } else { 1 });
+                }
+                nix::unistd::ForkResult::Parent { child } => {
+                    let status = nix::sys::wait::waitpid(child, None)?;
+                    let code = matches!(status, nix::sys::wait::WaitStatus::Exited(_, 7));
+                    println!("{}", json!({ "told": code, "lives": session.list().wait().is_ok() }));
+                }
+            }
+            return Ok(());
+        }
+        "stdio" => {
+            let command = Command::new(next()?).args(args);
+            let result = run(&session, command)?;
+            let fds = [0, 2].map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default());
+            println!("{}", json!({ "fds": fds, "result": result }));
         }
         "tells" => {
             let report = ostler.containment();

@@ -25,6 +25,8 @@ pub(crate) enum Tier {
         // Dropped first: while it kills what is left, the guard still stands by.
         cgroups: Cgroups,
         _guard: Option<Guard>,
+        /// For a launch that can't have a cgroup.
+        next: Option<Box<Tier>>,
     },
     Subreaper(Program),
     Group,
@@ -70,7 +72,10 @@ impl Tier {
                 continue;
             }
             match Tier::try_out(tier, name, null, scratch) {
-                Ok((tier, host_death)) => {
+                Ok((mut tier, host_death)) => {
+                    if let Tier::Cgroup { next, .. } = &mut tier {
+                        *next = Tier::next(allowed, name, null, scratch).map(Box::new);
+                    }
                     let containment = tier.containment();
                     return Ok((tier, ContainmentReport { tier: containment, host_death, refused }));
                 }
@@ -79,6 +84,15 @@ impl Tier {
         }
         let nothing = Refused { tier: Containment::Group, reason: "no tier is allowed".into() };
         Err(refused.into_iter().rfind(|refused| allowed.contains(&refused.tier)).unwrap_or(nothing))
+    }
+
+    /// What a launch gets that can't have a cgroup.
+    fn next(allowed: &[Containment], name: &str, null: &File, scratch: &mut Scratch) -> Option<Tier> {
+        [Containment::Subreaper, Containment::Group]
+            .into_iter()
+            .filter(|tier| allowed.contains(tier))
+            .find_map(|tier| Tier::try_out(tier, name, null, scratch).ok())
+            .map(|(tier, _)| tier)
     }
 
     /// With it, why the death of the host is not covered, if it is not.
@@ -96,7 +110,7 @@ impl Tier {
                     Ok(guard) => (Some(guard), None),
                     Err(why) => (None, Some(why)),
                 };
-                Ok((Tier::Cgroup { cgroups, _guard: guard }, why))
+                Ok((Tier::Cgroup { cgroups, _guard: guard, next: None }, why))
             }
             Containment::Subreaper => {
                 let program = Program::load()?;
@@ -129,15 +143,41 @@ impl Tier {
                 let spawned = clone::spawn(&direct(command, None), scratch).map_err(SpawnError::Process)?;
                 Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Group })
             }
-            Tier::Cgroup { cgroups, .. } => {
-                let leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
-                // A leaf that nobody is born into is removed when it is dropped.
-                let spawned =
-                    clone::spawn(&direct(command, Some(leaf.dir())), scratch).map_err(SpawnError::Process)?;
-                Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
+            Tier::Cgroup { cgroups, next, .. } => {
+                let in_cgroup = in_cgroup(cgroups, n, command, scratch);
+                match (in_cgroup, next) {
+                    // The limits of cgroups above are reached, or ours was turned threaded (cgroups(7)).
+                    (Err(error), Some(next)) if is_for_want_of_a_cgroup(&error) => {
+                        next.spawn(n, command, scratch)
+                    }
+                    (spawned, _) => spawned,
+                }
             }
             Tier::Subreaper(program) => spawn_helped(program, command, scratch),
         }
+    }
+}
+
+fn in_cgroup(
+    cgroups: &Cgroups,
+    n: u64,
+    command: &Prepared<'_>,
+    scratch: &mut Scratch,
+) -> Result<Spawned, SpawnError> {
+    let leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
+    // A leaf that nobody is born into is removed when it is dropped.
+    let spawned = clone::spawn(&direct(command, Some(leaf.dir())), scratch).map_err(SpawnError::Process)?;
+    Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
+}
+
+/// Not for want of descriptors, which the next tier needs too.
+fn is_for_want_of_a_cgroup(error: &SpawnError) -> bool {
+    match error {
+        SpawnError::Around(Stage::Cgroup, errno) => !matches!(errno, Errno::EMFILE | Errno::ENFILE),
+        SpawnError::Process(Failed { stage: Stage::Fork, errno, .. }) => {
+            matches!(errno, Errno::EOPNOTSUPP | Errno::EBUSY | Errno::ENODEV)
+        }
+        _ => false,
     }
 }
 

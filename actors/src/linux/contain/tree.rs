@@ -18,7 +18,7 @@ use nix::{
     errno::Errno,
     unistd::{Pid, getpgid, getsid},
 };
-use ostler_messages::StopSignal;
+use ostler_messages::{Containment, StopSignal};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
@@ -53,6 +53,15 @@ pub(crate) enum Probe {
 }
 
 impl Tree {
+    /// What it is called.
+    pub(crate) fn containment(&self) -> Containment {
+        match self {
+            Tree::Group => Containment::Group,
+            Tree::Cgroup(_) => Containment::Cgroup,
+            Tree::Helper(_) => Containment::Subreaper,
+        }
+    }
+
     /// Signals all of it.
     pub(crate) fn signal(&self, group: &Group, signal: StopSignal) {
         match self {

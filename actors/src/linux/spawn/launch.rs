@@ -251,7 +251,7 @@ impl SpawnThread {
         let started = Started {
             pid: spawned.pid,
             process_group_id: spawned.pid,
-            containment: tier.containment(),
+            containment: spawned.tree.containment(),
             cwd: cwd.into_os_string().into(),
             started_at,
             env_withheld: withheld,
