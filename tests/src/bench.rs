@@ -4,7 +4,7 @@ use crate::{
     Ground, Settings,
     disk::{BYTES, SmallDisk},
 };
-use ostler::{Command, Error, Filter, Handle, LaunchError, Ostler, Record, Session, World};
+use ostler::{Command, Error, Filter, Handle, LaunchError, Ostler, Record, Session, TraceTo, World};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -56,6 +56,20 @@ impl Bench {
         let ostler = settings.start(world).unwrap();
         let session = ostler.open_session().wait().unwrap();
         Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground }
+    }
+
+    /// With its trace in a file on a disk of [`SMALL_DISK_BYTES`]; gives its path. None, and a line on stderr, without the right
+    /// to make one.
+    pub fn tracing_to_a_small_disk() -> Option<(Bench, PathBuf)> {
+        let (mut disk, mut file) = (None, PathBuf::new());
+        let mut bench = Bench::with(|config| {
+            let place = config.artifact_root.as_ref().unwrap().with_file_name("disk");
+            disk = SmallDisk::mount(&place);
+            file = place.join("trace");
+            config.trace = TraceTo::File(file.clone());
+        });
+        bench.disk = Some(disk?);
+        Some((bench, file))
     }
 
     /// With its artifacts on a disk of [`SMALL_DISK_BYTES`], where not even a record may fit. None, and a line on

@@ -381,3 +381,30 @@ fn f69_no_file_of_ours_gets_the_number_of_a_closed_standard_descriptor() {
     assert_eq!(lines[0]["fds"], serde_json::json!(["/dev/null", "/dev/null"]));
     assert_eq!(lines[0]["result"]["stdout"], "said\n");
 }
+
+#[test]
+fn f82_a_trace_into_a_full_disk_says_how_many_lines_are_missing() {
+    let Some((bench, file)) = Bench::tracing_to_a_small_disk() else { return };
+    for _ in 0..40 {
+        bench.run(Command::new("/bin/true"));
+    }
+    bench.ostler().shutdown().wait().unwrap();
+    // The graph has ended when its trace is flushed, or has had its time for it.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (last, lines) = lines.split_last().unwrap();
+    let lost = last["lost"].as_u64().expect("the last line says what is missing");
+    assert!(lost > 0 && lines.len() > 50, "{lost} of {}", lines.len());
+    // Deliveries are numbered: none is missing without being counted where it is missing.
+    let mut next = 1;
+    for line in lines {
+        match (line["sequence"].as_u64(), line["lost"].as_u64()) {
+            (Some(sequence), _) => {
+                assert_eq!(sequence, next, "a gap that nobody counts");
+                next += 1;
+            }
+            (None, Some(lost)) => next += lost,
+            (None, None) => assert!(line["ostler_trace"].is_u64(), "{line}"),
+        }
+    }
+}

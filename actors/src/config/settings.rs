@@ -196,16 +196,38 @@ pub const TRACE_LOG_BYTES: usize = 64 << 20;
 
 /// A trace in memory: JSON Lines.
 #[derive(Clone, Debug, Default)]
-pub struct TraceLog(Arc<Mutex<Vec<u8>>>);
+pub struct TraceLog(Arc<Mutex<Log>>);
+
+#[derive(Debug, Default)]
+struct Log {
+    bytes: Vec<u8>,
+    /// Lines for which there was no room.
+    lost: u64,
+}
+
 impl TraceLog {
-    /// What was recorded so far.
+    /// What was recorded so far. If there was no room for some lines, the last one says how many: `{"lost":3}`.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::from_utf8_lossy(&log.bytes).into_owned();
+        if log.lost > 0 {
+            text.push_str(&lost_line(log.lost));
+        }
+        text
     }
     pub(crate) fn write(&self, line: &[u8]) {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() + line.len() <= TRACE_LOG_BYTES {
-            log.extend_from_slice(line);
+        // Once there is a gap nothing more is recorded: the line that tells of it is the last.
+        if log.lost > 0 || log.bytes.len() + line.len() > TRACE_LOG_BYTES {
+            // An empty one is a flush.
+            log.lost += u64::from(!line.is_empty());
+        } else {
+            log.bytes.extend_from_slice(line);
         }
     }
+}
+
+/// The line of a trace that stands where others are missing.
+pub(crate) fn lost_line(lost: u64) -> String {
+    format!("{{\"lost\":{lost}}}\n")
 }

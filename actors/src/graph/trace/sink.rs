@@ -2,13 +2,13 @@
 
 use crate::{
     backend::{StartError, thread::spawn},
-    config::TraceTo,
+    config::{TraceTo, lost_line},
 };
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use ostler_context::Sink;
 use std::{
     fs::{File, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     sync::{
         Arc,
@@ -57,7 +57,7 @@ pub(crate) fn sink(to: &TraceTo, file: Option<File>) -> Tracing {
     }
 }
 
-fn to_file(mut file: File) -> Tracing {
+fn to_file(file: File) -> Tracing {
     let (lines, pieces) = unbounded::<Vec<u8>>();
     let (written, flushed) = bounded::<()>(0);
     let behind = Arc::new(AtomicUsize::new(0));
@@ -65,12 +65,12 @@ fn to_file(mut file: File) -> Tracing {
     let writer = spawn("ostler-trace", move || {
         // Disconnects when this thread ends.
         let _written = written;
+        let mut writer = Writer { file, at: 0, last: Vec::new(), lost: 0, failed: false };
         for piece in pieces {
-            if file.write_all(&piece).is_err() {
-                return;
-            }
             waiting.fetch_sub(piece.len(), Ordering::Relaxed);
+            writer.put(piece);
         }
+        writer.finish();
     });
     if writer.is_err() {
         return Tracing { sink: None, flushed: None };
@@ -82,7 +82,7 @@ fn to_file(mut file: File) -> Tracing {
             return;
         }
         if lost > 0 {
-            piece.extend_from_slice(format!("{{\"lost\":{lost}}}\n").as_bytes());
+            piece.extend_from_slice(lost_line(lost).as_bytes());
             lost = 0;
         }
         piece.extend_from_slice(line);
@@ -92,4 +92,79 @@ fn to_file(mut file: File) -> Tracing {
         }
     });
     Tracing { sink: Some(sink), flushed: Some(Flushed(flushed)) }
+}
+
+/// Room for the line that says how many are missing.
+const LOST_LINE_BYTES: usize = 40;
+
+/// Writes whole lines as long as the disk takes them, and counts those that it does not.
+struct Writer {
+    file: File,
+    /// Where the next line goes.
+    at: u64,
+    /// What was written last: on a full disk its end makes room for the line that says what is missing.
+    last: Vec<u8>,
+    lost: u64,
+    failed: bool,
+}
+
+impl Writer {
+    fn put(&mut self, mut piece: Vec<u8>) {
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            piece.splice(..0, lost_line(lost).into_bytes());
+        }
+        let written = self.write(&piece);
+        if written == piece.len() {
+            self.at += written as u64;
+            self.last = piece;
+            return;
+        }
+        // What the disk has given keeps room for the line that tells of the rest.
+        let fits = &piece[..written.saturating_sub(LOST_LINE_BYTES)];
+        let keep = fits.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.lost = lines(&piece[keep..]);
+        if keep == 0 && lost > 0 {
+            // The first of them stands for those before.
+            self.lost += lost - 1;
+        }
+        self.at += keep as u64;
+        if keep > 0 {
+            self.last = piece[..keep].to_vec();
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        if self.failed && self.file.seek(SeekFrom::Start(self.at)).is_err() {
+            return 0;
+        }
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => break,
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.failed |= written < bytes.len();
+        written
+    }
+
+    /// Says what is missing at the end, in place of the last lines if there is no other room.
+    fn finish(&mut self) {
+        if self.lost > 0 && self.write(lost_line(self.lost).as_bytes()) < lost_line(self.lost).len() {
+            let fits = &self.last[..self.last.len().saturating_sub(LOST_LINE_BYTES)];
+            let keep = fits.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.lost += self.last[keep..].iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.at -= (self.last.len() - keep) as u64;
+            let _ = self.write(lost_line(self.lost).as_bytes());
+        }
+        if self.failed {
+            let end = if self.lost > 0 { lost_line(self.lost).len() as u64 } else { 0 };
+            // What lies behind it are parts of lines that were given up.
+            let _ = self.file.set_len(self.at + end);
+        }
+    }
 }
