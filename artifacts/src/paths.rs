@@ -9,6 +9,7 @@ use nix::{
 };
 use ostler_messages::CommandId;
 use std::{
+    cell::OnceCell,
     fs::{self, DirBuilder, File},
     io::{self, ErrorKind},
     os::{
@@ -56,11 +57,14 @@ impl Paths {
     }
 }
 
-/// A command's directory, held open: whatever its path leads to later, the files are in this one.
+/// A command's directory: whatever its path leads to later, the files are in this one. It is held open from its first use on; until
+/// then it is known by its number, since thousands of commands say nothing and descriptors are scarce.
 #[derive(Debug)]
 pub struct Directory {
     paths: Paths,
-    fd: OwnedFd,
+    /// Device and inode.
+    id: (u64, u64),
+    fd: OnceCell<OwnedFd>,
 }
 
 /// Makes the directory (0700) and its three files, empty (0600); a umask can only narrow that. Nothing that is there
@@ -72,7 +76,7 @@ pub fn create(paths: &Paths) -> io::Result<Directory> {
     DirBuilder::new().mode(0o700).create(&paths.dir)?;
     let made = Directory::open(paths).and_then(|dir| {
         OutputFile::ALL.into_iter().try_for_each(|which| dir.create(which.file_name()).map(drop))?;
-        Ok(dir)
+        Ok(Directory { fd: OnceCell::new(), ..dir })
     });
     if made.is_err() {
         // The first error is the one to report.
@@ -87,9 +91,19 @@ impl Directory {
     /// # Errors
     /// What open(2) said; a symlink is not followed.
     pub fn open(paths: &Paths) -> io::Result<Directory> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-        let fd = nix::fcntl::open(&paths.dir, flags, Mode::empty())?;
-        Ok(Directory { paths: paths.clone(), fd })
+        let fd = open_dir(paths)?;
+        Ok(Directory { paths: paths.clone(), id: id(&fd)?, fd: fd.into() })
+    }
+
+    fn fd(&self) -> io::Result<&OwnedFd> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd);
+        }
+        let fd = open_dir(&self.paths)?;
+        if id(&fd)? != self.id {
+            return Err(io::Error::other(MOVED));
+        }
+        Ok(self.fd.get_or_init(|| fd))
     }
 
     /// Where it was made.
@@ -107,28 +121,43 @@ impl Directory {
     }
     fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        Ok(openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))?.into())
+        Ok(openat(self.fd()?, name, flags, Mode::from_bits_truncate(0o600))?.into())
     }
     pub(crate) fn has(&self, name: &str) -> bool {
-        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) != Err(Errno::ENOENT)
+        self.fd().is_ok_and(|fd| fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) != Err(Errno::ENOENT))
     }
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(renameat(&self.fd, from, &self.fd, to)?)
+        let fd = self.fd()?;
+        Ok(renameat(fd, from, fd, to)?)
     }
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(self.fd()?, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
     /// What has become of it, if its path does not lead to it any more.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let own = fstat(&self.fd).ok()?;
-        if own.st_nlink == 0 {
-            return Some("the artifact directory was removed".to_owned());
+        let gone = || Some("the artifact directory was removed".to_owned());
+        if self.fd.get().is_some_and(|fd| fstat(fd).is_ok_and(|own| own.st_nlink == 0)) {
+            return gone();
         }
-        let there = fs::symlink_metadata(&self.paths.dir);
-        let is_own = there.is_ok_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino));
-        (!is_own).then(|| "the artifact directory was moved away".to_owned())
+        match fs::symlink_metadata(&self.paths.dir) {
+            Ok(there) if (there.dev(), there.ino()) == self.id => None,
+            Err(error) if error.kind() == ErrorKind::NotFound && self.fd.get().is_none() => gone(),
+            _ => Some(MOVED.to_owned()),
+        }
     }
+}
+
+const MOVED: &str = "the artifact directory was moved away";
+
+fn open_dir(paths: &Paths) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+    Ok(nix::fcntl::open(&paths.dir, flags, Mode::empty())?)
+}
+
+fn id(fd: &OwnedFd) -> io::Result<(u64, u64)> {
+    let about = fstat(fd)?;
+    Ok((about.st_dev, about.st_ino))
 }
 
 /// Removes the files that ostler makes in a command directory, by name, and then the directory. What is gone already

@@ -65,7 +65,7 @@ pub(crate) fn cpu_us() -> f64 {
 
 /// Room for this many handles. ostler never raises the limit of its host; this host does it for itself.
 pub(crate) fn raise_descriptors(handles: usize) {
-    let want = handles as u64 * 4 + 1_000;
+    let want = handles as u64 * 5 + 1_000;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if soft < want {
         // Beyond the hard limit only with privileges.

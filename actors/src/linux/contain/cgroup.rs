@@ -5,6 +5,7 @@
 //! who may write to it and above: root, or the user to whom the host's cgroup was delegated.
 
 use crate::linux::{
+    contain::cgroup_mount::own_cgroup,
     exec::clone::{self, Image, Plan, Scratch},
     exec::slots::above_stdio,
     sys,
@@ -83,7 +84,8 @@ impl Cgroups {
         });
         match opened {
             Ok((dir, kill)) => {
-                Ok(Leaf { parent: self.dir.clone(), name, dir, kill: kill.into(), is_removed: false })
+                let (parent, dir) = (self.dir.clone(), Some(dir));
+                Ok(Leaf { parent, name, dir, kill: kill.into(), is_removed: false })
             }
             Err(errno) => {
                 let _ = unlinkat(&*self.dir, name.as_str(), UnlinkatFlags::RemoveDir);
@@ -99,19 +101,27 @@ impl Drop for Cgroups {
     }
 }
 
-/// The cgroup of one handle. What its end needs is open from its start: a path may be covered by then, and there may be no
-/// descriptor left.
+/// The cgroup of one handle. What its end needs is open from its start, `cgroup.kill`: there may be no descriptor left by then. The
+/// rest is found through the open directory of the graph: a path may be covered.
 pub(crate) struct Leaf {
     parent: Arc<OwnedFd>,
     name: String,
-    dir: OwnedFd,
+    /// Until somebody is born into it.
+    dir: Option<OwnedFd>,
     kill: File,
     is_removed: bool,
 }
 impl Leaf {
     /// For being born into it.
-    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+    pub(crate) fn dir(&self) -> Option<BorrowedFd<'_>> {
+        self.dir.as_ref().map(AsFd::as_fd)
+    }
+    /// Somebody was.
+    pub(crate) fn close_dir(&mut self) {
+        self.dir = None;
+    }
+    fn open(&self) -> Result<OwnedFd, Errno> {
+        open_dir(self.parent.as_fd(), &self.name)
     }
 
     fn try_out(mut self, scratch: &mut Scratch) -> Result<(), String> {
@@ -121,7 +131,7 @@ impl Leaf {
             env: &[],
             cwd: None,
             files: &[],
-            cgroup: Some(self.dir.as_fd()),
+            cgroup: self.dir(),
             dies_with_host: true,
         };
         let child = clone::spawn(&plan, scratch).map_err(|failed| {
@@ -149,13 +159,13 @@ impl Leaf {
             // Somebody else has removed it.
             Ok(()) | Err(Errno::ENOENT) => {}
             // It may also have cgroups in it, which the command has made; or we may not remove it any more.
-            Err(_) => match populated(self.dir.as_fd()) {
-                Ok(true) => return Ok(false),
-                Ok(false) => {
-                    remove_below(self.dir.as_fd(), DEPTH_MAX);
+            Err(_) => match self.open().and_then(|dir| Ok((populated(dir.as_fd())?, dir))) {
+                Ok((true, _)) => return Ok(false),
+                Ok((false, dir)) => {
+                    remove_below(dir.as_fd(), DEPTH_MAX);
                     let _ = self.unlink();
                 }
-                Err(Errno::ENODEV) => {}
+                Err(Errno::ENODEV | Errno::ENOENT) => {}
                 Err(errno) => return Err(errno),
             },
         }
@@ -176,7 +186,7 @@ impl Leaf {
     /// Everyone in it and below it.
     pub(crate) fn members(&self) -> Result<Vec<u32>, Errno> {
         let mut pids = Vec::new();
-        match collect(self.dir.as_fd(), &mut pids, DEPTH_MAX) {
+        match self.open().and_then(|dir| collect(dir.as_fd(), &mut pids, DEPTH_MAX)) {
             // Removed, and so empty.
             Ok(()) | Err(Errno::ENODEV | Errno::ENOENT) => Ok(pids),
             Err(errno) => Err(errno),
@@ -209,11 +219,12 @@ impl Leaf {
 
     /// By number: whoever is frozen does not end meanwhile, so that its number stays its own.
     fn signal_frozen(&self, pids: &[u32], signals: &[Signal]) {
-        let freeze = |value: &[u8]| write_at(self.dir.as_fd(), "cgroup.freeze", value);
+        let Ok(dir) = self.open() else { return };
+        let freeze = |value: &[u8]| write_at(dir.as_fd(), "cgroup.freeze", value);
         let limit = Instant::now() + FREEZE_LIMIT;
         if freeze(b"1").is_ok() {
             let is_frozen =
-                || read_at(self.dir.as_fd(), "cgroup.events").is_ok_and(|text| text.contains("frozen 1"));
+                || read_at(dir.as_fd(), "cgroup.events").is_ok_and(|text| text.contains("frozen 1"));
             while !is_frozen() && Instant::now() < limit {
                 std::thread::sleep(STEP);
             }
@@ -256,46 +267,6 @@ fn write_at(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<(), Errno> 
     let file = openat(dir, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = File::from(file).write_all(value);
     written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-}
-
-/// This process's own cgroup: the cgroup2 mount from `/proc/self/mountinfo`, the path in it from `/proc/self/cgroup`.
-fn own_cgroup() -> Result<PathBuf, String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
-    let cgroups = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
-    locate(&mounts, &cgroups)
-}
-
-/// proc_pid_mountinfo(5): `id parent dev root mountpoint options… - type source options`.
-fn locate(mounts: &str, cgroups: &str) -> Result<PathBuf, String> {
-    let path = cgroups
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .ok_or("this process is in no cgroup of version 2")?;
-    let mut reason = "no cgroup2 file system is mounted".to_owned();
-    for line in mounts.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        if right.split(' ').next() != Some("cgroup2") {
-            continue;
-        }
-        let fields: Vec<&str> = left.split(' ').collect();
-        let (Some(root), Some(point), Some(options)) = (fields.get(3), fields.get(4), fields.get(5)) else {
-            continue;
-        };
-        if options.split(',').any(|option| option == "ro") {
-            reason = format!("cgroup2 at {point} is mounted read-only");
-            continue;
-        }
-        match Path::new(path).strip_prefix(root) {
-            Ok(rest) => return Ok(Path::new(&unescape(point)).join(rest)),
-            Err(_) => reason = format!("this process's cgroup {path} is not below {root}, which is mounted"),
-        }
-    }
-    Err(reason)
-}
-
-/// Blanks in a mount point stand as octal numbers.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 fn populated(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
@@ -414,30 +385,5 @@ fn sweep_stale(base: &Path) {
             empty_and_remove(lock.as_fd());
             let _ = fs::remove_dir(entry.path());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::locate;
-
-    const HYBRID: &str = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-                          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-
-    #[test]
-    fn the_mount_is_found_and_not_assumed() {
-        let found = locate(HYBRID, "9:name=systemd:/\n0::/user.slice/a b\n").unwrap();
-        assert_eq!(found.to_str(), Some("/sys/fs/cgroup/unified/user.slice/a b"));
-        let bound = "41 31 0:38 /docker/x /mnt/c\\040g rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(locate(bound, "0::/docker/x/y\n").unwrap().to_str(), Some("/mnt/c g/y"));
-    }
-
-    #[test]
-    fn what_is_missing_is_said() {
-        assert!(locate(HYBRID, "1:cpu:/\n").unwrap_err().contains("no cgroup of version 2"));
-        assert!(locate("", "0::/\n").unwrap_err().contains("no cgroup2"));
-        assert!(locate(&HYBRID.replace("rw,relatime", "ro"), "0::/\n").unwrap_err().contains("read-only"));
-        let elsewhere = "41 31 0:38 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        assert!(locate(elsewhere, "0::/../other\n").unwrap_err().contains("not below"));
     }
 }

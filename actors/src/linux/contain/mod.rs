@@ -1,6 +1,7 @@
 //! What holds a tree together and ends it: a cgroup, a helper, or the leader's group.
 
 pub(crate) mod cgroup;
+mod cgroup_mount;
 pub(crate) mod group;
 pub(crate) mod helper;
 // The helper uses more of it than the graph.

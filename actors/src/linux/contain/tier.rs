@@ -164,9 +164,10 @@ fn in_cgroup(
     command: &Prepared<'_>,
     scratch: &mut Scratch,
 ) -> Result<Spawned, SpawnError> {
-    let leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
+    let mut leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
     // A leaf that nobody is born into is removed when it is dropped.
-    let spawned = clone::spawn(&direct(command, Some(leaf.dir())), scratch).map_err(SpawnError::Process)?;
+    let spawned = clone::spawn(&direct(command, leaf.dir()), scratch).map_err(SpawnError::Process)?;
+    leaf.close_dir();
     Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
 }
 
