@@ -14,10 +14,10 @@ fn sleep() -> Command {
 }
 
 pub(crate) fn idle(table: &mut Table, sizes: &Sizes) {
-    raise_descriptors(sizes.handles.iter().copied().max().unwrap_or(0));
+    let room = raise_descriptors(sizes.handles.iter().copied().max().unwrap_or(0));
     // Beside which the others are measured: 100 handles.
     let mut base: Option<(Vec<f64>, Vec<f64>)> = None;
-    for &count in &sizes.handles {
+    for count in sizes.handles.iter().map(|count| (*count).min(room)) {
         let graph = Graph::new();
         let before = (resident_kib(), threads(), descriptors());
         let mut left = count;
@@ -69,7 +69,7 @@ pub(crate) fn idle(table: &mut Table, sizes: &Sizes) {
             base = Some((launches, cancels));
         }
     }
-    sizes.handles.iter().for_each(|count| ticks(table, sizes, *count));
+    sizes.handles.iter().for_each(|count| ticks(table, sizes, (*count).min(room)));
 }
 
 /// Each handle tells its progress again and again; nobody reads it.

@@ -63,13 +63,18 @@ pub(crate) fn cpu_us() -> f64 {
         .sum()
 }
 
-/// Room for this many handles. ostler never raises the limit of its host; this host does it for itself.
-pub(crate) fn raise_descriptors(handles: usize) {
-    let want = handles as u64 * 5 + 1_000;
+/// Makes room for this many handles, and says for how many there is. ostler never raises the limit of its host; this host does it
+/// for itself.
+pub(crate) fn raise_descriptors(handles: usize) -> usize {
+    const EACH: u64 = 4;
+    const REST: u64 = 1_000;
+    let want = handles as u64 * EACH + REST;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if soft < want {
         // Beyond the hard limit only with privileges.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, want, hard.max(want))
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     }
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    handles.min(((soft - REST) / EACH) as usize)
 }
