@@ -144,12 +144,12 @@ fn refused(path: &Path, doing: &'static str, error: &io::Error) -> RootError {
     RootError::Io { doing, path: path.to_owned(), message: error.to_string() }
 }
 
-/// Refuses a place where others can replace the root: a directory that they may write to, unless only owners may rename what is
-/// in it (the sticky bit, as `/tmp` has it).
+/// Refuses a place where anybody can replace the root: a directory that all may write to, unless only owners may rename what is in
+/// it (the sticky bit, as `/tmp` has it). A group that may write is no reason: many systems give each user one of its own.
 fn check_parent(parent: &Path, path: &Path) -> Result<(), RootError> {
     let about = fs::metadata(parent).map_err(|error| refused(path, "looking at", &error))?;
     let mode = about.mode() & 0o7777;
-    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
         return Err(RootError::WritableByOthers { path: parent.to_owned(), mode });
     }
     Ok(())

@@ -197,6 +197,7 @@ fn f95_a_root_that_others_could_replace_is_refused() {
     let refused = RootError::WritableByOthers { path: parent.clone(), mode: 0o777 };
     assert_eq!(with(0o777), Err(refused));
     assert_eq!(with(0o1777), Ok(()), "as /tmp");
+    assert_eq!(with(0o775), Ok(()), "as where each user has a group");
 }
 
 #[test]

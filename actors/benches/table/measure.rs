@@ -76,5 +76,5 @@ pub(crate) fn raise_descriptors(handles: usize) -> usize {
             .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     }
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    handles.min(((soft - REST) / EACH) as usize)
+    handles.min((soft.saturating_sub(REST) / EACH).max(1) as usize)
 }
