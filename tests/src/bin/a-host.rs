@@ -140,7 +140,8 @@ fn main() -> Done<()> {
                     let begun = std::time::Instant::now();
                     drop((session, ostler));
                     let at_once = begun.elapsed() < Duration::from_secs(1);
-                    std::process::exit(if refused && at_once { 7 } else { 1 });
+                    // SAFETY: ends this copy without running anything of it: the standard library's own end takes locks.
+                    unsafe { nix::libc::_exit(if refused && at_once { 7 } else { 1 }) };
                 }
                 nix::unistd::ForkResult::Parent { child } => {
                     let status = nix::sys::wait::waitpid(child, None)?;
