@@ -87,6 +87,8 @@ pub(crate) struct Stat {
     pub(crate) group: u32,
     pub(crate) session: u32,
     threads: u32,
+    /// By a signal or a debugger.
+    pub(crate) stopped: bool,
     /// As it is, but for bytes that are no UTF-8.
     pub(crate) name: String,
 }
@@ -165,12 +167,13 @@ fn parse(stat: &[u8]) -> Option<Stat> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let name = String::from_utf8_lossy(stat.get(start + 1..end)?).into_owned();
     let mut fields = str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let state = fields.next()?;
+    let (zombie, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
     let mut number = || fields.next()?.parse::<u32>().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
     // The 20th field; this far is the sixth.
     let threads = fields.nth(13).and_then(|field| field.parse().ok()).unwrap_or(1);
-    Some(Stat { zombie, parent, group, session, threads, name })
+    Some(Stat { zombie, parent, group, session, threads, stopped, name })
 }
 
 #[cfg(test)]

@@ -32,8 +32,10 @@ use std::{
 
 /// The child's own stack. It calls a handful of wrappers of system calls, each with a frame below 1 KiB.
 const STACK_BYTES: usize = 64 << 10;
-/// What of it can't be touched: the largest page that a Linux has.
-const GUARD_BYTES: usize = 16 << 10;
+/// What lies below it and can't be touched: the largest page that a Linux has (arm64, ppc64).
+const GUARD_BYTES: usize = 64 << 10;
+/// What is mapped.
+const MAPPED_BYTES: usize = GUARD_BYTES + STACK_BYTES;
 /// Highest signal number on Linux.
 const SIGNALS: c_int = 64;
 /// `CLOSE_RANGE_UNSHARE` (linux/close_range.h, kernel 5.9).
@@ -130,7 +132,7 @@ impl Stack {
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),
-                STACK_BYTES,
+                MAPPED_BYTES,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
                 -1,
@@ -150,7 +152,7 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: unmaps exactly what `new` mapped; no child uses it, since a clone returns only after the child left it.
-        unsafe { libc::munmap(self.0, STACK_BYTES) };
+        unsafe { libc::munmap(self.0, MAPPED_BYTES) };
     }
 }
 
@@ -210,13 +212,13 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
             None => libc::clone(
                 run,
                 // Its end is aligned (mmap gives whole pages); a stack grows down from there.
-                stack.0.byte_add(STACK_BYTES),
+                stack.0.byte_add(MAPPED_BYTES),
                 flags | libc::SIGCHLD,
                 argument,
                 &raw mut pidfd,
             ),
             Some(cgroup) => {
-                clone_into(cgroup.as_raw_fd(), flags, (stack.0, STACK_BYTES), run, argument, &raw mut pidfd)
+                clone_into(cgroup.as_raw_fd(), flags, (stack.0, MAPPED_BYTES), run, argument, &raw mut pidfd)
             }
         }
     };

@@ -9,9 +9,10 @@ use crate::linux::{
     contain::group::{Group, GroupBy},
     contain::helper::{Told, unknown_exit},
     contain::helper_protocol as protocol,
-    contain::members::{Led, Member, NAMED},
+    contain::members::{self, Led, Member, NAMED},
     contain::tree::{Probe, Tree},
     names::signal_name,
+    proc,
     sys::{self, Code},
     watch::looks::{Ask, Looked},
 };
@@ -284,25 +285,39 @@ impl Child {
     pub(crate) fn looked(&mut self, looked: Looked) -> Probe {
         self.looks_elsewhere = false;
         let Looked { after_kill, led, .. } = looked;
-        // Until nobody else is seen its zombie holds the number, by which the others are found.
-        if led.as_ref().map_or(true, |led| led.alive.is_empty()) && self.group.by == GroupBy::Pidfd {
+        // Until nobody else is seen the leader's zombie holds the number, by which the others are found.
+        let is_held = !self.group.reaped;
+        if led.as_ref().is_ok_and(|led| led.alive.is_empty()) && self.group.by == GroupBy::Pidfd {
             self.reap();
         }
         let is_empty = self.group.by == GroupBy::Pidfd && self.group.is_empty();
         let probe = match led {
+            // Nobody has held the number for sure: who has it now may be a stranger. So nobody can say who else there is.
+            Ok(Led { alive, .. }) if !alive.is_empty() && !is_held && is_empty => {
+                self.blind = true;
+                Ok(Probe::Empty)
+            }
             Ok(Led { alive, .. }) if !alive.is_empty() => Ok(Probe::Alive(alive)),
             // One SIGKILL for the group is atomic: nobody in it has forked after it.
             Ok(_) if is_empty || after_kill => Ok(Probe::Empty),
             // Nobody was seen, but the group's descriptor says that somebody is there.
             Ok(Led { alive, zombies }) => Ok(self.unseen(alive, zombies)),
-            // The kernel answers for the group all the same.
-            Err(_) if is_empty => {
+            // The kernel answers for the group all the same, where nobody will be able to look.
+            Err(_) if members::readable().is_err() && self.is_group_gone() => {
                 self.blind = true;
                 Ok(Probe::Empty)
             }
             Err(error) => Err(error),
         };
         self.taken_in(probe)
+    }
+
+    /// Gives the leader's number up; whether nobody is in its group then.
+    fn is_group_gone(&mut self) -> bool {
+        if self.group.by == GroupBy::Pidfd {
+            self.reap();
+        }
+        self.group.by == GroupBy::Pidfd && self.group.is_empty()
     }
 
     /// Zombies that nobody takes away are counted too: if they are the same as at the look before, they are all that is there.
@@ -343,6 +358,22 @@ impl Child {
         probe
     }
 
+    /// Who lives on after SIGKILL and the time for it.
+    pub(crate) fn survivors(&mut self) -> Option<Vec<Leftover>> {
+        if let Probe::Asks = self.look() {
+            // Nobody has looked since the kill, as far as this thread knows.
+            self.blind = true;
+        }
+        self.mark(Outcome::Survived);
+        if self.exit.is_none() && !self.blind {
+            let pid = self.group.pid;
+            let name = proc::look(pid).ok().and_then(|seen| seen.stat().map(|stat| stat.name.clone()));
+            let leader = Leftover::new(pid, name.unwrap_or_default(), Outcome::Survived);
+            self.leftovers.insert(pid, leader);
+        }
+        self.leftovers()
+    }
+
     /// Those who were seen last were sent SIGKILL, or are known to live on.
     pub(crate) fn mark(&mut self, outcome: Outcome) {
         for pid in &self.seen {
@@ -357,9 +388,12 @@ impl Child {
         (!self.blind).then(|| self.leftovers.values().cloned().collect())
     }
 
-    /// A helper that does not answer, because somebody has stopped it: its leader dies with it.
+    /// A helper that does not answer: if somebody has stopped it, its leader dies with it. Else it is at work, and nobody but it can
+    /// reach the whole tree.
     pub(crate) fn give_up_helper(&self) {
-        if let Tree::Helper(helper) = &self.tree {
+        if let Tree::Helper(helper) = &self.tree
+            && proc::look(helper.pid).is_ok_and(|seen| seen.stat().is_some_and(|stat| stat.stopped))
+        {
             let _ = sys::signal_process(helper.pidfd.as_fd(), Signal::SIGKILL);
         }
     }

@@ -371,11 +371,9 @@ impl State {
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
         self.noticed(n);
         let child = self.children.0.get_mut(&n)?;
-        // What another thread has to look for was looked for a moment ago.
-        child.look();
+        let leftovers = child.survivors();
         child.give_up_helper();
-        child.mark(Outcome::Survived);
-        child.leftovers()
+        leftovers
     }
 
     fn release(&mut self, n: u64) {
