@@ -52,6 +52,9 @@ use std::{
 const EVENTS_MAX: usize = 4_096;
 /// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long the end of a graph waits for the removal of what dead hosts have left: a short one ends with the graph, and nobody waits
+/// for a long one.
+const CLEAN_UP_LIMIT: Duration = Duration::from_millis(200);
 /// How long the descriptors and the memory of a command that has ended may be held: what comes in a burst is given back together.
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 /// What the graph asks of the world is dealt out here.
@@ -67,6 +70,8 @@ pub(crate) struct Dispatcher {
     /// Held as long as the graph lives: what it wrote is not removed by another host.
     root: Option<Arc<Root>>,
     _stdio: Vec<OwnedFd>,
+    /// Disconnects when what dead hosts have left is removed.
+    cleaned_up: Option<Receiver<()>>,
 }
 
 struct Thread {
@@ -127,6 +132,9 @@ impl Dispatcher {
         end(usize::MAX);
         drop(threads);
         self.root.take();
+        if let Some(cleaned_up) = self.cleaned_up.take() {
+            let _ = cleaned_up.recv_timeout(CLEAN_UP_LIMIT);
+        }
     }
 }
 impl Drop for Dispatcher {
@@ -183,7 +191,7 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
     let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
     let (mut dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
     dispatcher._stdio = stdio;
-    clean_up(&artifact_root, &config.retention);
+    dispatcher.cleaned_up = clean_up(&artifact_root, &config.retention);
     let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
@@ -273,6 +281,7 @@ fn threads(
         drains,
         threads: Vec::new(),
         _stdio: Vec::new(),
+        cleaned_up: None,
         root: Some(root),
     };
     let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
@@ -318,10 +327,13 @@ fn thread(name: &str, events: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>
 }
 
 /// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
-fn clean_up(root: &std::path::Path, retention: &Retention) {
+fn clean_up(root: &std::path::Path, retention: &Retention) -> Option<Receiver<()>> {
     let (root, commands, age) = (root.to_owned(), retention.commands, retention.age);
-    let _ = spawn("ostler-retention", move || {
+    let (running, cleaned_up) = bounded::<()>(0);
+    let thread = spawn("ostler-retention", move || {
+        let _running = running;
         // What could not be removed is tried again at the next start.
         let _ = retain(&root, age, commands);
     });
+    thread.is_ok().then_some(cleaned_up)
 }
