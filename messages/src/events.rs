@@ -52,6 +52,9 @@ table! {
         signalled: bool,
         /// No other process of the tree lives: there is nothing to sweep. False also if that can't be seen yet.
         tree_empty: bool,
+        /// Somebody has killed its parent, and it with it: how it ended is not known, and its tree is to be killed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
     }
     /// The time is up.
     TimerFired {

@@ -23,8 +23,8 @@ mod tier;
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
 pub use ground::Ground;
 pub use look::{
-    alive, cgroups_of, children, group, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset, settles,
-    settles_within, stopped,
+    alive, cgroups_of, children, group, guards_of, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset,
+    settles, settles_within, stopped,
 };
 pub use ostler::Containment;
 pub use other_host::{OtherHost, RunningHost, begun};

@@ -51,7 +51,10 @@ fn everybody() -> impl Iterator<Item = u32> {
 pub fn marked(mark: &str) -> Vec<u32> {
     let has = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let own = line.starts_with(b"ostler-") || line.windows(7).any(|word| word == b"/a-host");
+        let own = line.starts_with(b"ostler-")
+            || [b"/a-host".as_slice(), b"/changes"]
+                .iter()
+                .any(|own| line.windows(own.len()).any(|word| word == *own));
         !own && line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
     };
     everybody().filter(|pid| has(pid) && alive(*pid)).collect()
@@ -91,6 +94,21 @@ pub(crate) fn all_children() -> Vec<u32> {
     pids.sort_unstable();
     pids.dedup();
     pids
+}
+
+/// The guards of a host's graphs, the newest last.
+pub fn guards_of(host: u32) -> Vec<u32> {
+    let is_guard = |pid: &u32| {
+        // A helper is a fork of it, with another name.
+        let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let parent = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent =
+            parent.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+        name == b"ostler-guard\n" && parent == Some(host)
+    };
+    let mut guards: Vec<u32> = everybody().filter(is_guard).collect();
+    guards.sort_unstable();
+    guards
 }
 
 /// Names of this process's threads that ostler made.

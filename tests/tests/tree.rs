@@ -382,30 +382,6 @@ fn f93_a_chain_of_forks_in_sessions_of_their_own_is_ended_within_its_grace() {
     }
 }
 
-fn f10_a_tool_that_kills_its_parent_hits_only_itself() {
-    if !has_tier(Containment::Subreaper) {
-        return eprintln!("SKIPPED: only in the tier subreaper the tool's parent is not the host itself");
-    }
-    let mut bench = Bench::new();
-    // Without its helper a leader is an orphan too.
-    bench.has_escapees();
-    let other = bench.launch(Command::new(fixture!("ignores-term")));
-    bench.hears(&other, "ready", 1);
-    // It looks before it shoots, and not before it counts as started.
-    let go = bench.fifo("go");
-    let script = "sleep 1000 & read x <go; read name </proc/$PPID/comm; \
-                  [ $name = ostler-helper ] && kill -9 $PPID; wait";
-    let handle = bench.launch(sh(script).current_dir(bench.path("")));
-    std::fs::write(go, "\n").unwrap();
-    let result = bench.result(&handle);
-    assert_eq!((result.exit_code, result.leftovers.as_deref()), (Some(-1), None), "{result:?}");
-    assert!(group(result.process_group_id.unwrap()).is_empty());
-    assert!(alive(other.record().pid.unwrap()), "another handle was hit");
-    assert_eq!(bench.run(sh("echo next")).stdout, "next\n");
-    other.cancel_within(Duration::ZERO).wait().unwrap();
-    assert_eq!(other.cancel().wait().unwrap().record.signal.as_deref(), Some("SIGKILL"));
-}
-
 ostler_tests::in_every_tier!(
     f01_a_background_sleep_is_a_leftover_terminated_and_reported,
     f01_a_leftover_that_ignores_sigterm_is_killed_and_reported_as_that,
@@ -424,7 +400,6 @@ ostler_tests::in_every_tier!(
     f07_nobody_survives_of_a_fork_storm,
     f07_nobody_survives_who_forks_and_exits_again_and_again,
     f10_processes_in_other_groups_of_the_session_are_gone_too,
-    f10_a_tool_that_kills_its_parent_hits_only_itself,
     f52_a_leftover_whose_name_is_no_text_is_seen_and_ended,
     f53_a_process_whose_main_thread_has_ended_is_alive_and_is_killed,
     f55_a_leader_that_leaves_its_cgroup_is_ended_with_its_group,

@@ -2,7 +2,7 @@
 
 use super::{Call, Session};
 use crate::{
-    backend::{ContainmentReport, FromHost, HostInput, OutputWatch, Outputs, StartError},
+    backend::{ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError},
     config::Config,
     graph, linux,
     scripted::{self, World},
@@ -69,7 +69,7 @@ pub(crate) struct Client {
     pub(crate) virtual_time: bool,
     outputs: Arc<Outputs>,
     artifact_root: Arc<Path>,
-    containment: ContainmentReport,
+    containment: Containments,
     graph: Option<JoinHandle<()>>,
     stopped: Receiver<()>,
 }
@@ -182,9 +182,9 @@ impl Ostler {
         &self.0.artifact_root
     }
 
-    /// What holds the trees of this graph's commands, and why nothing stronger does.
-    pub fn containment(&self) -> &ContainmentReport {
-        &self.0.containment
+    /// What holds the trees of this graph's commands, as it is now, and why nothing stronger does.
+    pub fn containment(&self) -> ContainmentReport {
+        self.0.containment.now()
     }
 
     pub(crate) fn outputs(&self) -> &Outputs {

@@ -5,7 +5,7 @@ use ostler_artifacts::RootError;
 use ostler_messages::{Containment, trace::Header};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Numbers for new processes, unique in the host process.
@@ -16,7 +16,7 @@ pub(crate) struct Facts {
     pub(crate) header: Header,
     pub(crate) artifact_root: Arc<Path>,
     pub(crate) outputs: Arc<Outputs>,
-    pub(crate) containment: ContainmentReport,
+    pub(crate) containment: Containments,
     pub(crate) next_n: NextN,
 }
 
@@ -26,10 +26,32 @@ pub(crate) struct Facts {
 pub struct ContainmentReport {
     /// The one that is used; each result names it too.
     pub tier: Containment,
-    /// Why the death of the host does not end every process, if it does not.
+    /// Why the death of the host does not end every process at this moment, if it does not.
     pub host_death: Option<String>,
+    /// Why commands are children of the host itself, if they are: then `kill $PPID` in a command hits the host. Else each has a
+    /// parent of its own, which is no command and not the host.
+    pub host_is_parent: Option<String>,
     /// Stronger ones, and why they are not used.
     pub refused: Vec<Refused>,
+}
+
+/// The report of the start, and what has happened since.
+#[derive(Clone)]
+pub(crate) struct Containments {
+    at_start: ContainmentReport,
+    trouble: Arc<Mutex<Option<String>>>,
+}
+impl Containments {
+    /// `trouble`: why the death of the host is not covered at the moment, though it was at the start.
+    pub(crate) fn new(at_start: ContainmentReport, trouble: Arc<Mutex<Option<String>>>) -> Containments {
+        Containments { at_start, trouble }
+    }
+    pub(crate) fn now(&self) -> ContainmentReport {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut report = self.at_start.clone();
+        report.host_death = report.host_death.or(trouble);
+        report
+    }
 }
 
 /// A containment that is not used.

@@ -11,6 +11,7 @@ mod outputs;
 pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
+pub(crate) use facts::Containments;
 pub use facts::{ContainmentReport, Refused, StartError};
 pub(crate) use facts::{Facts, NextN};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};

@@ -17,10 +17,10 @@ use crate::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    ActorName, Arm, Asked, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited, Finished,
-    Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output, Record,
-    Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived, Sweep,
-    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
+    ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
+    Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
+    Record, Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived,
+    Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -284,6 +284,9 @@ impl Handler<Sent<Exited>> for ProcessActor {
             if exited.tree_empty {
                 record.leftovers = Some(Vec::new());
             }
+        }
+        if exited.lost {
+            self.on(Event::Stop(Cause::Lost), ctx);
         }
         self.on(Event::Exited { signalled: exited.signalled, tree_empty: exited.tree_empty }, ctx);
     }

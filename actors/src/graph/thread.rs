@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{
-        ContainmentReport, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError, StartKernel,
+        Containments, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError, StartKernel,
         thread::spawn,
     },
     config::Config,
@@ -38,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) thread: JoinHandle<()>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) artifact_root: Arc<Path>,
-    pub(crate) containment: ContainmentReport,
+    pub(crate) containment: Containments,
 }
 
 /// Starts the graph's thread. `alive` is dropped when it ends.

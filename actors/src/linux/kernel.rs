@@ -10,13 +10,14 @@
 
 use crate::{
     backend::{
-        ContainmentReport, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
+        Containments, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
         thread::spawn,
     },
     config::{Config, Inherited, Retention, cores, spawn_thread_count},
     linux::{
         clock::{self, Clock},
         contain::group::GroupBy,
+        contain::tier::Choice,
         drain::drains::{DrainCommand, DrainThread},
         exec::{clone, slots},
         mailbox::{Deadline, Outbox, mailbox},
@@ -44,7 +45,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Events on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
@@ -213,6 +214,11 @@ fn standard_descriptors() -> Result<Vec<OwnedFd>, nix::errno::Errno> {
     }
 }
 
+/// Nanoseconds since 1970: with the pid, unique on this machine.
+fn stamp_ns() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
+}
+
 /// Handle ids are unique in the host process, however many graphs it has.
 fn next_n() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -224,7 +230,7 @@ fn threads(
     root: Arc<Root>,
     outputs: &Arc<Outputs>,
     clock: Clock,
-) -> Result<(Dispatcher, Receiver<KernelEvent>, ContainmentReport), StartError> {
+) -> Result<(Dispatcher, Receiver<KernelEvent>, Containments), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (events, inputs) = bounded(EVENTS_MAX);
     let (signals, deadline, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
@@ -241,6 +247,8 @@ fn threads(
     let pending = Arc::new(Pending::default());
     let (spawns, commands) = unbounded();
     let outboxes: Vec<_> = drains.iter().map(|(outbox, _)| outbox.clone()).collect();
+    let scratch =
+        || clone::Scratch::new(&null).map_err(|errno| lacking("memory or descriptors")(errno.into()));
     let spawn_thread = |_| -> Result<SpawnThread, StartError> {
         Ok(SpawnThread {
             commands: commands.clone(),
@@ -254,12 +262,10 @@ fn threads(
             clock,
             start_limit: config.times.start_timeout,
             null: null.clone(),
-            scratch: clone::Scratch::new(&null)
-                .map_err(|errno| lacking("memory or descriptors")(errno.into()))?,
+            scratch: scratch()?,
         })
     };
     let spawn_threads = (0..spawn_thread_count(cores)).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
-    let (count, mut spawn_threads) = (spawn_threads.len(), spawn_threads.into_iter());
     let group_by = GroupBy::probe();
     let (looks, asks) = unbounded();
     let answers = signals.clone();
@@ -271,10 +277,17 @@ fn threads(
         outputs: outputs.clone(),
         looks,
     };
+    let choice = Choice {
+        allowed: config.containment.iter().copied().collect(),
+        name: format!("{}-{}", std::process::id(), stamp_ns()),
+        group_by,
+        null: null.clone(),
+        scratch: scratch()?,
+    };
     // The dispatcher first: if a later thread can't be made, dropping it ends the earlier ones.
     let mut dispatcher = Dispatcher {
         spawns,
-        spawn_threads: count,
+        spawn_threads: 0,
         pending,
         signals,
         deadline,
@@ -284,32 +297,35 @@ fn threads(
         cleaned_up: None,
         root: Some(root),
     };
-    let mut add = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
-        dispatcher.threads.push(thread(&name, events.clone(), run).map_err(lacking("thread"))?);
+    let made = |name: &str, run| thread(name, events.clone(), run).map_err(lacking("thread"));
+    let (say, chosen) = bounded(1);
+    let signal_thread = made("ostler-signal", Box::new(move || signal_thread.run(choice, &say)))?;
+    dispatcher.threads.push(signal_thread);
+    let chosen = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
+    let (tiers, report) = chosen.map_err(StartError::Containment)?;
+    for (index, spawn) in spawn_threads.into_iter().enumerate() {
+        let tiers = tiers.clone();
+        let thread = made(&format!("ostler-spawn-{index}"), Box::new(move || spawn.run(&tiers)))?;
+        // They end before the signal thread does.
+        dispatcher.threads.insert(index, thread);
+        dispatcher.spawn_threads += 1;
+    }
+    let trouble = tiers.trouble().clone();
+    drop(tiers);
+    let mut add = |name: &str, run| -> Result<(), StartError> {
+        dispatcher.threads.push(made(name, run)?);
         Ok(())
     };
-    let (say, chosen) = bounded(1);
-    let allowed: Vec<_> = config.containment.iter().copied().collect();
-    if let Some(first) = spawn_threads.next() {
-        add("ostler-spawn-0".into(), Box::new(move || first.run_first(&allowed, &say)))?;
-    }
-    let chosen = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
-    let (tier, report) = chosen.map_err(StartError::Containment)?;
-    for (index, spawn) in (1..).zip(spawn_threads) {
-        let tier = tier.clone();
-        add(format!("ostler-spawn-{index}"), Box::new(move || spawn.run(&tier)))?;
-    }
-    add("ostler-signal".into(), Box::new(move || signal_thread.run()))?;
     // Ends with the signal thread, which alone asks it.
-    add("ostler-look".into(), Box::new(move || looks::run(&asks, &answers)))?;
+    add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
         let peers = outboxes.clone();
         let drain =
             DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), peers, digest };
-        add(format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
+        add(&format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
-    Ok((dispatcher, inputs, report))
+    Ok((dispatcher, inputs, Containments::new(report, trouble)))
 }
 
 /// A thread that no signal of the host's interrupts, and whose panic the graph hears of.

@@ -167,6 +167,9 @@ impl<T> Mailbox<T> {
         let _ = self.waker.epoll.modify(fd, &mut event);
     }
 
+    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.waker.watch(fd, key)
+    }
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
         self.waker.unwatch(fd);
     }

@@ -4,11 +4,13 @@
 use nix::{
     errno::Errno,
     libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         epoll::{Epoll, EpollEvent, EpollTimeout},
         signal::Signal,
         time::TimeSpec,
     },
+    time::{ClockId, clock_gettime},
 };
 use std::{
     ffi::c_int,
@@ -120,12 +122,28 @@ pub(crate) fn open_process(pid: u32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
-/// Until the process is dead; its zombie stays. Only for one that was killed, or is about to exit.
-pub(crate) fn wait_for_death(process: BorrowedFd<'_>) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    /// A dead process is seen in microseconds; one in the hands of a broken device never. It is reaped later then.
-    const MOST_MS: u16 = 1_000;
-    let _ = poll(&mut [PollFd::new(process, PollFlags::POLLIN)], PollTimeout::from(MOST_MS));
+/// Until the process is dead, its zombie stays; false: not in time. For one that was killed, or is about to exit: a dead process is
+/// seen in microseconds, one in the hands of a broken device never.
+pub(crate) fn wait_for_death(process: BorrowedFd<'_>, limit: Duration) -> bool {
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    poll(&mut [PollFd::new(process, PollFlags::POLLIN)], limit).is_ok_and(|count| count > 0)
+}
+
+/// Whether the process behind a pidfd is dead. Not known, where pidfds can't be waited for: then no.
+pub(crate) fn is_dead(process: BorrowedFd<'_>) -> bool {
+    wait_for_death(process, Duration::ZERO)
+}
+
+/// A descriptor that the kernel has just made for us, and that nobody else knows: one that came with a message.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg(2) has made it; each is passed here once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// The clock that no one sets, the same in every process (CLOCK_MONOTONIC).
+pub(crate) fn monotonic() -> Duration {
+    // Refused only for a clock that there is not.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 /// `struct sched_attr` in its first version (sched_setattr(2)).

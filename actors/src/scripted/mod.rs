@@ -8,7 +8,7 @@ mod world;
 pub use program::{Descendant, OnTerminate, Program};
 pub use world::World;
 
-use crate::backend::{ContainmentReport, Facts, Outputs, StartKernel};
+use crate::backend::{ContainmentReport, Containments, Facts, Outputs, StartKernel};
 use ostler_messages::{Containment, trace::Header};
 use player::{HOST_PID, Player, ROOT};
 use std::{path::Path, sync::Arc};
@@ -18,7 +18,13 @@ use world::BEGIN;
 pub(crate) fn start(world: &World) -> (Facts, StartKernel) {
     let outputs = Arc::new(Outputs::new(HOST_PID));
     let header = Header::new(HOST_PID, ROOT.into(), BEGIN);
-    let containment = ContainmentReport { tier: Containment::Group, host_death: None, refused: Vec::new() };
+    let report = ContainmentReport {
+        tier: Containment::Group,
+        host_death: None,
+        host_is_parent: None,
+        refused: Vec::new(),
+    };
+    let containment = Containments::new(report, Arc::default());
     let mut last = 0;
     let next_n = Box::new(move || {
         last += 1;

@@ -235,7 +235,7 @@ impl Process {
             && let Some(exit) = self.exit.clone()
         {
             let tree_empty = self.members.iter().all(|member| !member.alive);
-            self.report(Exited { exit, signalled: self.signalled, tree_empty });
+            self.report(Exited { exit, signalled: self.signalled, tree_empty, lost: false });
         }
     }
 

@@ -56,6 +56,8 @@ fn main() -> Done<()> {
     refuses.split_terminator(' ').try_for_each(refuse)?;
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
     let containment = ostler_tests::tier_of(&tier);
+    // What a graph starts is where its host was at the graph's start.
+    let room = if mode == "few-processes" { Space::new()? } else { None };
     let ostler = Ostler::start(Config::new().artifact_root(root).containment(containment))?;
     let session = ostler.open_session().wait()?;
     match mode.as_str() {
@@ -95,7 +97,7 @@ fn main() -> Done<()> {
         }
         "few-processes" => {
             let command = Command::new(next()?).args(args);
-            few_processes(&session, &command)?;
+            few_processes(&session, &command, room.as_ref())?;
         }
         "no-watches" => {
             let command = Command::new(next()?).args(args);
@@ -163,7 +165,12 @@ fn main() -> Done<()> {
                 report.refused.iter().map(|refused| json!([refused.tier, refused.reason])).collect();
             println!(
                 "{}",
-                json!({ "tier": report.tier, "host_death": report.host_death, "refused": refused })
+                json!({
+                    "tier": report.tier,
+                    "host_death": report.host_death,
+                    "host_is_parent": report.host_is_parent,
+                    "refused": refused,
+                })
             );
         }
         _ => return Err("unknown mode".into()),
@@ -226,10 +233,10 @@ fn few_descriptors(session: &Session, command: &Command) -> Done<()> {
     Ok(())
 }
 
-fn few_processes(session: &Session, command: &Command) -> Done<()> {
+fn few_processes(session: &Session, command: &Command, room: Option<&Space>) -> Done<()> {
     set_child_subreaper(true)?;
     run(session, Command::new("/bin/true"))?;
-    let Some(room) = Space::new()? else {
+    let Some(room) = room else {
         println!("{}", json!({ "skipped": "no cgroup with a limit of processes can be made" }));
         return Ok(());
     };

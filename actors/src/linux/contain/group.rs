@@ -63,11 +63,13 @@ impl Group {
         }
     }
 
-    pub(crate) fn signal(&self, signal: StopSignal) {
+    /// False: some of it, or all, could not be signalled. That nobody is there any more shows when the tree is looked at.
+    pub(crate) fn signal(&self, signal: StopSignal) -> bool {
+        let mut all = true;
         for signal in unix(signal) {
-            // That nobody is there any more, or that a member may not be signalled, shows when the tree is looked at.
-            let _ = self.reach(Some(*signal));
+            all &= matches!(self.reach(Some(*signal)), Ok(()) | Err(Errno::ESRCH));
         }
+        all
     }
 
     /// Nobody can say whether the leader's number is still its own: from here on it is not used.

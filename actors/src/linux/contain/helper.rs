@@ -1,32 +1,35 @@
-//! The graph's side of the helper: a small program that is carried inside this library and run from memory.
+//! The graph's side of its guard and its helpers: a small program that is carried inside this library and run from memory.
 //!
-//! * in: orders of one byte
-//! * out: what the helper reports, read whole
-//! * keeps: no text of the command crosses, except once, at the start
+//! * in: launches; orders of one byte
+//! * out: what the guard and the helpers report, read whole
+//! * keeps: a helper serves one command at a time, and the next one when nothing of that is left to do
 
 use crate::linux::{
     contain::helper_protocol as protocol,
+    contain::link::{Abilities, Link, Told, link},
     exec::clone::{self, Image, Plan, Scratch},
+    exec::slots::above_stdio,
     sys,
 };
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, SealFlag, fcntl},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
-        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair},
+        signal::Signal,
     },
+    unistd::{ResGid, ResUid, getresgid, getresuid},
 };
-use ostler_messages::{Exit, Stage, Usage};
+use ostler_messages::{Exit, Stamp};
 use std::{
     ffi::CString,
     fs::File,
     io::Write,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::ffi::OsStrExt,
-    path::Path,
-    time::{Duration, Instant},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// Made by `build.rs`; empty if it could not be.
@@ -37,8 +40,15 @@ const REASON: &str = include_str!(concat!(env!("OUT_DIR"), "/helper-reason.txt")
 /// How long the guard, and the helper of a trial, are waited for: one that is silent for so long was stopped by somebody.
 pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// An error is taken off a socket by the read that reports it; a second one may come with another command of ours.
-const RESETS_MAX: u32 = 8;
+/// How long the end of a graph waits for its guard: for longer than that waits for what can't be killed.
+const GUARD_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a guard is waited for that does not take up what it is asked: it was stopped by somebody. Others wait meanwhile.
+const FORK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Helpers that have nothing to do, and are kept for the next commands: as many as a burst on a few cores has at work. Each takes about
+/// 100 KiB.
+const IDLE_MAX: usize = 32;
 
 /// The program as a sealed file in memory.
 pub(crate) struct Program(OwnedFd);
@@ -55,7 +65,7 @@ impl Program {
         let executable = flags | MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
         let fd = memfd_create(c"ostler-helper", executable)
             .or_else(|_| memfd_create(c"ostler-helper", flags))
-            .and_then(crate::linux::exec::slots::above_stdio)
+            .and_then(above_stdio)
             .map_err(said)?;
         let mut file = File::from(fd);
         file.write_all(PROGRAM).map_err(|error| format!("the helper can't be put into memory: {error}"))?;
@@ -64,25 +74,112 @@ impl Program {
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(said)?;
         Ok(Program(file.into()))
     }
+}
 
-    pub(crate) fn image(&self) -> Image<'_> {
-        Image::Open(self.0.as_fd())
+/// Whose process this is. A guard that was made by another user's must not start this one's commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct User(ResUid, ResGid);
+impl User {
+    fn now() -> Result<User, Errno> {
+        Ok(User(getresuid()?, getresgid()?))
+    }
+}
+
+/// A graph's guard and helpers. The thread that starts a guard must live as long as the graph, and must not wait for a disk: its end is
+/// what the guard takes for the graph's.
+pub(crate) struct Helpers {
+    program: Program,
+    /// Killed and removed at the graph's end.
+    cgroup: Option<PathBuf>,
+    /// The guard ends the orphans of a helper that was killed.
+    ends_orphans: bool,
+    guards: Mutex<Guards>,
+    /// A new guard.
+    changed: Condvar,
+    idle: Mutex<Vec<Link>>,
+}
+
+struct Guards {
+    /// None: it was ended by somebody.
+    current: Option<Guard>,
+    /// Those of users that this process was before: their helpers are at work.
+    older: Vec<Guard>,
+    /// How many there were.
+    count: u64,
+    user: User,
+}
+
+/// Why there is no helper.
+pub(crate) enum NoHelper {
+    /// There is no guard that could make one: it was ended by somebody, or this process is another user's since. How many guards
+    /// there were.
+    NoGuard(u64),
+    Errno(Errno),
+}
+
+impl Helpers {
+    /// Starts the first guard.
+    pub(crate) fn start(
+        program: Program,
+        cgroup: Option<PathBuf>,
+        ends_orphans: bool,
+        null: &File,
+        scratch: &mut Scratch,
+    ) -> Result<(Helpers, Abilities), String> {
+        let user = User::now().map_err(|errno| errno.to_string())?;
+        let guards = Guards { current: None, older: Vec::new(), count: 0, user };
+        let (guards, idle) = (Mutex::new(guards), Mutex::new(Vec::new()));
+        let changed = Condvar::new();
+        let helpers = Helpers { program, cgroup, ends_orphans, guards, changed, idle };
+        let abilities = helpers.renew(null, scratch)?;
+        Ok((helpers, abilities))
     }
 
-    /// Starts the guard of a graph's cgroups. It lives until it is killed, or the host dies.
-    pub(crate) fn guard(&self, cgroup: &Path, null: &File, scratch: &mut Scratch) -> Result<Guard, String> {
+    fn guards(&self) -> MutexGuard<'_, Guards> {
+        // Nothing can panic while it is held.
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a guard in the place of one that was ended, or that is another user's.
+    pub(crate) fn renew(&self, null: &File, scratch: &mut Scratch) -> Result<Abilities, String> {
+        let user = User::now().map_err(|errno| errno.to_string())?;
+        // What another user has made is that one's guard's to end, which is still there.
+        let cgroup = self.cgroup.as_ref().filter(|_| user == self.guards().user);
+        let (guard, abilities) = self.guard(cgroup, null, scratch)?;
+        let mut guards = self.guards();
+        // One that lives is the parent of helpers at work.
+        let before = guards.current.replace(guard);
+        guards.older.extend(before);
+        if user != guards.user {
+            self.idle().clear();
+        }
+        guards.user = user;
+        guards.count += 1;
+        drop(guards);
+        self.changed.notify_all();
+        Ok(abilities)
+    }
+
+    fn guard(
+        &self,
+        cgroup: Option<&PathBuf>,
+        null: &File,
+        scratch: &mut Scratch,
+    ) -> Result<(Guard, Abilities), String> {
         let arg = |bytes: &[u8]| CString::new(bytes).map_err(|error| error.to_string());
         let pid = std::process::id().to_string();
-        let argv = [
-            arg(b"ostler-guard")?,
-            arg(protocol::GUARD.as_bytes())?,
-            arg(pid.as_bytes())?,
-            arg(cgroup.as_os_str().as_bytes())?,
-        ];
+        let orphans = if self.ends_orphans { protocol::END_ORPHANS } else { protocol::LEAVE_ORPHANS };
+        let mut argv = vec![arg(b"ostler-guard")?, arg(pid.as_bytes())?, arg(orphans.as_bytes())?];
+        if let Some(cgroup) = cgroup {
+            argv.push(arg(cgroup.as_os_str().as_bytes())?);
+        }
         let null = null.as_fd();
-        let (link, theirs) = link().map_err(|errno| format!("the guard can't be reached: {errno}"))?;
+        let (control, theirs) = link().map_err(|errno| format!("the guard can't be reached: {errno}"))?;
         let plan = Plan {
-            image: self.image(),
+            image: Image::Open(self.program.0.as_fd()),
             argv: &argv,
             env: &[],
             cwd: None,
@@ -93,129 +190,143 @@ impl Program {
         let spawned = clone::spawn(&plan, scratch)
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
         drop(theirs);
-        let guard = Guard(spawned.pidfd);
-        match link.first(TRIAL_LIMIT) {
-            Ok(Some(Told::Started { .. })) => Ok(guard),
+        let guard = Guard { control: Some(control), pidfd: spawned.pidfd };
+        match guard.first() {
+            Ok(Some(Told::Watches(abilities))) => Ok((guard, abilities)),
             Ok(_) => Err("the guard can't watch this process".into()),
             Err(errno) => Err(format!("the guard does not answer: {errno}")),
         }
     }
+
+    /// Becomes readable when the guard is gone.
+    pub(crate) fn watch_guard(&self, watch: impl FnOnce(BorrowedFd<'_>)) {
+        if let Some(control) = self.guards().current.as_ref().and_then(|guard| guard.control.as_ref()) {
+            watch(control.as_fd());
+        }
+    }
+
+    /// Whether there is no guard that could make helpers for this user; one that somebody has ended is taken away.
+    pub(crate) fn needs_guard(&self) -> bool {
+        let mut guards = self.guards();
+        let control = guards.current.as_ref().and_then(|guard| guard.control.as_ref());
+        if control.is_none_or(|control| !matches!(control.next(), Err(Errno::EAGAIN))) {
+            guards.current = None;
+        }
+        guards.current.is_none() || User::now().is_ok_and(|user| user != guards.user)
+    }
+
+    /// Until there is another guard than the one that was the last of `count`. False: not in time.
+    pub(crate) fn wait_for_guard(&self, count: u64, limit: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.guards(), limit, |guards| guards.count == count);
+        waited.is_ok_and(|(_, waited)| !waited.timed_out())
+    }
+
+    /// A helper that has nothing to do.
+    pub(crate) fn take(&self) -> Result<Link, NoHelper> {
+        let guards = self.guards();
+        let no_guard = NoHelper::NoGuard(guards.count);
+        // Before an idle one is taken: it has the rights of the user who made it.
+        if User::now().map_err(NoHelper::Errno)? != guards.user {
+            return Err(no_guard);
+        }
+        if let Some(idle) = self.idle().pop() {
+            return Ok(idle);
+        }
+        let control = guards.current.as_ref().and_then(|guard| guard.control.as_ref()).ok_or(no_guard)?;
+        let (ours, theirs) = link().map_err(NoHelper::Errno)?;
+        match control.hand_over(theirs.as_fd(), FORK_LIMIT) {
+            Ok(()) => Ok(ours),
+            Err(Errno::EPIPE) => Err(NoHelper::NoGuard(guards.count)),
+            Err(errno) => Err(NoHelper::Errno(errno)),
+        }
+    }
+
+    /// It has nothing to do any more.
+    pub(crate) fn give_back(&self, link: Link) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(link);
+        }
+    }
+}
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        // The guard waits for them.
+        self.idle().clear();
+    }
 }
 
-/// Kills the cgroups of this graph when the host dies. Not needed any more when dropped.
-pub(crate) struct Guard(OwnedFd);
+/// The graph's guard. When it is dropped, it kills what is left of the graph, and exits.
+struct Guard {
+    control: Option<Link>,
+    pidfd: OwnedFd,
+}
+impl Guard {
+    fn first(&self) -> Result<Option<Told>, Errno> {
+        let goes_on = || {
+            let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGCONT);
+        };
+        match &self.control {
+            Some(control) => control.first(TRIAL_LIMIT, goes_on),
+            None => Ok(None),
+        }
+    }
+}
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = sys::signal_process(self.0.as_fd(), nix::sys::signal::Signal::SIGKILL);
-        sys::wait_for_death(self.0.as_fd());
-        let _ = sys::wait(self.0.as_fd(), true);
+        self.control = None;
+        // One that was stopped does not see that.
+        let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGCONT);
+        if !sys::wait_for_death(self.pidfd.as_fd(), GUARD_LIMIT) {
+            let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGKILL);
+            sys::wait_for_death(self.pidfd.as_fd(), GUARD_LIMIT);
+        }
+        let _ = sys::wait(self.pidfd.as_fd(), true);
     }
 }
 
-/// What a helper has reported.
-pub(crate) enum Told {
-    Started { pid: u32 },
-    Failed(clone::Failed),
-    Exited { exit_code: i32, signal: Option<i32>, usage: Usage, signalled: bool, tree_empty: bool },
-    Empty,
+/// One command's parent.
+pub(crate) struct Helper {
+    /// Until it is given back.
+    link: Option<Link>,
+    helpers: Arc<Helpers>,
+    pub(crate) pid: u32,
+    /// Nothing is left for it to do, and the leader was reaped.
+    pub(crate) finished: bool,
+    /// Nothing more will come from it.
+    pub(crate) gone: bool,
 }
-
-/// The line to one helper. When it is dropped, the helper kills its tree and exits.
-pub(crate) struct Link(OwnedFd);
-
-/// Both ends; the second one is the helper's.
-pub(crate) fn link() -> Result<(Link, OwnedFd), Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-    let (ours, theirs) =
-        (crate::linux::exec::slots::above_stdio(ours)?, crate::linux::exec::slots::above_stdio(theirs)?);
-    Ok((Link(ours), theirs))
-}
-
-impl Link {
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+impl Helper {
+    pub(crate) fn new(link: Link, helpers: Arc<Helpers>, pid: u32) -> Helper {
+        Helper { link: Some(link), helpers, pid, finished: false, gone: false }
     }
-
-    /// Waits for the first word: the helper says it after exec, as a clone would return. ETIMEDOUT after `limit`.
-    pub(crate) fn first(&self, limit: Duration) -> Result<Option<Told>, Errno> {
-        let limit = Instant::now() + limit;
-        loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], left) {
-                Ok(0) => return Err(Errno::ETIMEDOUT),
-                Ok(_) => return self.next(),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+    /// The line to it.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
     }
-
-    /// `Ok(None)`: the helper is gone. EAGAIN: it has nothing to say.
-    pub(crate) fn next(&self) -> Result<Option<Told>, Errno> {
-        let mut bytes = [0; size_of::<protocol::Report>()];
-        let mut resets = 0;
-        let count = loop {
-            match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
-                Err(Errno::EINTR) => {}
-                // The helper has ended with a command of ours unread. That is said once, and before the words that it has
-                // left (unix(7)).
-                Err(Errno::ECONNRESET) if resets < RESETS_MAX => resets += 1,
-                Err(Errno::ECONNRESET) => return Ok(None),
-                result => break result?,
-            }
-        };
-        if count < bytes.len() {
-            return Ok(None);
-        }
-        let mut report: protocol::Report = [0; 8];
-        for (value, bytes) in report.iter_mut().zip(bytes.chunks_exact(8)) {
-            *value = i64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        }
-        Ok(understand(&report))
-    }
-
     /// A helper that is gone shows at the next reading.
     pub(crate) fn say(&self, command: u8) {
-        let _ = send(self.0.as_raw_fd(), &[command], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+        if let Some(link) = &self.link {
+            link.say(command);
+        }
+    }
+    /// What it reports next. `Ok(None)`: it is gone. EAGAIN: it has nothing to say.
+    pub(crate) fn next(&self) -> Result<Option<Told>, Errno> {
+        self.link.as_ref().map_or(Ok(None), Link::next)
     }
 }
-
-fn understand(report: &protocol::Report) -> Option<Told> {
-    let number = |n: usize| i32::try_from(report[n]).unwrap_or(0);
-    let count = |n: usize| u64::try_from(report[n]).unwrap_or(0);
-    Some(match report[0] {
-        protocol::STARTED => Told::Started { pid: u32::try_from(report[1]).unwrap_or(0) },
-        protocol::FAILED => {
-            let stage = match report[1] {
-                protocol::STAGE_FORK => Stage::Fork,
-                protocol::STAGE_SESSION => Stage::Session,
-                protocol::STAGE_DEATH_SIGNAL => Stage::DeathSignal,
-                protocol::STAGE_CWD => Stage::Cwd,
-                protocol::STAGE_EXEC => Stage::Exec,
-                _ => Stage::Helper,
-            };
-            let killed_by = (report[3] != 0).then(|| number(3));
-            Told::Failed(clone::Failed { stage, errno: Errno::from_raw(number(2)), killed_by })
+impl Drop for Helper {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take()
+            && self.finished
+            && !self.gone
+        {
+            self.helpers.give_back(link);
         }
-        protocol::EXITED => {
-            let by_signal = report[2] != 0;
-            Told::Exited {
-                exit_code: if by_signal { -1 } else { number(3) },
-                signal: by_signal.then(|| number(3)),
-                usage: Usage::new(count(4), count(5), Some(count(6))),
-                signalled: report[1] != 0,
-                tree_empty: report[7] != 0,
-            }
-        }
-        protocol::EMPTY => Told::Empty,
-        // Both ends are of the same build.
-        _ => return None,
-    })
+    }
 }
 
 /// Nobody can say any more how the leader ended.
-pub(crate) fn unknown_exit(ended_at: ostler_messages::Stamp, duration_ms: u64) -> Exit {
+pub(crate) fn unknown_exit(ended_at: Stamp, duration_ms: u64) -> Exit {
     Exit { exit_code: -1, signal: None, usage: None, ended_at, duration_ms }
 }

@@ -1,35 +1,57 @@
 //! What holds a tree: chosen once, at the start of a graph, by trying.
+//!
+//! * in: the tiers that the host allows
+//! * out: the strongest that there is, and why not a stronger one; started commands
+//! * keeps: the thread that chooses lives as long as the graph, since the guard is bound to it
 
 use crate::backend::{ContainmentReport, Refused};
 use crate::linux::{
-    contain::cgroup::Cgroups,
-    contain::helper::{Guard, Link, Program, TRIAL_LIMIT, Told, link},
+    contain::cgroup::{Cgroups, Leaf},
+    contain::group::GroupBy,
+    contain::helper::{Helper, Helpers, NoHelper, Program, TRIAL_LIMIT},
     contain::helper_protocol as protocol,
+    contain::link::{Launch, Link, Told},
     contain::members,
-    contain::tree::{Helper, Tree},
+    contain::tree::Tree,
     exec::clone::{self, Failed, Image, Plan, Scratch},
-    sys,
+    exec::slots::above_stdio,
 };
-use nix::{errno::Errno, sys::signal::Signal};
+use nix::errno::Errno;
 use ostler_messages::{Containment, Stage};
 use std::{
     ffi::{CStr, CString},
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-/// The strongest one that this machine has and the host allows.
-pub(crate) enum Tier {
-    Cgroup {
-        // Dropped first: while it kills what is left, the guard still stands by.
-        cgroups: Cgroups,
-        _guard: Option<Guard>,
-        /// For a launch that can't have a cgroup.
-        next: Option<Box<Tier>>,
-    },
-    Subreaper(Program),
-    Group,
+/// What a choice is made of.
+pub(crate) struct Choice {
+    pub(crate) allowed: Vec<Containment>,
+    /// Unique on this machine.
+    pub(crate) name: String,
+    pub(crate) group_by: GroupBy,
+    pub(crate) null: Arc<File>,
+    pub(crate) scratch: Scratch,
+}
+
+/// What this machine has and the host allows.
+pub(crate) struct Tiers {
+    /// The strongest.
+    tier: Containment,
+    /// For a launch that can't have a cgroup.
+    next: Option<Containment>,
+    // Dropped first: while it kills what is left, the guard still stands by.
+    cgroups: Option<Cgroups>,
+    /// The parents of commands; none: the host is.
+    helpers: Option<Arc<Helpers>>,
+    group_by: GroupBy,
+    /// What a new guard is made with.
+    null: Arc<File>,
+    scratch: Mutex<Scratch>,
+    /// Why the death of the host is not covered at this moment.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// A command that is ready to be started in any tier.
@@ -38,6 +60,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) argv: &'a [CString],
     pub(crate) env: &'a [&'a CStr],
     pub(crate) cwd: Option<&'a CStr>,
+    /// The host's own directory, for a command without `cwd`: it need not have a path.
+    pub(crate) own_dir: Option<BorrowedFd<'a>>,
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     /// How long its helper is waited for.
     pub(crate) limit: Duration,
@@ -48,6 +72,8 @@ pub(crate) struct Spawned {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) tree: Tree,
+    /// None: the host is its parent.
+    pub(crate) helper: Option<Helper>,
 }
 
 pub(crate) enum SpawnError {
@@ -55,81 +81,132 @@ pub(crate) enum SpawnError {
     Process(Failed),
     /// What goes with it could not be made.
     Around(Stage, Errno),
+    /// There is no guard at this moment; how many there were.
+    NoGuard(u64),
 }
 
-impl Tier {
-    /// Tries the allowed ones from the strongest down. `name` is unique on this machine. An error is the last refusal.
-    pub(crate) fn choose(
-        allowed: &[Containment],
-        name: &str,
-        null: &File,
-        scratch: &mut Scratch,
-    ) -> Result<(Tier, ContainmentReport), Refused> {
+impl Tiers {
+    /// Tries the allowed ones from the strongest down. An error is the last refusal. The thread must live as long as the graph, and never
+    /// wait for a disk.
+    pub(crate) fn choose(choice: Choice) -> Result<(Tiers, ContainmentReport), Refused> {
+        let Choice { allowed, name, group_by, null, mut scratch } = choice;
+        let allows = |tier| allowed.contains(&tier);
+        let not_allowed = || "the host does not allow it".to_owned();
+        let cgroups = if allows(Containment::Cgroup) {
+            Cgroups::probe(&name, &mut scratch)
+        } else {
+            Err(not_allowed())
+        };
+        // A command whose orphans nobody but its helper can end.
+        let ends_orphans = cgroups.is_err() && allows(Containment::Subreaper);
+        let cgroup = cgroups.as_ref().ok().map(|cgroups| cgroups.path().to_owned());
+        let helpers = Program::load()
+            .and_then(|program| Helpers::start(program, cgroup, ends_orphans, &null, &mut scratch));
+        let (helpers, no_helpers) = match helpers {
+            Ok((helpers, abilities)) => (Some((Arc::new(helpers), abilities)), None),
+            Err(why) => (None, Some(why)),
+        };
+        let subreaper = match (&helpers, &no_helpers) {
+            _ if !allows(Containment::Subreaper) => Err(not_allowed()),
+            (Some((_, abilities)), _) if !abilities.proc => Err("/proc can't be relied on".to_owned()),
+            (Some((_, abilities)), _) if !abilities.pidfds => Err("the helper has no pidfds".to_owned()),
+            (Some(_), _) => members::readable()
+                .and_then(|()| crate::linux::proc::children(std::process::id()))
+                .map(drop)
+                .map_err(|error| format!("/proc does not show who descends from whom: {error}")),
+            (None, why) => Err(why.clone().unwrap_or_default()),
+        };
+        let group = if allows(Containment::Group) { Ok(()) } else { Err(not_allowed()) };
+        let found = [
+            (Containment::Cgroup, cgroups.as_ref().map(drop).map_err(Clone::clone)),
+            (Containment::Subreaper, subreaper),
+            (Containment::Group, group),
+        ];
+        let helpers = helpers.map(|(helpers, _)| helpers);
+        let mut tiers = Tiers {
+            tier: Containment::Group,
+            next: None,
+            cgroups: cgroups.ok(),
+            helpers,
+            group_by,
+            null,
+            scratch: Mutex::new(scratch),
+            trouble: Arc::default(),
+        };
         let mut refused = Vec::new();
-        for tier in [Containment::Cgroup, Containment::Subreaper, Containment::Group] {
-            if !allowed.contains(&tier) {
-                refused.push(Refused { tier, reason: "the host does not allow it".into() });
-                continue;
-            }
-            match Tier::try_out(tier, name, null, scratch) {
-                Ok((mut tier, host_death)) => {
-                    if let Tier::Cgroup { next, .. } = &mut tier {
-                        *next = Tier::next(allowed, name, null, scratch).map(Box::new);
-                    }
-                    let containment = tier.containment();
-                    return Ok((tier, ContainmentReport { tier: containment, host_death, refused }));
-                }
-                Err(reason) => refused.push(Refused { tier, reason }),
+        let mut had = Vec::new();
+        for (tier, tried) in found {
+            match tried.and_then(|()| tiers.try_out(tier)) {
+                Ok(()) => had.push(tier),
+                Err(reason) if had.is_empty() => refused.push(Refused { tier, reason }),
+                Err(_) => {}
             }
         }
-        let nothing = Refused { tier: Containment::Group, reason: "no tier is allowed".into() };
-        Err(refused.into_iter().rfind(|refused| allowed.contains(&refused.tier)).unwrap_or(nothing))
+        let Some(first) = had.first() else {
+            let nothing = Refused { tier: Containment::Group, reason: "no tier is allowed".into() };
+            return Err(refused.into_iter().rfind(|refused| allows(refused.tier)).unwrap_or(nothing));
+        };
+        (tiers.tier, tiers.next) = (*first, had.get(1).copied());
+        let host_death = match (&no_helpers, tiers.tier) {
+            (Some(why), Containment::Cgroup) => Some(why.clone()),
+            (_, Containment::Group) => Some("what has left the leader's group outlives the host".to_owned()),
+            _ => None,
+        };
+        let report = ContainmentReport { tier: tiers.tier, host_death, host_is_parent: no_helpers, refused };
+        Ok((tiers, report))
     }
 
-    /// What a launch gets that can't have a cgroup.
-    fn next(allowed: &[Containment], name: &str, null: &File, scratch: &mut Scratch) -> Option<Tier> {
-        [Containment::Subreaper, Containment::Group]
-            .into_iter()
-            .filter(|tier| allowed.contains(tier))
-            .find_map(|tier| Tier::try_out(tier, name, null, scratch).ok())
-            .map(|(tier, _)| tier)
-    }
-
-    /// With it, why the death of the host is not covered, if it is not.
-    fn try_out(
-        tier: Containment,
-        name: &str,
-        null: &File,
-        scratch: &mut Scratch,
-    ) -> Result<(Tier, Option<String>), String> {
-        match tier {
-            Containment::Cgroup => {
-                let cgroups = Cgroups::probe(name, scratch)?;
-                let guard = Program::load().and_then(|program| program.guard(cgroups.path(), null, scratch));
-                let (guard, why) = match guard {
-                    Ok(guard) => (Some(guard), None),
-                    Err(why) => (None, Some(why)),
-                };
-                Ok((Tier::Cgroup { cgroups, _guard: guard, next: None }, why))
+    /// Up to a program that does not exist.
+    fn try_out(&self, tier: Containment) -> Result<(), String> {
+        if self.helpers.is_none() && tier != Containment::Subreaper {
+            return Ok(());
+        }
+        let null = self.null.as_fd();
+        let nothing = CString::default();
+        let argv = [nothing.clone()];
+        let command = Prepared {
+            path: &nothing,
+            argv: &argv,
+            env: &[],
+            cwd: None,
+            own_dir: None,
+            stdio: [null, null, null],
+            limit: TRIAL_LIMIT,
+        };
+        // No handle has this number.
+        match self.spawn_in(tier, 0, &command, &mut self.scratch()) {
+            Err(SpawnError::Process(Failed { stage: Stage::Exec, errno: Errno::ENOENT, .. })) => Ok(()),
+            Err(SpawnError::Process(failed)) => {
+                Err(format!("the helper can't start a command: {} ({})", failed.stage, failed.errno))
             }
-            Containment::Subreaper => {
-                let program = Program::load()?;
-                try_helper(&program, null, scratch)?;
-                Ok((Tier::Subreaper(program), None))
+            Err(SpawnError::Around(stage, errno)) => {
+                Err(format!("the helper can't be run: {stage} ({errno})"))
             }
-            Containment::Group => {
-                Ok((Tier::Group, Some("only the leader of each command dies with the host".into())))
-            }
-            other => Err(format!("{other} is not known on Linux")),
+            Err(SpawnError::NoGuard(_)) => Err("the guard was ended".into()),
+            Ok(_) => Err("the helper has run what does not exist".into()),
         }
     }
 
-    pub(crate) fn containment(&self) -> Containment {
-        match self {
-            Tier::Cgroup { .. } => Containment::Cgroup,
-            Tier::Subreaper(_) => Containment::Subreaper,
-            Tier::Group => Containment::Group,
-        }
+    fn scratch(&self) -> MutexGuard<'_, Scratch> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a guard in the place of one that is gone, in the thread that chose. Says why not.
+    pub(crate) fn renew_guard(&self, helpers: &Helpers) -> Result<(), String> {
+        helpers.renew(&self.null, &mut self.scratch()).map(drop)
+    }
+
+    /// The parents of commands, and their guard.
+    pub(crate) fn helpers(&self) -> Option<&Arc<Helpers>> {
+        self.helpers.as_ref()
+    }
+
+    /// Why the death of the host is not covered at this moment, though it was at the start.
+    pub(crate) fn trouble(&self) -> &Arc<Mutex<Option<String>>> {
+        &self.trouble
+    }
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn spawn(
@@ -138,37 +215,88 @@ impl Tier {
         command: &Prepared<'_>,
         scratch: &mut Scratch,
     ) -> Result<Spawned, SpawnError> {
-        match self {
-            Tier::Group => {
-                let spawned = clone::spawn(&direct(command, None), scratch).map_err(SpawnError::Process)?;
-                Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Group })
+        match (self.spawn_in(self.tier, n, command, scratch), self.next) {
+            // The limits of cgroups above are reached, or ours was turned threaded (cgroups(7)).
+            (Err(error), Some(next))
+                if self.tier == Containment::Cgroup && is_for_want_of_a_cgroup(&error) =>
+            {
+                self.spawn_in(next, n, command, scratch)
             }
-            Tier::Cgroup { cgroups, next, .. } => {
-                let in_cgroup = in_cgroup(cgroups, n, command, scratch);
-                match (in_cgroup, next) {
-                    // The limits of cgroups above are reached, or ours was turned threaded (cgroups(7)).
-                    (Err(error), Some(next)) if is_for_want_of_a_cgroup(&error) => {
-                        next.spawn(n, command, scratch)
-                    }
-                    (spawned, _) => spawned,
-                }
-            }
-            Tier::Subreaper(program) => spawn_helped(program, command, scratch),
+            (spawned, _) => spawned,
         }
     }
-}
 
-fn in_cgroup(
-    cgroups: &Cgroups,
-    n: u64,
-    command: &Prepared<'_>,
-    scratch: &mut Scratch,
-) -> Result<Spawned, SpawnError> {
-    let mut leaf = cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?;
-    // A leaf that nobody is born into is removed when it is dropped.
-    let spawned = clone::spawn(&direct(command, leaf.dir()), scratch).map_err(SpawnError::Process)?;
-    leaf.close_dir();
-    Ok(Spawned { pid: spawned.pid, pidfd: spawned.pidfd, tree: Tree::Cgroup(leaf) })
+    fn spawn_in(
+        &self,
+        tier: Containment,
+        n: u64,
+        command: &Prepared<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Spawned, SpawnError> {
+        let mut leaf = match (tier, &self.cgroups) {
+            (Containment::Cgroup, Some(cgroups)) => {
+                Some(cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?)
+            }
+            _ => None,
+        };
+        // A leaf that nobody is born into is removed when it is dropped.
+        let dir = leaf.as_ref().and_then(Leaf::dir);
+        let (pid, pidfd, helper) = match &self.helpers {
+            Some(helpers) => self.helped(helpers, tier, command, dir)?,
+            None => {
+                let spawned = clone::spawn(&direct(command, dir), scratch).map_err(SpawnError::Process)?;
+                (spawned.pid, spawned.pidfd, None)
+            }
+        };
+        if let Some(leaf) = &mut leaf {
+            leaf.close_dir();
+        }
+        let tree = match (leaf, tier) {
+            (Some(leaf), _) => Tree::Cgroup(leaf),
+            (None, Containment::Subreaper) => Tree::Subreaper,
+            (None, _) => Tree::Group,
+        };
+        Ok(Spawned { pid, pidfd, tree, helper })
+    }
+
+    /// Lets a helper start the leader.
+    fn helped(
+        &self,
+        helpers: &Arc<Helpers>,
+        tier: Containment,
+        command: &Prepared<'_>,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<(u32, OwnedFd, Option<Helper>), SpawnError> {
+        // In the group, the number of the leader shows who else is of its session; and without group pidfds nothing else reaches it.
+        let holds = tier == Containment::Group || self.group_by == GroupBy::Number;
+        let flag = |set: bool, flag: i64| if set { flag } else { 0 };
+        let mut files = command.stdio.to_vec();
+        files.extend(command.own_dir);
+        files.extend(cgroup);
+        let launch = Launch {
+            flags: flag(tier == Containment::Subreaper, protocol::SUBREAPER)
+                | flag(holds, protocol::HOLD)
+                | flag(command.own_dir.is_some(), protocol::OPEN_CWD)
+                | flag(cgroup.is_some(), protocol::IN_CGROUP),
+            cwd: command.cwd.unwrap_or_default(),
+            path: command.path,
+            argv: command.argv,
+            env: command.env,
+            files: &files,
+        };
+        loop {
+            let link = helpers.take().map_err(|none| match none {
+                NoHelper::NoGuard(count) => SpawnError::NoGuard(count),
+                NoHelper::Errno(errno) => SpawnError::Around(Stage::Helper, errno),
+            })?;
+            match link.launch(&launch, command.limit) {
+                Ok(()) => return leader(link, helpers, command.limit),
+                // It was ended by somebody while it had nothing to do. There are only so many; then a new one is made.
+                Err(Errno::EPIPE) => {}
+                Err(errno) => return Err(SpawnError::Around(Stage::Helper, errno)),
+            }
+        }
+    }
 }
 
 /// Not for want of descriptors, which the next tier needs too.
@@ -194,95 +322,31 @@ fn direct<'a>(command: &'a Prepared<'a>, cgroup: Option<BorrowedFd<'a>>) -> Plan
     }
 }
 
-/// Starts the helper, which starts the leader and reports it.
-fn spawn_helped(
-    program: &Program,
-    command: &Prepared<'_>,
-    scratch: &mut Scratch,
-) -> Result<Spawned, SpawnError> {
+/// The leader that a helper has started. When the link is dropped, the helper ends whatever it has started.
+fn leader(
+    link: Link,
+    helpers: &Arc<Helpers>,
+    limit: Duration,
+) -> Result<(u32, OwnedFd, Option<Helper>), SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
-    let (link, theirs) = link().map_err(around)?;
-    let own = |text: &str| CString::new(text).unwrap_or_default();
-    let mut argv = vec![
-        own("ostler-helper"),
-        own(protocol::RUN),
-        own(&std::process::id().to_string()),
-        command.cwd.map(CStr::to_owned).unwrap_or_default(),
-        command.path.to_owned(),
-    ];
-    argv.extend_from_slice(command.argv);
-    let [stdin, stdout, stderr] = command.stdio;
-    let plan = Plan {
-        image: program.image(),
-        argv: &argv,
-        env: command.env,
-        cwd: None,
-        files: &[stdin, stdout, stderr, theirs.as_fd()],
-        cgroup: None,
-        dies_with_host: false,
-    };
-    let helper = clone::spawn(&plan, scratch).map_err(|failed| match failed {
-        // What is too long for the helper is too long for the command.
-        Failed { stage: Stage::Exec, errno, .. } if errno != Errno::E2BIG => around(errno),
-        failed => SpawnError::Process(failed),
-    })?;
-    drop(theirs);
-    match leader(&link, command.limit) {
-        Ok((pid, pidfd)) => {
-            let helper = Helper { link, pid: helper.pid, pidfd: helper.pidfd, empty: false, gone: false };
-            Ok(Spawned { pid, pidfd, tree: Tree::Helper(helper) })
+    match link.first(limit, || ()).map_err(around)? {
+        Some(Told::Started { pid, helper, pidfd }) => {
+            // A message comes without its descriptor where there is no room for another one.
+            let pidfd = pidfd.ok_or(Errno::EMFILE).and_then(above_stdio).map_err(around)?;
+            Ok((pid, pidfd, Some(Helper::new(link, helpers.clone(), helper))))
         }
-        Err(error) => {
-            // Whatever it has started goes with it.
-            drop(link);
-            sys::wait_for_death(helper.pidfd.as_fd());
-            // One that was stopped does not hear; its leader dies with it.
-            let _ = sys::signal_process(helper.pidfd.as_fd(), Signal::SIGKILL);
-            sys::wait_for_death(helper.pidfd.as_fd());
-            let _ = sys::wait(helper.pidfd.as_fd(), true);
-            Err(error)
+        Some(Told::Failed(failed)) => {
+            helpers.give_back(link);
+            Err(match failed {
+                Failed { stage: Stage::Helper, errno, .. } => around(errno),
+                failed => SpawnError::Process(failed),
+            })
         }
-    }
-}
-
-/// The leader that a helper has started. The helper holds it, dead or alive, so its number is good.
-fn leader(link: &Link, limit: Duration) -> Result<(u32, OwnedFd), SpawnError> {
-    let around = |errno| SpawnError::Around(Stage::Helper, errno);
-    match link.first(limit).map_err(around)? {
-        Some(Told::Started { pid }) => Ok((pid, sys::open_process(pid).map_err(around)?)),
-        Some(Told::Failed(Failed { stage: Stage::Helper, errno, .. })) => Err(around(errno)),
-        Some(Told::Failed(failed)) => Err(SpawnError::Process(failed)),
         // It was killed before it could say anything.
-        Some(Told::Exited { .. } | Told::Empty) | None => Err(SpawnError::Process(Failed {
+        Some(Told::Exited(_) | Told::Empty | Told::Watches(_)) | None => Err(SpawnError::Process(Failed {
             stage: Stage::Helper,
             errno: Errno::UnknownErrno,
             killed_by: Some(nix::libc::SIGKILL),
         })),
-    }
-}
-
-/// Lets a helper fail at a program that does not exist: everything up to there has worked then.
-fn try_helper(program: &Program, null: &File, scratch: &mut Scratch) -> Result<(), String> {
-    members::readable().map_err(|error| error.to_string())?;
-    crate::linux::proc::children(std::process::id())
-        .map_err(|error| format!("/proc does not show who descends from whom: {error}"))?;
-    let null = null.as_fd();
-    let nothing = CString::default();
-    let argv = [nothing.clone()];
-    let command = Prepared {
-        path: &nothing,
-        argv: &argv,
-        env: &[],
-        cwd: None,
-        stdio: [null, null, null],
-        limit: TRIAL_LIMIT,
-    };
-    match spawn_helped(program, &command, scratch) {
-        Err(SpawnError::Process(Failed { stage: Stage::Exec, errno: Errno::ENOENT, .. })) => Ok(()),
-        Err(SpawnError::Process(failed)) => {
-            Err(format!("the helper can't be run: {} ({})", failed.stage, failed.errno))
-        }
-        Err(SpawnError::Around(stage, errno)) => Err(format!("the helper can't be run: {stage} ({errno})")),
-        Ok(_) => Err("the helper has run what does not exist".into()),
     }
 }

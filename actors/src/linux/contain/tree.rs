@@ -8,7 +8,7 @@ use crate::linux::{
     contain::{
         cgroup::Leaf,
         group::{Group, GroupBy, unix},
-        helper::Link,
+        helper::Helper,
         helper_protocol as protocol,
         members::{self, Member},
     },
@@ -19,27 +19,14 @@ use nix::{
     unistd::{Pid, getpgid, getsid},
 };
 use ostler_messages::{Containment, StopSignal};
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{io, os::fd::AsFd};
 
 /// What holds the tree together beside the leader's group.
 pub(crate) enum Tree {
     Group,
     Cgroup(Leaf),
-    Helper(Helper),
-}
-
-/// The leader's real parent, which reports its end.
-pub(crate) struct Helper {
-    pub(crate) link: Link,
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
-    /// It has reported that nothing is left.
-    pub(crate) empty: bool,
-    /// Nothing more will come from it.
-    pub(crate) gone: bool,
+    /// The helper: everybody descends from it.
+    Subreaper,
 }
 
 /// What a look at a tree gave.
@@ -50,6 +37,8 @@ pub(crate) enum Probe {
     Alive(Vec<Member>),
     /// It takes a look at each process of the machine ([`members::of_leader`]), which is another thread's.
     Asks,
+    /// Somebody else is at work for it, and will report.
+    Waits,
 }
 
 impl Tree {
@@ -58,20 +47,28 @@ impl Tree {
         match self {
             Tree::Group => Containment::Group,
             Tree::Cgroup(_) => Containment::Cgroup,
-            Tree::Helper(_) => Containment::Subreaper,
+            Tree::Subreaper => Containment::Subreaper,
         }
     }
 
     /// Signals all of it.
-    pub(crate) fn signal(&self, group: &Group, signal: StopSignal) {
-        match self {
-            Tree::Helper(helper) if !helper.gone => helper.link.say(match signal {
-                StopSignal::Terminate => protocol::TERMINATE,
-                StopSignal::Kill => protocol::KILL,
-            }),
-            Tree::Group | Tree::Helper(_) => group.signal(signal),
-            Tree::Cgroup(leaf) => {
-                group.signal(signal);
+    pub(crate) fn signal(&self, group: &Group, helper: Option<&Helper>, signal: StopSignal) {
+        let helped = || match (helper, signal) {
+            (Some(helper), StopSignal::Terminate) => helper.say(protocol::TERMINATE),
+            (Some(helper), StopSignal::Kill) => helper.say(protocol::KILL),
+            (None, _) => {}
+        };
+        let to_group = || {
+            // Whom this process may not signal (any more) its parent may.
+            if !group.signal(signal) {
+                helped();
+            }
+        };
+        match (self, helper) {
+            (Tree::Subreaper, Some(helper)) if !helper.gone => helped(),
+            (Tree::Group | Tree::Subreaper, _) => to_group(),
+            (Tree::Cgroup(leaf), _) => {
+                to_group();
                 match signal {
                     StopSignal::Terminate => {
                         let others = leaf.members().and_then(|pids| others(pids, group.pid));
@@ -99,8 +96,8 @@ impl Tree {
                     }
                 }
             }
-            // It looks and signals by itself, again and again.
-            Tree::Helper(_) => {}
+            // The helper looks and signals by itself, again and again.
+            Tree::Subreaper => {}
         }
     }
 
@@ -108,24 +105,24 @@ impl Tree {
     ///
     /// # Errors
     /// Nobody was able to look.
-    pub(crate) fn look(&mut self, group: &Group) -> io::Result<Probe> {
-        match self {
-            Tree::Helper(helper) if helper.empty => Ok(Probe::Empty),
-            Tree::Helper(helper) if !helper.gone => {
+    pub(crate) fn look(&mut self, group: &Group, helper: Option<&Helper>) -> io::Result<Probe> {
+        match (self, helper) {
+            (Tree::Subreaper, Some(helper)) if helper.finished => Ok(Probe::Empty),
+            (Tree::Subreaper, Some(helper)) if !helper.gone => {
                 members::readable()?;
                 let mut tree = Vec::new();
                 proc::read_descendants(helper.pid, &mut tree)?;
                 members::alive(tree.iter().map(|descendant| descendant.pid)).map(Probe::Alive)
             }
-            Tree::Cgroup(leaf) => match leaf.is_empty()? {
+            (Tree::Cgroup(leaf), _) => match leaf.is_empty()? {
                 false => members::alive(leaf.members()?).map(Probe::Alive),
                 // The leader may have moved to another cgroup: then its group is still to be looked for.
                 true if group.by == GroupBy::Number || group.is_empty() => Ok(Probe::Empty),
                 true => Ok(Probe::Asks),
             },
             // Whoever is in the group holds its number; if nobody is, nothing does.
-            Tree::Helper(_) if group.by == GroupBy::Number || group.is_empty() => Ok(Probe::Empty),
-            Tree::Group | Tree::Helper(_) => Ok(Probe::Asks),
+            (Tree::Subreaper, _) if group.by == GroupBy::Number || group.is_empty() => Ok(Probe::Empty),
+            (Tree::Group | Tree::Subreaper, _) => Ok(Probe::Asks),
         }
     }
 }

@@ -209,20 +209,22 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
     // is read through the return value only. Signals are blocked, so no handler of the host can run in the child.
     let pid = unsafe {
         match plan.cgroup {
-            None => libc::clone(
+            None => Errno::result(libc::clone(
                 run,
                 // Its end is aligned (mmap gives whole pages); a stack grows down from there.
                 stack.0.byte_add(MAPPED_BYTES),
                 flags | libc::SIGCHLD,
                 argument,
                 &raw mut pidfd,
-            ),
+            )),
             Some(cgroup) => {
-                clone_into(cgroup.as_raw_fd(), flags, (stack.0, MAPPED_BYTES), run, argument, &raw mut pidfd)
+                let stack = (stack.0, MAPPED_BYTES);
+                clone_into(cgroup.as_raw_fd(), flags, stack, run, argument, &raw mut pidfd)
+                    .map_err(Errno::from_raw)
             }
         }
     };
-    let pid = Errno::result(pid).map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
+    let pid = pid.map_err(|errno| Failed { stage: Stage::Fork, errno, killed_by: None })?;
     let pidfd = if pidfd < 0 {
         // A kernel that does not fill it in (before 5.2). The child is not reaped, so its number is its own.
         match sys::open_process(pid.unsigned_abs()) {

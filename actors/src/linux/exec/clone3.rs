@@ -1,17 +1,21 @@
 //! `clone3` with a function for the child, as the C library has it for `clone`: only it can make a process in a cgroup.
+//! Shared by the graph and by the helper, which is a program of its own: so nothing but the standard library is used here.
 #![allow(unsafe_code)]
 
-use nix::{errno::Errno, libc};
 use std::{
-    ffi::{c_int, c_void},
+    ffi::{c_int, c_long, c_void},
     os::fd::RawFd,
 };
 
 /// What the child runs. It must not return.
-type Run = extern "C" fn(*mut c_void) -> c_int;
+pub(crate) type Run = extern "C" fn(*mut c_void) -> c_int;
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h, kernel 5.7): only clone3(2) has room for it, and the C library has no clone3.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
+/// SIGCHLD, for the parent.
+const EXIT_SIGNAL: u64 = 17;
+/// The same number on every architecture (kernel 5.3 and later).
+const SYS_CLONE3: c_long = 435;
 
 /// `struct clone_args` up to its last member (clone(2)).
 #[repr(C)]
@@ -30,10 +34,10 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// What `libc::clone` does, into a cgroup.
+/// What `clone` of the C library does, into a cgroup. The number of the child, or an errno.
 ///
 /// # Safety
-/// As for `libc::clone`: `run` may be called with `argument` in a process that shares all memory, the stack is as large as it
+/// As for `clone`: `run` may be called with `argument` in a process that shares all memory, the stack is as large as it
 /// says and used by nobody else, and signals are blocked. `flags` hold CLONE_VFORK: the caller waits until the child has left.
 pub(crate) unsafe fn clone_into(
     cgroup: RawFd,
@@ -42,11 +46,11 @@ pub(crate) unsafe fn clone_into(
     run: Run,
     argument: *mut c_void,
     pidfd: *mut RawFd,
-) -> c_int {
+) -> Result<c_int, c_int> {
     let args = CloneArgs {
         flags: u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP,
         pidfd: pidfd.addr() as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: EXIT_SIGNAL,
         stack: stack.addr() as u64,
         stack_size: stack_bytes as u64,
         cgroup: cgroup as u64,
@@ -58,14 +62,8 @@ pub(crate) unsafe fn clone_into(
     // SAFETY: the caller's promise. In the parent this is one system call, whose clobbers are named. The child comes out
     // of it on its own stack, 16-byte aligned, with the other registers as they were; it calls `run`, which never returns.
     let result = unsafe { clone3(&raw const args, run, argument) };
-    match c_int::try_from(result) {
-        Ok(pid) if pid >= 0 => pid,
-        Ok(error) => {
-            Errno::from_raw(-error).set();
-            -1
-        }
-        Err(_) => -1,
-    }
+    // A number of a process fits, and so does an errno.
+    if result < 0 { Err(-result as c_int) } else { Ok(result as c_int) }
 }
 
 /// # Safety
@@ -84,7 +82,7 @@ unsafe fn clone3(args: *const CloneArgs, run: Run, argument: *mut c_void) -> isi
             "call r12",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") SYS_CLONE3 as isize => result,
             in("rdi") args,
             in("rsi") size_of::<CloneArgs>(),
             in("r12") run,
@@ -113,7 +111,7 @@ unsafe fn clone3(args: *const CloneArgs, run: Run, argument: *mut c_void) -> isi
             "2:",
             inlateout("x0") args => result,
             in("x1") size_of::<CloneArgs>(),
-            in("x8") libc::SYS_clone3,
+            in("x8") SYS_CLONE3,
             in("x20") run,
             in("x21") argument,
         );
@@ -127,5 +125,7 @@ unsafe fn clone3(args: *const CloneArgs, run: Run, argument: *mut c_void) -> isi
 /// None is needed.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 unsafe fn clone3(_: *const CloneArgs, _: Run, _: *mut c_void) -> isize {
-    -(libc::ENOSYS as isize)
+    const ENOSYS: isize = 38;
+    let _ = SYS_CLONE3;
+    -ENOSYS
 }

@@ -1,5 +1,6 @@
-//! A spawn thread: artifact directory, lookup, pipes, clone. A clone holds the thread until exec, so nothing else waits
-//! here; and the thread lives as long as the graph, because death signals are bound to it.
+//! A spawn thread: artifact directory, lookup, pipes, and a helper that starts the command. That is waited for until exec, so
+//! nothing else waits here. Where the host itself is the parent, death signals are bound to the thread, which lives as long as the
+//! graph.
 //!
 //! * in: [`Exec`]; whatever is asked of a launch on its way ([`Pending`])
 //! * out: `Started` or `StartFailed`; the pipes to a drain thread, the process to the signal thread
@@ -7,7 +8,7 @@
 
 use crate::linux::{
     clock::{Activity, Clock, stamp},
-    contain::tier::{Prepared, SpawnError, Spawned, Tier},
+    contain::tier::{Prepared, SpawnError, Spawned, Tiers},
     drain::drains::{self, DrainCommand, NewDrain},
     exec::clone::Scratch,
     exec::slots,
@@ -15,22 +16,21 @@ use crate::linux::{
     spawn::failures,
     spawn::lookup::{self, Program},
     spawn::pending::Pending,
-    watch::{child::Watch, signals::SignalCommand},
+    watch::{signals::SignalCommand, started::Watch},
 };
 use crate::{
-    backend::{ContainmentReport, KernelEvent, Outputs, Refused},
+    backend::{KernelEvent, Outputs},
     config::{Environment, Inherited, environment, own_variables, value_of},
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl},
+    fcntl::{FcntlArg, OFlag, fcntl, open},
+    sys::stat::Mode,
     unistd::pipe2,
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
-use ostler_messages::{
-    ActorName, Containment, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream,
-};
+use ostler_messages::{ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream};
 use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
@@ -42,13 +42,16 @@ use std::{
     },
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// How often a program that is being written to (ETXTBSY) is tried again, and when: half a second in all. Whoever wrote
 /// the file has closed it by then, or is a child of another thread that is about to exec.
 const BUSY_RETRIES: u32 = 10;
 const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// How long a launch waits for a new guard, in the place of one that somebody has ended.
+const GUARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the graph asks of the spawn threads: whichever is free takes it.
 pub(crate) enum SpawnCommand {
@@ -71,14 +74,6 @@ pub(crate) struct SpawnThread {
     pub(crate) start_limit: Duration,
     pub(crate) null: Arc<File>,
     pub(crate) scratch: Scratch,
-}
-
-/// A graph's tier, and the report on it.
-pub(crate) type Chosen = Result<(Arc<Tier>, ContainmentReport), Refused>;
-
-/// Nanoseconds since 1970: with the pid, unique on this machine.
-fn stamp_ns() -> u128 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
 /// A launch that is to be tried, with its directory and pipes still to be made; again, if its program was busy.
@@ -112,25 +107,11 @@ fn next(busy: &mut VecDeque<Retry>, commands: &Receiver<SpawnCommand>) -> Option
 }
 
 impl SpawnThread {
-    /// The life of a graph's first one: chooses the tier, so that what is tried out dies with it and is disturbed by no
-    /// signal of the host's; says which; goes on like the others.
-    pub(crate) fn run_first(mut self, allowed: &[Containment], say: &Sender<Chosen>) {
-        let name = format!("{}-{}", std::process::id(), stamp_ns());
-        match Tier::choose(allowed, &name, &self.null, &mut self.scratch) {
-            Ok((tier, report)) => {
-                let tier = Arc::new(tier);
-                let _ = say.send(Ok((tier.clone(), report)));
-                self.run(&tier);
-            }
-            Err(refused) => drop(say.send(Err(refused))),
-        }
-    }
-
     /// Starts commands until it is told to quit.
-    pub(crate) fn run(mut self, tier: &Tier) {
+    pub(crate) fn run(mut self, tiers: &Tiers) {
         let mut busy: VecDeque<Retry> = VecDeque::new();
         while let Some(next) = next(&mut busy, &self.commands) {
-            busy.extend(self.exec(tier, next.exec, next.left));
+            busy.extend(self.exec(tiers, next.exec, next.left));
         }
     }
 
@@ -139,7 +120,7 @@ impl SpawnThread {
     }
 
     /// Gives it back if it should be tried again.
-    fn exec(&mut self, tier: &Tier, exec: Exec, left: u32) -> Option<Retry> {
+    fn exec(&mut self, tiers: &Tiers, exec: Exec, left: u32) -> Option<Retry> {
         if self.pending.is_withdrawn(exec.n) {
             let _ = self.pending.end(exec.n);
             return None;
@@ -150,7 +131,7 @@ impl SpawnThread {
             Err(error) if failures::wants_descriptors(&error) => Err(failures::artifacts(&error)),
             directory => {
                 let paths = directory.as_ref().ok().map(|directory| directory.paths().clone());
-                self.start(tier, &exec, directory).inspect_err(|_| {
+                self.start(tiers, &exec, directory).inspect_err(|_| {
                     // What can't be removed now goes with the retention.
                     let _ = paths.as_ref().map(discard);
                 })
@@ -182,7 +163,7 @@ impl SpawnThread {
 
     fn start(
         &mut self,
-        tier: &Tier,
+        tiers: &Tiers,
         exec: &Exec,
         directory: io::Result<Directory>,
     ) -> Result<(), LaunchError> {
@@ -206,6 +187,10 @@ impl SpawnThread {
             .map(|arg| c_string(arg.as_bytes()))
             .collect::<Result<_, _>>()?;
         let cwd_text = request.cwd.as_ref().map(|_| c_string(cwd.as_os_str().as_bytes())).transpose()?;
+        // A helper is somewhere else. It need not have a path, or be readable.
+        let here = || open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        let own_dir = (cwd_text.is_none() && tiers.helpers().is_some()).then(here).transpose();
+        let own_dir = own_dir.map_err(|errno| failures::descriptors_or(Stage::Cwd, errno))?;
         let n = exec.n;
         let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
         let reads = [out_read, err_read];
@@ -221,6 +206,7 @@ impl SpawnThread {
             argv: &argv,
             env: &env,
             cwd: cwd_text.as_deref(),
+            own_dir: own_dir.as_ref().map(AsFd::as_fd),
             stdio: [
                 self.null.as_fd(),
                 out_write.as_fd(),
@@ -229,8 +215,7 @@ impl SpawnThread {
             ],
             limit: self.start_limit,
         };
-        let spawned = tier
-            .spawn(exec.n, &prepared, &mut self.scratch)
+        let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.signals)
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
@@ -261,8 +246,8 @@ impl SpawnThread {
         let drain = NewDrain { n, pipes, recorder, activity: activity.clone() };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
-        let Spawned { pid, pidfd, tree } = spawned;
-        let mut watch = Watch { n, pid, pidfd, began, activity, tree, watched: true };
+        let Spawned { pid, pidfd, tree, helper } = spawned;
+        let mut watch = Watch { n, pid, pidfd, began, activity, tree, helper, watched: true };
         watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
         if watch.watched {
             self.signals.defer(SignalCommand::Watch(Box::new(watch)));
@@ -270,6 +255,24 @@ impl SpawnThread {
             self.signals.send(SignalCommand::Watch(Box::new(watch)));
         }
         Ok(())
+    }
+}
+
+/// Without a guard at this moment a new one is asked for, and waited for.
+fn spawn(
+    tiers: &Tiers,
+    n: u64,
+    prepared: &Prepared<'_>,
+    scratch: &mut Scratch,
+    signals: &Outbox<SignalCommand>,
+) -> Result<Spawned, SpawnError> {
+    match (tiers.spawn(n, prepared, scratch), tiers.helpers()) {
+        (Err(SpawnError::NoGuard(count)), Some(helpers)) => {
+            signals.send(SignalCommand::Guard);
+            helpers.wait_for_guard(count, prepared.limit.min(GUARD_LIMIT));
+            tiers.spawn(n, prepared, scratch)
+        }
+        (spawned, _) => spawned,
     }
 }
 
@@ -281,6 +284,7 @@ fn failure(error: SpawnError, program: &Program, cwd: &Path, argv: &[CString], e
     match error {
         SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, (all, longest)),
         SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),
+        SpawnError::NoGuard(_) => LaunchError::Failed { stage: Stage::Helper, errno: Errno::ECHILD as i32 },
     }
 }
 

@@ -7,21 +7,24 @@
 use crate::linux::{
     clock::{Activity, millis, stamp},
     contain::group::{Group, GroupBy},
-    contain::helper::{Told, unknown_exit},
+    contain::helper::{Helper, unknown_exit},
     contain::helper_protocol as protocol,
-    contain::members::{self, Led, Member, NAMED},
+    contain::link::{Ended, Told},
+    contain::members::{self, Led, Member},
     contain::tree::{Probe, Tree},
     names::signal_name,
     proc,
     sys::{self, Code},
+    watch::found::Found,
     watch::looks::{Ask, Looked},
+    watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, Usage};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::BorrowedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,35 +38,17 @@ const UNSEEN_LOOKS_MAX: u32 = 5;
 /// Longest wait between two looks at leftovers that are kept: nobody waits for their end.
 pub(crate) const PROBE_KEPT_MAX: Duration = Duration::from_secs(5);
 
-/// A process that has just been started.
-pub(crate) struct Watch {
-    pub(crate) n: u64,
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) began: Instant,
-    pub(crate) activity: Arc<Activity>,
-    pub(crate) tree: Tree,
-    /// Whether its descriptor is watched already.
-    pub(crate) watched: bool,
-}
-impl Watch {
-    /// What becomes readable when something has happened.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.tree {
-            Tree::Group | Tree::Cgroup(_) => self.pidfd.as_fd(),
-            Tree::Helper(helper) => helper.link.as_fd(),
-        }
-    }
-}
-
 pub(crate) struct Child {
     group: Group,
     tree: Tree,
+    helper: Option<Helper>,
     began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) exit: Option<Exit>,
     /// Whether a signal of ours went out before the exit.
     pub(crate) signalled: bool,
+    /// Its helper was killed before the exit was known.
+    pub(crate) lost: bool,
     /// Nobody else lived when the exit was seen.
     pub(crate) tree_empty: bool,
     /// The whole tree was seen to be gone.
@@ -73,11 +58,7 @@ pub(crate) struct Child {
     /// What the sweep is for, once there is one.
     pub(crate) sweep: Option<SweepFor>,
     pub(crate) look_after: Duration,
-    leftovers: BTreeMap<u32, Leftover>,
-    /// Who was alive at the last look.
-    seen: Vec<u32>,
-    /// Nobody could look for a part of the tree.
-    blind: bool,
+    found: Found,
     /// SIGKILL was sent to the whole group.
     group_killed: bool,
     /// Looks at which nobody was seen though somebody is there, and the zombies of the last one.
@@ -85,53 +66,64 @@ pub(crate) struct Child {
     zombies: BTreeSet<u32>,
     /// Another thread looks at this moment.
     looks_elsewhere: bool,
+    /// What it has seen, while the helper takes the leader's zombie away: then the kernel can be asked about the group.
+    unjudged: Option<Looked>,
+    /// The helper was told to.
+    asked_to_reap: bool,
     /// The sweep has just begun: the next look is its first.
     pub(crate) first_look: bool,
+    /// A timer has waited for the report of an exit that is known.
+    pub(crate) waited_for_exit: bool,
 }
 
 impl Child {
     pub(crate) fn new(watch: Watch, by: GroupBy) -> Child {
-        let Watch { pid, pidfd, began, activity, tree, .. } = watch;
+        let Watch { pid, pidfd, began, activity, tree, helper, .. } = watch;
         Child {
             group: Group { pid, pidfd, by, reaped: false },
             tree,
+            helper,
             began,
             activity,
             exit: None,
             signalled: false,
+            lost: false,
             tree_empty: false,
             seen_empty: false,
             released: false,
             sweep: None,
             look_after: PROBE_FIRST,
-            leftovers: BTreeMap::new(),
-            seen: Vec::new(),
-            blind: false,
+            found: Found::default(),
             group_killed: false,
             unseen_looks: 0,
             zombies: BTreeSet::new(),
             looks_elsewhere: false,
+            unjudged: None,
+            asked_to_reap: false,
             first_look: false,
+            waited_for_exit: false,
         }
     }
 
     /// What becomes readable when something has happened.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.tree {
-            Tree::Group | Tree::Cgroup(_) => self.group.as_fd(),
-            Tree::Helper(helper) => helper.link.as_fd(),
-        }
+        told_by(self.helper.as_ref(), self.group.as_fd())
     }
 
     /// Looks what has happened, without reaping the leader. True if its exit was not known before.
     pub(crate) fn notice(&mut self) -> bool {
         let known = self.exit.is_some();
-        match &mut self.tree {
-            Tree::Group | Tree::Cgroup(_) if known => {}
-            Tree::Group | Tree::Cgroup(_) => self.notice_death(),
-            Tree::Helper(_) => self.notice_helper(),
+        if self.helper.is_some() {
+            self.notice_helper();
+        } else if !known {
+            self.notice_death();
         }
         !known && self.exit.is_some()
+    }
+
+    /// Whether the leader is known to be dead, also if its parent has not said so yet.
+    pub(crate) fn is_leader_dead(&self) -> bool {
+        self.exit.is_some() || (self.helper.is_some() && sys::is_dead(self.group.as_fd()))
     }
 
     fn notice_death(&mut self) {
@@ -149,72 +141,92 @@ impl Child {
         };
         let duration_ms = millis(self.began.elapsed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
+        self.look_whether_empty();
+    }
+
+    /// With the leader's exit: nobody else may live, and then there is nothing to sweep.
+    fn look_whether_empty(&mut self) {
         self.tree_empty = match &mut self.tree {
             Tree::Cgroup(leaf) => {
                 leaf.is_empty().unwrap_or(false)
                     && (self.group.by == GroupBy::Number || self.group.is_empty())
             }
-            // Its session may have other groups, which only a look shows.
-            Tree::Group | Tree::Helper(_) => false,
+            // Its session may have other groups, which only a look shows; and a helper has said it.
+            Tree::Group | Tree::Subreaper => self.tree_empty,
         };
-        if self.tree_empty {
+        if self.tree_empty && !matches!(self.tree, Tree::Subreaper) {
             self.found_empty();
         }
     }
 
     fn notice_helper(&mut self) {
-        let Tree::Helper(helper) = &mut self.tree else { return };
-        while !helper.gone {
-            match helper.link.next() {
-                Ok(Some(Told::Exited { exit_code, signal, usage, signalled, tree_empty })) => {
-                    (self.signalled, self.tree_empty) = (signalled, tree_empty);
-                    if tree_empty {
-                        helper.link.say(protocol::SWEEP);
-                    }
-                    self.exit = Some(Exit {
-                        exit_code,
-                        signal: signal.map(signal_name),
-                        usage: Some(usage),
-                        ended_at: stamp(),
-                        duration_ms: millis(self.began.elapsed()),
-                    });
-                }
+        while let Some(helper) = self.helper.as_mut().filter(|helper| !helper.gone && !helper.finished) {
+            match helper.next() {
+                Ok(Some(Told::Exited(ended))) => self.take_exit(ended),
                 Ok(Some(Told::Empty)) => {
                     // It has reaped the leader: nobody holds its number any more.
-                    (helper.empty, self.group.reaped) = (true, true);
+                    (helper.finished, self.group.reaped) = (true, true);
                 }
-                Ok(Some(Told::Started { .. } | Told::Failed(_))) => {}
+                Ok(Some(Told::Started { .. } | Told::Failed(_) | Told::Watches(_))) => {}
                 Err(Errno::EAGAIN) => return,
-                Ok(None) | Err(_) => helper.gone = true,
+                Ok(None) | Err(_) => {
+                    helper.gone = true;
+                    self.lose_helper();
+                }
             }
         }
-        if !helper.empty {
-            // Somebody has killed the helper. The leader dies with it; who else there was, nobody can tell.
-            self.blind = true;
-            self.group.lose_number();
-            self.group.signal(StopSignal::Kill);
-            let _ = sys::signal_process(self.group.as_fd(), Signal::SIGKILL);
-        }
-        let lost = || unknown_exit(stamp(), millis(self.began.elapsed()));
-        self.exit.get_or_insert_with(lost);
     }
 
-    /// Whether a helper is at its end: nothing more is to be watched.
-    pub(crate) fn is_silent(&self) -> bool {
-        match &self.tree {
-            Tree::Group | Tree::Cgroup(_) => self.exit.is_some(),
-            Tree::Helper(helper) => helper.gone,
+    fn take_exit(&mut self, ended: Ended) {
+        // By its parent's clock, since this thread may be late: its host was stopped, say.
+        let late = sys::monotonic().saturating_sub(ended.monotonic);
+        self.exit = Some(Exit {
+            exit_code: ended.exit_code,
+            signal: ended.signal.map(signal_name),
+            usage: Some(ended.usage),
+            ended_at: ended.at,
+            duration_ms: millis(self.began.elapsed().saturating_sub(late)),
+        });
+        self.group.reaped = ended.reaped;
+        if let Some(helper) = &mut self.helper {
+            helper.finished = ended.reaped;
         }
+        if let Tree::Subreaper = self.tree {
+            (self.signalled, self.tree_empty) = (ended.signalled, ended.alone);
+            if self.tree_empty {
+                self.sweep_helper();
+            }
+        } else {
+            self.look_whether_empty();
+        }
+    }
+
+    /// Somebody has killed the helper. The leader dies with it; who else descends from it, nobody can tell.
+    fn lose_helper(&mut self) {
+        if let Tree::Subreaper = self.tree {
+            self.found.lose_sight();
+        }
+        self.group.lose_number();
+        self.signal(StopSignal::Kill);
+        let _ = sys::signal_process(self.group.as_fd(), Signal::SIGKILL);
+        self.lost |= self.exit.is_none();
+        let unknown = || unknown_exit(stamp(), millis(self.began.elapsed()));
+        self.exit.get_or_insert_with(unknown);
+    }
+
+    /// Whether nothing more is to be watched.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.helper.as_ref().map_or(self.exit.is_some(), |helper| helper.gone || helper.finished)
     }
 
     /// Whether the end of the tree is reported, instead of having to be looked for.
     pub(crate) fn tells_end(&self) -> bool {
-        matches!(&self.tree, Tree::Helper(helper) if !helper.gone)
+        matches!((&self.tree, &self.helper), (Tree::Subreaper, Some(helper)) if !helper.gone)
     }
 
     /// Signals the whole tree.
     pub(crate) fn signal(&mut self, signal: StopSignal) {
-        self.tree.signal(&self.group, signal);
+        self.tree.signal(&self.group, self.helper.as_ref(), signal);
         self.group_killed |= signal == StopSignal::Kill;
     }
 
@@ -258,7 +270,9 @@ impl Child {
     pub(crate) fn begin_sweep(&mut self, to: SweepFor) {
         let waited = matches!(self.sweep, Some(SweepFor::Terminate | SweepFor::Watch));
         // Somebody was there all the time, whom no look has shown.
-        self.blind |= to == SweepFor::Kill && waited && self.leftovers.is_empty();
+        if to == SweepFor::Kill && waited && self.found.is_empty() {
+            self.found.lose_sight();
+        }
         self.sweep = Some(to);
         self.first_look = true;
         self.look_after = PROBE_FIRST;
@@ -267,34 +281,52 @@ impl Child {
     /// Lets the helper take the leader's zombie away. After a look: while a child is being removed, the kernel's list of
     /// children can leave out the one behind it (proc_pid_children(5)).
     pub(crate) fn sweep_helper(&self) {
-        if let Tree::Helper(helper) = &self.tree {
-            helper.link.say(protocol::SWEEP);
+        if let (Tree::Subreaper, Some(helper)) = (&self.tree, &self.helper) {
+            helper.say(protocol::SWEEP);
         }
     }
 
     /// Looks who of the tree lives. The leader is dead by now, or can't be killed.
     pub(crate) fn look(&mut self) -> Probe {
-        if self.looks_elsewhere {
-            return Probe::Asks;
+        if self.looks_elsewhere || self.unjudged.is_some() {
+            return Probe::Waits;
         }
-        let probe = self.tree.look(&self.group);
+        let probe = self.tree.look(&self.group, self.helper.as_ref());
         self.taken_in(probe)
     }
 
     /// The same from what another thread has seen of the leader's group and session.
     pub(crate) fn looked(&mut self, looked: Looked) -> Probe {
         self.looks_elsewhere = false;
-        let Looked { after_kill, led, .. } = looked;
         // Until nobody else is seen the leader's zombie holds the number, by which the others are found.
-        let is_held = !self.group.reaped;
-        if led.as_ref().is_ok_and(|led| led.alive.is_empty()) && self.group.by == GroupBy::Pidfd {
+        let was_held = !self.group.reaped;
+        let nobody = match &looked.led {
+            Ok(led) => led.alive.is_empty(),
+            // The kernel answers for the group all the same, where nobody will be able to look.
+            Err(_) => members::readable().is_err(),
+        };
+        if nobody && self.group.by == GroupBy::Pidfd {
             self.reap();
+            if !self.group.reaped {
+                self.unjudged = Some(looked);
+                return Probe::Waits;
+            }
         }
+        self.judge(looked, was_held)
+    }
+
+    /// Goes on with what was seen, when the helper has taken the leader's zombie away.
+    pub(crate) fn judge_at_last(&mut self) -> Option<Probe> {
+        let looked = self.group.reaped.then(|| self.unjudged.take()).flatten()?;
+        Some(self.judge(looked, true))
+    }
+
+    fn judge(&mut self, Looked { after_kill, led, .. }: Looked, was_held: bool) -> Probe {
         let is_empty = self.group.by == GroupBy::Pidfd && self.group.is_empty();
         let probe = match led {
             // Nobody has held the number for sure: who has it now may be a stranger. So nobody can say who else there is.
-            Ok(Led { alive, .. }) if !alive.is_empty() && !is_held && is_empty => {
-                self.blind = true;
+            Ok(Led { alive, .. }) if !alive.is_empty() && !was_held && is_empty => {
+                self.found.lose_sight();
                 Ok(Probe::Empty)
             }
             Ok(Led { alive, .. }) if !alive.is_empty() => Ok(Probe::Alive(alive)),
@@ -302,22 +334,13 @@ impl Child {
             Ok(_) if is_empty || after_kill => Ok(Probe::Empty),
             // Nobody was seen, but the group's descriptor says that somebody is there.
             Ok(Led { alive, zombies }) => Ok(self.unseen(alive, zombies)),
-            // The kernel answers for the group all the same, where nobody will be able to look.
-            Err(_) if members::readable().is_err() && self.is_group_gone() => {
-                self.blind = true;
+            Err(_) if is_empty && members::readable().is_err() => {
+                self.found.lose_sight();
                 Ok(Probe::Empty)
             }
             Err(error) => Err(error),
         };
         self.taken_in(probe)
-    }
-
-    /// Gives the leader's number up; whether nobody is in its group then.
-    fn is_group_gone(&mut self) -> bool {
-        if self.group.by == GroupBy::Pidfd {
-            self.reap();
-        }
-        self.group.by == GroupBy::Pidfd && self.group.is_empty()
     }
 
     /// Zombies that nobody takes away are counted too: if they are the same as at the look before, they are all that is there.
@@ -330,7 +353,9 @@ impl Child {
         self.unseen_looks += 1;
         let explained = !zombies.is_empty() && self.zombies == zombies;
         if explained || self.unseen_looks >= UNSEEN_LOOKS_MAX {
-            self.blind |= !explained;
+            if !explained {
+                self.found.lose_sight();
+            }
             self.signal(StopSignal::Kill);
         }
         self.zombies = zombies;
@@ -339,69 +364,57 @@ impl Child {
 
     fn taken_in(&mut self, probe: io::Result<Probe>) -> Probe {
         let probe = probe.unwrap_or_else(|_| {
-            self.blind = true;
+            self.found.lose_sight();
             Probe::Alive(Vec::new())
         });
         if let Probe::Alive(seen) = &probe {
-            for Member { pid, name, .. } in seen {
-                if self.leftovers.len() < NAMED {
-                    let outcome = match self.sweep {
-                        Some(SweepFor::Kill) => Outcome::Killed,
-                        Some(SweepFor::Keep) => Outcome::Kept,
-                        _ => Outcome::Terminated,
-                    };
-                    self.leftovers.entry(*pid).or_insert(Leftover::new(*pid, name.as_str(), outcome));
-                }
-            }
-            self.seen = seen.iter().map(|member| member.pid).collect();
+            let outcome = match self.sweep {
+                Some(SweepFor::Kill) => Outcome::Killed,
+                Some(SweepFor::Keep) => Outcome::Kept,
+                _ => Outcome::Terminated,
+            };
+            self.found.take(seen, outcome);
         }
         probe
     }
 
     /// Who lives on after SIGKILL and the time for it.
     pub(crate) fn survivors(&mut self) -> Option<Vec<Leftover>> {
-        if let Probe::Asks = self.look() {
+        if let Probe::Asks | Probe::Waits = self.look() {
             // Nobody has looked since the kill, as far as this thread knows.
-            self.blind = true;
+            self.found.lose_sight();
         }
-        self.mark(Outcome::Survived);
-        if self.exit.is_none() && !self.blind {
+        self.found.mark(Outcome::Survived);
+        if self.exit.is_none() && !self.found.is_blind() {
             let pid = self.group.pid;
             let name = proc::look(pid).ok().and_then(|seen| seen.stat().map(|stat| stat.name.clone()));
-            let leader = Leftover::new(pid, name.unwrap_or_default(), Outcome::Survived);
-            self.leftovers.insert(pid, leader);
+            self.found.add_survivor(pid, name.unwrap_or_default());
         }
         self.leftovers()
     }
 
-    /// Those who were seen last were sent SIGKILL, or are known to live on.
-    pub(crate) fn mark(&mut self, outcome: Outcome) {
-        for pid in &self.seen {
-            if let Some(leftover) = self.leftovers.get_mut(pid) {
-                leftover.outcome = outcome;
-            }
-        }
+    /// Those who were seen last were sent SIGKILL.
+    pub(crate) fn mark_killed(&mut self) {
+        self.found.mark(Outcome::Killed);
     }
 
     /// What the result says.
     pub(crate) fn leftovers(&self) -> Option<Vec<Leftover>> {
-        (!self.blind).then(|| self.leftovers.values().cloned().collect())
+        self.found.leftovers()
     }
 
-    /// A helper that does not answer: if somebody has stopped it, its leader dies with it. Else it is at work, and nobody but it can
-    /// reach the whole tree.
-    pub(crate) fn give_up_helper(&self) {
-        if let Tree::Helper(helper) = &self.tree
-            && proc::look(helper.pid).is_ok_and(|seen| seen.stat().is_some_and(|stat| stat.stopped))
-        {
-            let _ = sys::signal_process(helper.pidfd.as_fd(), Signal::SIGKILL);
-        }
-    }
-
-    /// Takes the leader's zombie away, if it is ours to take.
+    /// Takes the leader's zombie away, or lets its parent do it.
     pub(crate) fn reap(&mut self) {
-        if self.exit.is_some() && !matches!(self.tree, Tree::Helper(_)) {
-            self.group.reap();
+        match &self.helper {
+            _ if self.exit.is_none() => {}
+            None => self.group.reap(),
+            // It reaps when nobody else is left.
+            Some(_) if matches!(self.tree, Tree::Subreaper) => {}
+            Some(helper) => {
+                if !std::mem::replace(&mut self.asked_to_reap, true) {
+                    helper.say(protocol::SWEEP);
+                }
+            }
         }
     }
 
@@ -409,12 +422,12 @@ impl Child {
     pub(crate) fn is_finished(&mut self) -> bool {
         self.notice();
         self.reap();
-        match &mut self.tree {
-            Tree::Group => self.exit.is_some(),
-            Tree::Cgroup(leaf) => self.exit.is_some() && leaf.is_empty().unwrap_or(false),
-            // Its socket closes a moment before it can be reaped.
-            Tree::Helper(helper) => helper.gone && !matches!(sys::wait(helper.pidfd.as_fd(), true), Ok(None)),
-        }
+        let helper_finished = self.helper.as_ref().is_none_or(|helper| helper.gone || helper.finished);
+        let tree_gone = match &mut self.tree {
+            Tree::Cgroup(leaf) => leaf.is_empty().unwrap_or(false),
+            Tree::Group | Tree::Subreaper => true,
+        };
+        self.exit.is_some() && helper_finished && tree_gone
     }
 }
 

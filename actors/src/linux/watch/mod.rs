@@ -1,6 +1,10 @@
 //! The signal thread: exits, signals, reaping, timers.
 
 pub(crate) mod child;
+mod found;
+mod guards;
+mod idle;
 pub(crate) mod looks;
 pub(crate) mod signals;
+pub(crate) mod started;
 pub(crate) mod timers;

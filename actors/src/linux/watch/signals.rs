@@ -4,20 +4,24 @@
 //! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `Unsealed`, `TimerFired`
 //! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
-use crate::backend::{KernelEvent, Outputs};
+use crate::backend::{ContainmentReport, KernelEvent, Outputs, Refused};
 use crate::linux::{
     clock::Clock,
     contain::group::GroupBy,
+    contain::tier::{Choice, Tiers},
     contain::tree::Probe,
     mailbox::Mailbox,
-    watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX, Watch},
+    watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX},
+    watch::guards::{GUARD, Guards},
+    watch::idle::IdleTimes,
     watch::looks::{Ask, Looked},
+    watch::started::Watch,
     watch::timers::{TimerKey, Timers},
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Leftover, Outcome, Release, Signal, StopSignal, Survived, Sweep,
-    SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
+    ActorName, Arm, Disarm, Event, Exited, Leftover, Release, Signal, StopSignal, Survived, Sweep, SweepFor,
+    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
 };
 use std::{
     collections::BTreeMap,
@@ -31,15 +35,11 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at them.
 const REAP_STEP: Duration = Duration::from_millis(1);
 
-/// A timer that fires so late was held up by more than a busy machine: the host was stopped, or its memory was swapped out.
-const LATE: Duration = Duration::from_millis(100);
-
-/// So often in a row an idle time begins anew for that: a machine that is always late must not keep a silent command for ever.
-const LATES_MAX: u32 = 3;
-
-/// A helper has nothing to do but to answer; one that does not for so long, when nobody of its tree is seen any more, was
-/// stopped by somebody.
+/// How long a helper is waited for that reports the end of its tree, until who lives is looked at again.
 const HELPER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a timer waits, once, for the report of an exit that is known.
+const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the graph, and the spawn thread, ask of this thread.
 pub(crate) enum SignalCommand {
@@ -52,8 +52,13 @@ pub(crate) enum SignalCommand {
     /// When it is to fire.
     Arm(Arm, Instant),
     Disarm(Disarm),
+    /// A launch has found no guard.
+    Guard,
     Quit,
 }
+
+/// A graph's tiers, and the report on them.
+pub(crate) type Chosen = Result<(Arc<Tiers>, ContainmentReport), Refused>;
 
 pub(crate) struct SignalThread {
     pub(crate) mailbox: Mailbox<SignalCommand>,
@@ -66,10 +71,25 @@ pub(crate) struct SignalThread {
 }
 
 impl SignalThread {
-    pub(crate) fn run(self) {
+    /// Chooses the tiers first: the guard is bound to this thread, which lives as long as the graph and never waits for a disk.
+    pub(crate) fn run(self, choice: Choice, say: &Sender<Chosen>) {
+        match Tiers::choose(choice) {
+            Ok((tiers, report)) => {
+                let tiers = Arc::new(tiers);
+                let _ = say.send(Ok((tiers.clone(), report)));
+                self.serve(tiers);
+            }
+            Err(refused) => drop(say.send(Err(refused))),
+        }
+    }
+
+    fn serve(self, tiers: Arc<Tiers>) {
+        // After the guard was made: what it starts gets the turns that everybody has.
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
-        let mut state = State { thread: self, children: Children::default(), timers, idle: BTreeMap::new() };
+        let guards = Guards::new(tiers, &self.mailbox);
+        let (children, idle) = (Children::default(), IdleTimes::default());
+        let mut state = State { thread: self, guards, children, timers, idle };
         let mut ready = Vec::new();
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
@@ -85,6 +105,10 @@ impl SignalThread {
             let until = state.timers.next_at();
             state.thread.mailbox.sleep(until, &mut ready);
             for n in ready.iter().copied() {
+                if n == GUARD {
+                    state.renew_guard();
+                    continue;
+                }
                 if !state.children.0.contains_key(&n)
                     && let Some(command) = state.thread.mailbox.expect()
                 {
@@ -122,16 +146,10 @@ impl Drop for Children {
 
 struct State {
     thread: SignalThread,
+    guards: Guards,
     children: Children,
     timers: Timers,
-    /// Idle times by process: a timer that fires while bytes flow is armed again for the rest.
-    idle: BTreeMap<u64, Idle>,
-}
-
-/// An idle time, and how often in a row its timer was late.
-struct Idle {
-    time: Duration,
-    lates: u32,
+    idle: IdleTimes,
 }
 
 impl State {
@@ -150,12 +168,19 @@ impl State {
             SignalCommand::Arm(arm, at) => {
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
                     let time = Duration::from_millis(arm.after_ms);
-                    self.idle.insert(n, Idle { time, lates: 0 });
+                    self.idle.begin(n, time);
                 }
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
             SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
+            SignalCommand::Guard => self.renew_guard(),
             SignalCommand::Quit => {}
+        }
+    }
+
+    fn renew_guard(&mut self) {
+        if let Some(at) = self.guards.renew(&self.thread.mailbox) {
+            self.timers.arm(TimerKey::Guard, at);
         }
     }
 
@@ -179,10 +204,13 @@ impl State {
             self.thread.mailbox.unwatch(child.as_fd());
         }
         let swept = told_end && child.sweep.is_some();
+        let probe = child.judge_at_last();
         if exited {
             self.report_exit(n);
         }
-        if swept {
+        if let Some(probe) = probe {
+            self.act_on(n, probe);
+        } else if swept {
             self.look(n);
         }
         self.remove_if_finished(n);
@@ -192,7 +220,8 @@ impl State {
         if let Some(child) = self.children.0.get(&n)
             && let Some(exit) = child.exit.clone()
         {
-            self.report(n, Exited { exit, signalled: child.signalled, tree_empty: child.tree_empty });
+            let (signalled, tree_empty, lost) = (child.signalled, child.tree_empty, child.lost);
+            self.report(n, Exited { exit, signalled, tree_empty, lost });
         }
     }
 
@@ -203,6 +232,10 @@ impl State {
         if child.exit.is_some() {
             // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
             return self.report_exit(n);
+        }
+        if !child.signalled && child.is_leader_dead() {
+            // Its parent is about to say so.
+            return;
         }
         child.signalled = true;
         child.signal(signal.signal);
@@ -284,6 +317,7 @@ impl State {
                 }
                 return;
             }
+            Probe::Waits => return,
             Probe::Empty => None,
             Probe::Alive(seen) => Some(seen),
         };
@@ -303,13 +337,10 @@ impl State {
                     if !first {
                         child.signal_seen(seen, StopSignal::Kill);
                     }
-                    child.mark(Outcome::Killed);
+                    child.mark_killed();
                 }
                 SweepFor::Watch if first => child.signal_unreached(seen),
                 SweepFor::Terminate | SweepFor::Watch | SweepFor::Keep => {}
-            }
-            if !first && child.tells_end() && seen.is_empty() {
-                child.give_up_helper();
             }
             // A helper proves it in a moment, if nobody was seen.
             if first && (!seen.is_empty() || !child.tells_end()) {
@@ -324,11 +355,17 @@ impl State {
     fn fire(&mut self, key: TimerKey, late: Duration) {
         match key {
             TimerKey::Probe(n) => self.look(n),
+            TimerKey::Guard => self.renew_guard(),
             TimerKey::Graph(ActorName::Process(n), kind @ (TimerKind::Deadline | TimerKind::Idle)) => {
                 // If it has ended meanwhile it ended in time, as far as anybody knows: what was late is this thread.
                 self.noticed(n);
-                if self.children.0.get(&n).is_some_and(|child| child.exit.is_some()) {
-                    return;
+                if let Some(child) = self.children.0.get_mut(&n) {
+                    if child.exit.is_some() {
+                        return;
+                    }
+                    if child.is_leader_dead() && !std::mem::replace(&mut child.waited_for_exit, true) {
+                        return self.timers.arm(key, Instant::now() + REPORT_PATIENCE);
+                    }
                 }
                 if kind == TimerKind::Idle
                     && let Some(next) = self.is_not_silent(n, late)
@@ -353,31 +390,18 @@ impl State {
 
     /// When to look again whether a command is silent; none: it is.
     fn is_not_silent(&mut self, n: u64, late: Duration) -> Option<Instant> {
-        let Idle { time, lates } = self.idle.get_mut(&n)?;
-        // One that this thread is still to hear of has only just begun.
-        let Some(child) = self.children.0.get(&n) else { return Some(Instant::now() + *time) };
-        let idle_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let silent_at_us = child.activity.last_us().saturating_add(idle_us);
-        if silent_at_us > self.thread.clock.now_us() {
-            *lates = 0;
-            return Some(self.thread.clock.at_us(silent_at_us));
-        }
-        // Its reader is behind, or this host did not run, and perhaps the command neither: its time begins anew.
-        let was_late = late > LATE && *lates < LATES_MAX;
-        *lates += u32::from(was_late);
-        (child.activity.is_unread() || was_late).then(|| Instant::now() + *time)
+        let activity = self.children.0.get(&n).map(|child| &*child.activity);
+        self.idle.is_not_silent(n, activity, &self.thread.clock, late)
     }
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
         self.noticed(n);
         let child = self.children.0.get_mut(&n)?;
-        let leftovers = child.survivors();
-        child.give_up_helper();
-        leftovers
+        child.survivors()
     }
 
     fn release(&mut self, n: u64) {
-        self.idle.remove(&n);
+        self.idle.end(n);
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
@@ -393,9 +417,6 @@ impl State {
         } else {
             if child.is_silent() {
                 self.thread.mailbox.unwatch(child.as_fd());
-            }
-            if child.look_after >= HELPER_PATIENCE {
-                child.give_up_helper();
             }
             self.timers.arm(TimerKey::Probe(n), Instant::now() + child.look_after);
             child.look_after = (child.look_after * 2).min(PROBE_KEPT_MAX);

@@ -1,45 +1,30 @@
-//! The system calls of the helper, by hand: it is compiled alone, without crates. All of its unsafe code is here.
+//! System calls of the guard and the helpers, by hand: they are compiled alone, without crates. Their unsafe code is here, in `line.rs`
+//! and `leader.rs`, and in `clone3.rs`, which they share with the graph.
 
-use super::{STAGE_CWD, STAGE_DEATH_SIGNAL, STAGE_EXEC, STAGE_FORK, STAGE_SESSION, protocol::Report, tree};
+use super::tree;
 use std::{
-    ffi::{CStr, CString, c_char, c_int, c_long, c_short, c_ulong, c_void},
+    ffi::{CStr, c_int, c_long, c_short, c_ulong, c_void},
     io, ptr,
-    sync::atomic::{AtomicI32, AtomicI64, Ordering},
 };
 
 unsafe extern "C" {
-    static environ: *const *const c_char;
-    fn prctl(option: c_int, ...) -> c_int;
-    fn fork() -> c_int;
-    fn execve(path: *const c_char, argv: *const *const c_char, env: *const *const c_char) -> c_int;
-    fn _exit(code: c_int) -> !;
-    fn setsid() -> c_int;
-    fn chdir(path: *const c_char) -> c_int;
-    fn getppid() -> c_int;
+    pub(crate) fn prctl(option: c_int, ...) -> c_int;
+    #[link_name = "fork"]
+    fn c_fork() -> c_int;
+    pub(crate) fn getppid() -> c_int;
     fn getpid() -> c_int;
-    fn dup2(from: c_int, to: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;
-    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
-    fn pipe2(ends: *mut c_int, flags: c_int) -> c_int;
-    fn mmap(
-        at: *mut c_void,
-        bytes: usize,
-        access: c_int,
-        flags: c_int,
-        fd: c_int,
-        offset: c_long,
-    ) -> *mut c_void;
     fn read(fd: c_int, to: *mut c_void, bytes: usize) -> isize;
-    fn send(fd: c_int, from: *const c_void, bytes: usize, flags: c_int) -> isize;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
     #[link_name = "kill"]
     fn c_kill(pid: c_int, signal: c_int) -> c_int;
     fn signal(number: c_int, handler: usize) -> usize;
     fn sigfillset(set: *mut SigSet) -> c_int;
-    fn sigemptyset(set: *mut SigSet) -> c_int;
+    pub(crate) fn sigemptyset(set: *mut SigSet) -> c_int;
     fn sigaddset(set: *mut SigSet, signal: c_int) -> c_int;
-    fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
+    pub(crate) fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
     fn signalfd(fd: c_int, set: *const SigSet, flags: c_int) -> c_int;
+    fn clock_gettime(clock: c_int, time: *mut [c_long; 2]) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
 }
 
@@ -51,31 +36,37 @@ struct PollFd {
 }
 /// As large as the C library's.
 #[repr(C, align(8))]
-struct SigSet([u8; 128]);
+pub(crate) struct SigSet(pub(crate) [u8; 128]);
 
+/// From the kernel, when the thread of the graph that has made the guard has ended: SIGUSR1.
+pub(crate) const GRAPH_ENDED: c_int = 10;
+/// From the guard to a helper: SIGUSR2.
+pub(crate) const ABANDON: c_int = 12;
 pub(crate) const SIGKILL: c_int = 9;
 pub(crate) const SIGTERM: c_int = 15;
 pub(crate) const SIGCONT: c_int = 18;
-const SIGCHLD: c_int = 17;
-const SIGNALS: c_int = 64;
-const SIG_SETMASK: c_int = 2;
-const PROT_READ_WRITE: c_int = 3;
-const MAP_SHARED_ANONYMOUS: c_int = 0x21;
-const PR_SET_PDEATHSIG: c_int = 1;
+const SIGPIPE: c_int = 13;
+pub(crate) const SIGCHLD: c_int = 17;
+const SIG_DFL: usize = 0;
+pub(crate) const SIG_SETMASK: c_int = 2;
+pub(crate) const PR_SET_PDEATHSIG: c_int = 1;
 const PR_SET_NAME: c_int = 15;
 const PR_SET_CHILD_SUBREAPER: c_int = 36;
-const O_RDWR: c_int = 2;
-const O_CLOEXEC: c_int = 0o2_000_000;
+pub(crate) const O_CLOEXEC: c_int = 0o2_000_000;
 const O_NONBLOCK: c_int = 0o4_000;
-const MSG_NOSIGNAL: c_int = 0x4000;
 const POLLIN: c_short = 1;
 const P_ALL: c_int = 0;
 const P_PID: c_int = 1;
 const WNOHANG: c_int = 1;
+const WSTOPPED: c_int = 2;
 const WEXITED: c_int = 4;
 const WNOWAIT: c_int = 0x0100_0000;
 const CLD_EXITED: c_int = 1;
+const CLD_TRAPPED: c_int = 4;
+const CLD_STOPPED: c_int = 5;
 const ECHILD: i32 = 10;
+const CLOCK_REALTIME: c_int = 0;
+const CLOCK_MONOTONIC: c_int = 1;
 /// The same numbers on every architecture that got them together (kernel 5.1 and later).
 const SYS_PIDFD_SEND_SIGNAL: c_long = 424;
 const SYS_PIDFD_OPEN: c_long = 434;
@@ -88,12 +79,15 @@ pub(crate) fn errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-pub(crate) fn block_signals() {
+/// No signal interrupts this process and those that it forks; no disposition is left that exec would pass on.
+pub(crate) fn begin() {
     let mut all = SigSet([0; 128]);
-    // SAFETY: both calls only read and write the set, which is as large as they expect.
+    // SAFETY: the calls only read and write the set, which is as large as they expect. SIGPIPE alone is not at its default:
+    // the standard library ignores it.
     unsafe {
         sigfillset(&raw mut all);
         sigprocmask(SIG_SETMASK, &raw const all, ptr::null_mut());
+        signal(SIGPIPE, SIG_DFL);
     }
 }
 
@@ -102,15 +96,43 @@ pub(crate) fn set_name(name: &CStr) {
     unsafe { prctl(PR_SET_NAME, name.as_ptr()) };
 }
 
-pub(crate) fn become_subreaper() -> Result<(), i32> {
+pub(crate) fn set_subreaper(is_one: bool) -> Result<(), i32> {
+    let none: c_ulong = 0;
     // SAFETY: takes integers only.
-    match unsafe { prctl(PR_SET_CHILD_SUBREAPER, 1 as c_ulong, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) } {
+    match unsafe { prctl(PR_SET_CHILD_SUBREAPER, c_ulong::from(is_one), none, none, none) } {
         0 => Ok(()),
         _ => Err(errno()),
     }
 }
 
-/// A descriptor that lives as long as the process, or a pidfd that is closed when dropped.
+/// Lets the kernel say when the thread ends that has made this process ([`GRAPH_ENDED`]). An error: it has ended already.
+pub(crate) fn die_with_parent(parent: c_int) -> Result<(), i32> {
+    // SAFETY: takes integers only.
+    if unsafe { prctl(PR_SET_PDEATHSIG, GRAPH_ENDED as c_ulong) } != 0 {
+        return Err(errno());
+    }
+    // SAFETY: takes and touches nothing.
+    if unsafe { getppid() } == parent { Ok(()) } else { Err(ECHILD) }
+}
+
+pub(crate) fn own_pid() -> c_int {
+    // SAFETY: takes and touches nothing.
+    unsafe { getpid() }
+}
+
+/// 0 in the child. None: there is no room for another process.
+pub(crate) fn fork() -> Option<c_int> {
+    // SAFETY: this process has one thread, so its child may do anything.
+    let pid = unsafe { c_fork() };
+    (pid >= 0).then_some(pid)
+}
+
+pub(crate) fn close_known(fd: c_int) {
+    // SAFETY: the caller is a fork that does not use this number.
+    unsafe { close(fd) };
+}
+
+/// A descriptor that lives as long as the process, or one that is closed when dropped.
 pub(crate) struct Fd {
     fd: c_int,
     own: bool,
@@ -123,27 +145,31 @@ impl Drop for Fd {
         }
     }
 }
+
 impl Fd {
     pub(crate) fn known(fd: c_int) -> Fd {
         Fd { fd, own: false }
     }
-    pub(crate) fn send(&self, report: &Report) {
-        // SAFETY: reads the report's own bytes. A graph that is gone shows at the next wait.
-        unsafe { send(self.fd, report.as_ptr().cast(), size_of::<Report>(), MSG_NOSIGNAL) };
+    /// One that nobody else knows.
+    pub(crate) fn own(fd: c_int) -> Fd {
+        Fd { fd, own: true }
     }
-    /// None at the end.
-    pub(crate) fn receive(&self) -> Option<u8> {
-        let mut byte = 0_u8;
-        // SAFETY: writes at most one byte into `byte`.
-        let count = unsafe { read(self.fd, (&raw mut byte).cast(), 1) };
-        (count == 1).then_some(byte)
+    pub(crate) fn number(&self) -> c_int {
+        self.fd
     }
-    /// Empties a signalfd, which doesn't block.
-    pub(crate) fn discard(&self) {
-        let mut infos = [0_u8; 128 * 16];
-        // SAFETY: writes at most the array's length into the array.
-        while unsafe { read(self.fd, infos.as_mut_ptr().cast(), infos.len()) } > 0 {}
+
+    /// The signals that have come, by a signalfd, which doesn't block, and who has sent them.
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = (c_int, c_int)> {
+        let next = || {
+            // struct signalfd_siginfo: the signal is its first word, the sender its fourth.
+            let mut info = [0_i32; 32];
+            // SAFETY: writes at most the array's length into the array.
+            let count = unsafe { read(self.fd, info.as_mut_ptr().cast(), size_of_val(&info)) };
+            (count > 0).then_some((info[0], info[3]))
+        };
+        std::iter::from_fn(next)
     }
+
     pub(crate) fn signal(&self, signal: c_int) {
         // SAFETY: integers and a null pointer; a process that is gone is no error here.
         unsafe { syscall(SYS_PIDFD_SEND_SIGNAL, self.fd, signal, ptr::null::<c_void>(), 0) };
@@ -156,148 +182,38 @@ pub(crate) fn open_process(pid: c_int) -> Option<Fd> {
     (fd >= 0).then_some(Fd { fd: fd as c_int, own: true })
 }
 
-/// A pidfd of the host. None if it is not our parent any more: then it has died already.
-pub(crate) fn watch_parent(host: c_int) -> Option<Fd> {
-    let fd = open_process(host)?;
-    // SAFETY: takes and touches nothing. Asked after opening, so the pidfd is that of our living parent.
-    (unsafe { getppid() } == host).then_some(fd)
-}
-
-pub(crate) fn child_signals() -> Option<Fd> {
+/// What a guard and a helper are told by signals. A fork shares the descriptor, and gets its own.
+pub(crate) fn signals() -> Option<Fd> {
     let mut set = SigSet([0; 128]);
     // SAFETY: the calls only read and write the set, which is as large as they expect.
     let fd = unsafe {
         sigemptyset(&raw mut set);
-        sigaddset(&raw mut set, SIGCHLD);
+        for number in [SIGCHLD, GRAPH_ENDED, ABANDON] {
+            sigaddset(&raw mut set, number);
+        }
         signalfd(-1, &raw const set, O_CLOEXEC | O_NONBLOCK)
     };
     (fd >= 0).then_some(Fd { fd, own: true })
 }
 
-/// Which of three descriptors are ready, or at their end.
-pub(crate) fn wait_for(fds: [&Fd; 3], timeout_ms: c_int) -> [bool; 3] {
+/// Which of two descriptors are ready, or at their end.
+pub(crate) fn wait_for(fds: [&Fd; 2], timeout_ms: c_int) -> [bool; 2] {
     let mut polled = fds.map(|fd| PollFd { fd: fd.fd, events: POLLIN, revents: 0 });
-    // SAFETY: the array has three entries and outlives the call.
-    unsafe { poll(polled.as_mut_ptr(), 3, timeout_ms) };
+    // SAFETY: the array has two entries and outlives the call.
+    unsafe { poll(polled.as_mut_ptr(), 2, timeout_ms) };
     polled.map(|fd| fd.revents != 0)
 }
 
-pub(crate) fn close_stdio() {
-    // SAFETY: replaces the standard descriptors by /dev/null; where there is none, they are closed.
-    unsafe {
-        let null = open(c"/dev/null".as_ptr(), O_RDWR | O_CLOEXEC);
-        for fd in 0..3 {
-            if null < 0 {
-                close(fd);
-            } else {
-                dup2(null, fd);
-            }
-        }
-        if null > 2 {
-            close(null);
-        }
-    }
-}
-
-/// Why the leader did not reach its program.
-pub(crate) struct Failed {
-    pub(crate) stage: i64,
-    pub(crate) errno: i32,
-    /// The signal that killed it before it could say anything.
-    pub(crate) killed_by: c_int,
-}
-
-/// How far a child came, in memory that it shares with its parent.
-struct Progress {
-    stage: AtomicI64,
-    errno: AtomicI32,
-}
-
-/// Starts the leader: a session of its own, dead when this helper is.
-pub(crate) fn start(cwd: &CStr, path: &CStr, argv: &[CString]) -> Result<c_int, Failed> {
-    let pointers: Vec<*const c_char> = argv.iter().map(|arg| arg.as_ptr()).chain([ptr::null()]).collect();
-    let fork_failed = || Failed { stage: STAGE_FORK, errno: errno(), killed_by: 0 };
-    // SAFETY: asks for new memory at an address of the kernel's choice. It stays for the helper's life.
-    let shared =
-        unsafe { mmap(ptr::null_mut(), size_of::<Progress>(), PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, -1, 0) };
-    if shared.addr() == usize::MAX {
-        return Err(fork_failed());
-    }
-    // SAFETY: new memory is aligned to a page and zero, which is a valid `Progress`; two processes use it through atomics.
-    let progress = unsafe { &*shared.cast::<Progress>() };
-    let mut ends = [0; 2];
-    // SAFETY: writes two descriptors.
-    if unsafe { pipe2(ends.as_mut_ptr(), O_CLOEXEC) } != 0 {
-        return Err(fork_failed());
-    }
-    let [from_child, to_parent] = ends;
-    // SAFETY: takes and touches nothing.
-    let me = unsafe { getpid() };
-    // SAFETY: this process has one thread, so its child may do anything; it only makes system calls and exits.
-    let pid = unsafe { fork() };
-    if pid == 0 {
-        // SAFETY: all pointers are to strings that end with NUL, or arrays that end with null.
-        unsafe {
-            become_leader(progress, me, cwd, path, &pointers);
-            progress.errno.store(errno(), Ordering::Release);
-            _exit(127);
-        }
-    }
-    let refused = (pid < 0).then(fork_failed);
-    // SAFETY: both ends are ours; reads one byte that never comes: the other end closes at exec or exit.
-    unsafe {
-        close(to_parent);
-        if pid > 0 {
-            read(from_child, (&raw mut ends).cast(), 1);
-        }
-        close(from_child);
-    }
-    if let Some(refused) = refused {
-        return Err(refused);
-    }
-    let (stage, errno) = (progress.stage.load(Ordering::Acquire), progress.errno.load(Ordering::Acquire));
-    if stage == STAGE_EXEC && errno == 0 {
-        return Ok(pid);
-    }
-    let death = waitid(P_PID, pid, 0).ok().flatten();
-    let killed_by = death.filter(|death| death.signal).map_or(0, |death| death.status);
-    Err(Failed { stage, errno, killed_by })
-}
-
-/// Returns only if it fails.
-///
-/// # Safety
-/// Only in a child that may be replaced; the pointers as `execve` wants them.
-unsafe fn become_leader(progress: &Progress, parent: c_int, cwd: &CStr, path: &CStr, argv: &[*const c_char]) {
-    let stage = |stage: i64| progress.stage.store(stage, Ordering::Release);
-    // SAFETY: the caller's promise; everything called takes integers or such pointers.
-    unsafe {
-        stage(STAGE_SESSION);
-        for number in 1..=SIGNALS {
-            signal(number, 0);
-        }
-        // The line to the graph is not the command's.
-        close(super::CONTROL_FD);
-        if setsid() == -1 {
-            return;
-        }
-        stage(STAGE_DEATH_SIGNAL);
-        if prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong) == -1 {
-            return;
-        }
-        if getppid() != parent {
-            _exit(127);
-        }
-        stage(STAGE_CWD);
-        if !cwd.is_empty() && chdir(cwd.as_ptr()) == -1 {
-            return;
-        }
-        stage(STAGE_EXEC);
-        let mut none = SigSet([0; 128]);
-        sigemptyset(&raw mut none);
-        sigprocmask(SIG_SETMASK, &raw const none, ptr::null_mut());
-        execve(path.as_ptr(), argv.as_ptr(), environ);
-    }
+/// `[monotonic in ns, wall in ms]`
+pub(crate) fn clocks() -> [i64; 2] {
+    let read = |clock| {
+        let mut time: [c_long; 2] = [0; 2];
+        // SAFETY: writes a timespec, which is two longs.
+        unsafe { clock_gettime(clock, &raw mut time) };
+        time
+    };
+    let ([seconds, ns], [wall_seconds, wall_ns]) = (read(CLOCK_MONOTONIC), read(CLOCK_REALTIME));
+    [seconds * 1_000_000_000 + ns, wall_seconds * 1_000 + wall_ns / 1_000_000]
 }
 
 /// How a process ended.
@@ -309,40 +225,61 @@ pub(crate) struct Death {
     pub(crate) max_rss_bytes: i64,
 }
 
-/// waitid(2) with usage, which only the raw call has. `Ok(None)`: there is none.
-fn waitid(which: c_int, pid: c_int, flags: c_int) -> Result<Option<Death>, i32> {
+/// What has become of a child.
+pub(crate) enum Change {
+    Ended,
+    Stopped,
+}
+
+fn is_stop(code: c_int) -> bool {
+    matches!(code, CLD_STOPPED | CLD_TRAPPED)
+}
+
+/// waitid(2) with usage, which only the raw call has: whose, its `si_code`, and how it ended. `Ok(None)`: there is none.
+fn waitid(which: c_int, pid: c_int, flags: c_int) -> Result<Option<((c_int, c_int), Death)>, i32> {
     // siginfo_t: si_code at word 2, si_pid at 4, si_status at 6 on every 64-bit Linux. rusage: two times of two longs,
     // then the highest resident memory in KiB.
     let (mut info, mut usage) = ([0_i32; 32], [0_i64; 18]);
     // SAFETY: siginfo_t has 128 bytes, rusage 144: both arrays are that large and outlive the call.
-    let result =
-        unsafe { syscall(SYS_WAITID, which, pid, info.as_mut_ptr(), WEXITED | flags, usage.as_mut_ptr()) };
+    let result = unsafe { syscall(SYS_WAITID, which, pid, info.as_mut_ptr(), flags, usage.as_mut_ptr()) };
     if result != 0 {
         return Err(errno());
     }
     let ms = |seconds: i64, micros: i64| seconds * 1_000 + micros / 1_000;
-    Ok((info[4] != 0).then(|| Death {
+    let death = Death {
         signal: info[2] != CLD_EXITED,
         status: info[6],
         user_ms: ms(usage[0], usage[1]),
         system_ms: ms(usage[2], usage[3]),
         max_rss_bytes: usage[4] * 1_024,
-    }))
+    };
+    Ok((info[4] != 0).then_some(((info[4], info[2]), death)))
+}
+
+/// Waits for the end of a child that was killed, or is about to exit; takes its zombie away.
+pub(crate) fn end_of(pid: c_int) -> Option<Death> {
+    waitid(P_PID, pid, WEXITED).ok().flatten().map(|(_, death)| death)
 }
 
 /// None while it lives. Its zombie stays.
 pub(crate) fn death_of(pid: c_int) -> Option<Death> {
-    waitid(P_PID, pid, WNOHANG | WNOWAIT).ok().flatten()
+    waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT).ok().flatten().map(|(_, death)| death)
 }
 
-/// Takes the zombie away, if it is one.
-pub(crate) fn reap(pid: c_int) {
-    let _ = waitid(P_PID, pid, WNOHANG);
+/// Takes the zombie away, if it is one, and says how it ended.
+pub(crate) fn reap(pid: c_int) -> Option<Death> {
+    waitid(P_PID, pid, WEXITED | WNOHANG).ok().flatten().map(|(_, death)| death)
+}
+
+/// A child that has ended, which is taken away, or was stopped.
+pub(crate) fn any_child() -> Option<(c_int, Change)> {
+    let ((pid, code), _) = waitid(P_ALL, 0, WEXITED | WSTOPPED | WNOHANG).ok().flatten()?;
+    Some((pid, if is_stop(code) { Change::Stopped } else { Change::Ended }))
 }
 
 /// No child, not even a zombie: and as every orphan of the tree becomes a child, no descendant.
 pub(crate) fn has_no_child() -> bool {
-    waitid(P_ALL, 0, WNOHANG | WNOWAIT).is_err_and(|errno| errno == ECHILD)
+    waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT).is_err_and(|errno| errno == ECHILD)
 }
 
 pub(crate) fn children() -> Vec<c_int> {
