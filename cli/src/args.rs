@@ -32,7 +32,7 @@ pub(crate) enum What {
     Demo(DemoArgs),
     /// Run one command, pass its output through, and leave nothing of it behind
     #[command(after_long_help = RUN_HELP, override_usage = "ostler run [OPTIONS] -- PROGRAM [ARGS]...")]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 const RUN_HELP: &str = "\
@@ -99,6 +99,13 @@ pub(crate) struct RunArgs {
     /// Record, and pass through, so many bytes of output; the rest is read and counted only [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) output_limit: Option<u64>,
+    /// Most memory of the command and all its descendants, swap included, in bytes; needs a delegated cgroup
+    /// [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) memory_limit: Option<u64>,
+    /// Most processes and threads of them at a time; needs a delegated cgroup [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) processes_limit: Option<u64>,
     /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     };
     let code = match args.what {
         args::What::Demo(args) => demo::demo(&args),
-        args::What::Run(args) => run::run(args),
+        args::What::Run(args) => run::run(*args),
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
         term::failed(&failure);

@@ -57,6 +57,12 @@ fn command(args: RunArgs) -> Command {
     if let Some(limit) = args.idle_timeout {
         command = command.idle_timeout(limit);
     }
+    if let Some(bytes) = args.memory_limit {
+        command = command.memory_limit(bytes);
+    }
+    if let Some(processes) = args.processes_limit {
+        command = command.processes_limit(processes);
+    }
     if let Some(limit) = args.output_limit {
         command = command.output_limit(limit);
     }

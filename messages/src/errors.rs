@@ -121,6 +121,20 @@ pub enum LaunchError {
         /// The field.
         field: String,
     },
+    /// A limit of 0 of something that every command needs.
+    #[error("{field}: with a limit of 0 nothing runs; leave it out for no limit")]
+    ZeroLimit {
+        /// The field.
+        field: String,
+    },
+    /// A limit of the tree that the kernel can't keep here.
+    #[error("{field}: not to be had here: {reason}")]
+    LimitUnavailable {
+        /// The field.
+        field: String,
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// A number beyond its limit.
     #[error("{field}: {value} is over the limit of {limit}")]
     TooLarge {

@@ -17,6 +17,9 @@ pub struct Exit {
     pub ended_at: Stamp,
     /// From just before the spawn.
     pub duration_ms: u64,
+    /// Whether the kernel has ended a process of the tree until then for want of memory; null if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<bool>,
 }
 
 table! {

@@ -245,6 +245,12 @@ pub struct LaunchRequest {
     /// Beyond so many bytes of combined output nothing more is recorded; it is still read and counted.
     #[serde(default)]
     pub output_limit_bytes: Option<u64>,
+    /// Most memory of the tree, swap included; beyond it the kernel ends processes of it. Refused where it can't be had.
+    #[serde(default)]
+    pub memory_limit_bytes: Option<u64>,
+    /// Most processes and threads of the tree at a time; beyond it fork(2) fails. Refused where it can't be had.
+    #[serde(default)]
+    pub processes_limit: Option<u64>,
     /// The same key in a session returns that handle, running or finished, for as long as its record is kept, instead of
     /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
@@ -289,6 +295,8 @@ impl LaunchRequest {
             progress_max_inline_bytes: PROGRESS_MAX_INLINE_BYTES,
             capture: Capture::default(),
             output_limit_bytes: None,
+            memory_limit_bytes: None,
+            processes_limit: None,
             launch_key: None,
         }
     }
@@ -329,6 +337,13 @@ impl LaunchRequest {
         for (field, limit) in [("timeout_ms", self.timeout_ms), ("idle_timeout_ms", self.idle_timeout_ms)] {
             if limit == Some(0) {
                 return Err(LaunchError::ZeroTime { field: field.to_owned() });
+            }
+        }
+        for (field, limit) in
+            [("memory_limit_bytes", self.memory_limit_bytes), ("processes_limit", self.processes_limit)]
+        {
+            if limit == Some(0) {
+                return Err(LaunchError::ZeroLimit { field: field.to_owned() });
             }
         }
         let max = |field: &str, value: u64, limit: u64| match value > limit {

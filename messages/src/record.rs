@@ -191,6 +191,9 @@ pub struct Record {
     pub leftovers: Option<Vec<Leftover>>,
     /// What the leader used.
     pub usage: Option<Usage>,
+    /// Whether the kernel has ended a process of the tree for want of memory, up to the leader's exit; null where it does not say (it
+    /// does in the cgroup of a command with a limit, or after one).
+    pub oom_killed: Option<bool>,
     /// Names of the host's variables that were withheld from it, because they are credentials; null before the start.
     pub env_withheld: Option<Vec<String>>,
     /// Both texts were left out to save memory; they stand in `result.json` beside the output. Never true in a record
@@ -267,6 +270,7 @@ impl Record {
             artifact_error: None,
             leftovers: None,
             usage: None,
+            oom_killed: None,
             env_withheld: None,
             text_omitted: false,
             text_on_disk: TextOnDisk(false),

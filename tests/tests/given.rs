@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use nix::sys::signal::Signal;
-use ostler::{Command, Record, Status};
-use ostler_tests::{Bench, Ground, OtherHost, fixture, sh};
+use ostler::{Command, Containment, Error, LaunchError, Record, Status};
+use ostler_tests::{Bench, Ground, OtherHost, fixture, has_tier, sh};
 use std::{ffi::OsString, fs, time::Duration};
 
 fn f72_a_store_that_is_missing_refuses_no_command_and_is_made_again_when_it_can_be() {
@@ -124,6 +124,55 @@ fn f86_memory_that_is_the_hosts_is_not_reported_as_the_commands() {
     assert!(usage.max_rss_bytes.is_some_and(|bytes| bytes < 50 << 20), "{usage:?}");
 }
 
+/// What a limit of a tree gave. None, and a line on stderr, where it can't be had: then it was refused by name.
+fn limited(bench: &Bench, field: &str, command: Command) -> Option<Record> {
+    match bench.session().launch(command).wait() {
+        Ok(handle) => {
+            assert!(has_tier(Containment::Cgroup), "{field} was promised, and nobody keeps it");
+            Some(bench.result(&handle))
+        }
+        Err(Error::Launch(LaunchError::LimitUnavailable { field: refused, reason })) => {
+            assert_eq!(refused, field);
+            let missing = if has_tier(Containment::Cgroup) { "controller" } else { "a cgroup of its own" };
+            assert!(reason.contains(missing), "{reason}");
+            eprintln!("SKIPPED: {field} can't be had here: {reason}");
+            None
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn a_tree_that_wants_more_memory_than_its_limit_is_ended_and_it_is_said() {
+    let bench = Bench::new();
+    let hog = sh("head -c 300000000 /dev/zero | tail -c 250000000 | wc -c; echo end").memory_limit(50 << 20);
+    if let Some(result) = limited(&bench, "memory_limit_bytes", hog) {
+        assert_eq!((result.oom_killed, result.exit_code), (Some(true), Some(0)), "{result:?}");
+        let modest = bench.run(sh("echo fits").memory_limit(50 << 20));
+        assert_eq!((modest.oom_killed, modest.stdout.as_str()), (Some(false), "fits\n"));
+    }
+    assert_eq!(bench.run(sh("echo no limit")).stdout, "no limit\n");
+    let zero = bench.refused(Command::new("true").memory_limit(0));
+    assert_eq!(zero, LaunchError::ZeroLimit { field: "memory_limit_bytes".into() });
+}
+
+fn a_tree_has_no_more_processes_than_its_limit() {
+    let bench = Bench::new();
+    let many = sh("for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait; echo all").processes_limit(4);
+    if let Some(result) = limited(&bench, "processes_limit", many) {
+        assert!(result.stderr.contains("fork"), "{result:?}");
+    }
+    let zero = bench.refused(Command::new("true").processes_limit(0));
+    assert_eq!(zero, LaunchError::ZeroLimit { field: "processes_limit".into() });
+}
+
+fn a_command_is_readier_to_be_ended_for_want_of_memory_than_its_host() {
+    let bench = Bench::new();
+    let score = |text: &str| text.trim().parse::<i32>().unwrap();
+    let own = score(&fs::read_to_string("/proc/self/oom_score_adj").unwrap());
+    let its = score(&bench.run(sh("cat /proc/self/oom_score_adj")).stdout);
+    assert_eq!(its, (own + 200).min(1_000));
+}
+
 fn f29_descriptors_signal_mask_and_dispositions_of_the_host_do_not_reach_the_tool() {
     let _ground = Ground::take();
     // A host with descriptors that are not closed on exec, ignored signals, and blocked ones.
@@ -167,6 +216,9 @@ fn f29_standard_input_is_empty_and_there_is_no_terminal() {
 }
 
 ostler_tests::in_every_tier!(
+    a_tree_that_wants_more_memory_than_its_limit_is_ended_and_it_is_said,
+    a_tree_has_no_more_processes_than_its_limit,
+    a_command_is_readier_to_be_ended_for_want_of_memory_than_its_host,
     f72_a_store_that_is_missing_refuses_no_command_and_is_made_again_when_it_can_be,
     f95_a_command_that_replaces_its_directory_by_a_link_writes_nowhere_else,
     f75_what_speaks_of_the_hosts_own_place_does_not_reach_the_tool,

@@ -39,7 +39,7 @@ const LINUX: [(&str, &[&str]); 11] = [
     ("names", &[]),
     ("proc", &[]),
     ("mailbox", &["sys"]),
-    ("exec", &["sys"]),
+    ("exec", &["sys", "proc"]),
     ("contain", &["sys", "proc", "exec"]),
     ("watch", &["sys", "clock", "names", "proc", "mailbox", "contain"]),
     ("drain", &["sys", "clock", "mailbox"]),

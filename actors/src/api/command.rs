@@ -135,6 +135,18 @@ impl Command {
         self.0.output_limit_bytes = Some(bytes);
         self
     }
+    /// Most memory of the tree, swap included. Beyond it the kernel ends processes of it, and the record says so (`oom_killed`). Needs
+    /// [`Containment::Cgroup`](crate::Containment) and a delegated `memory` controller, else the launch is refused.
+    pub fn memory_limit(mut self, bytes: u64) -> Command {
+        self.0.memory_limit_bytes = Some(bytes);
+        self
+    }
+    /// Most processes and threads of the tree at a time. Beyond it they can't fork. Needs
+    /// [`Containment::Cgroup`](crate::Containment) and a delegated `pids` controller, else the launch is refused.
+    pub fn processes_limit(mut self, processes: u64) -> Command {
+        self.0.processes_limit = Some(processes);
+        self
+    }
     /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
     pub fn launch_key(mut self, key: impl Into<String>) -> Command {
         self.0.launch_key = Some(key.into());

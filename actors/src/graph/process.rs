@@ -279,6 +279,7 @@ impl Handler<Sent<Exited>> for ProcessActor {
             record.exit_code = Some(exited.exit.exit_code);
             record.signal = exited.exit.signal;
             record.usage = exited.exit.usage;
+            record.oom_killed = exited.exit.oom_killed;
             record.ended_at = Some(exited.exit.ended_at);
             record.duration_ms = Some(exited.exit.duration_ms);
             if exited.tree_empty {

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::CString,
     fs,
     io::{self, ErrorKind},
 };
@@ -76,6 +77,17 @@ pub(crate) fn children(pid: u32) -> io::Result<Vec<u32>> {
         children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     Ok(children)
+}
+
+/// How much readier a command is to be ended for want of memory than its host, of 1,000 (proc_pid_oom_score_adj(5)): a host that
+/// holds a fifth of the machine's memory is still not ended before a small command.
+const OOM_ABOVE_HOST: i32 = 200;
+const OOM_MAX: i32 = 1_000;
+
+/// The `oom_score_adj` of commands that this process starts. None: its own can't be read.
+pub(crate) fn oom_score_of_command() -> Option<CString> {
+    let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()?;
+    CString::new((own + OOM_ABOVE_HOST).min(OOM_MAX).to_string()).ok()
 }
 
 /// What `/proc/pid/stat` says (proc_pid_stat(5)).

@@ -13,9 +13,11 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
-    ffi::c_int,
+    ffi::{CString, c_int},
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::unix::ffi::OsStrExt,
+    path::Path,
     time::Duration,
 };
 
@@ -138,6 +140,18 @@ pub(crate) fn is_dead(process: BorrowedFd<'_>) -> bool {
 pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: recvmsg(2) has made it; each is passed here once.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Whether a file has an extended attribute that says yes (xattr(7)).
+pub(crate) fn has_attribute(path: &Path, name: &str) -> bool {
+    let (Ok(path), Ok(name)) = (CString::new(path.as_os_str().as_bytes()), CString::new(name)) else {
+        return false;
+    };
+    let mut value = [0_u8; 2];
+    // SAFETY: both strings end with NUL; at most two bytes are written into an array of two.
+    let count =
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    count == 1 && value[0] == b'1'
 }
 
 /// The clock that no one sets, the same in every process (CLOCK_MONOTONIC).

@@ -217,6 +217,7 @@ impl Process {
 
     fn exit(&mut self, exit_code: i32, signal: Option<String>, now_us: u64) {
         self.exit = Some(Exit {
+            oom_killed: None,
             exit_code,
             signal,
             usage: Some(Usage::new(0, 0, Some(0))),

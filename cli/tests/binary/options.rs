@@ -16,7 +16,7 @@ use std::{
     process::Stdio,
 };
 
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 34] = [
     "artifact_error",
     "byte_count",
     "command",
@@ -31,6 +31,7 @@ const KEYS: [&str; 33] = [
     "handle_id",
     "leftovers",
     "line_count",
+    "oom_killed",
     "output_offset",
     "output_path",
     "output_sha256",

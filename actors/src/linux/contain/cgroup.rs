@@ -5,7 +5,8 @@
 //! who may write to it and above: root, or the user to whom the host's cgroup was delegated.
 
 use crate::linux::{
-    contain::cgroup_mount::own_cgroup,
+    contain::cgroup_mount::place,
+    contain::limits::{Controller, MEMORY_LIMIT, NoLimit, PROCESSES_LIMIT, TreeLimits},
     exec::clone::{self, Image, Plan, Scratch},
     exec::slots::above_stdio,
     sys,
@@ -44,12 +45,14 @@ pub(crate) struct Cgroups {
     path: PathBuf,
     dir: Arc<OwnedFd>,
     lock: Flock<File>,
+    memory: Controller,
+    pids: Controller,
 }
 
 impl Cgroups {
     /// Finds the place, makes the directory, and tries everything that will be needed. Says why not.
     pub(crate) fn probe(name: &str, scratch: &mut Scratch) -> Result<Cgroups, String> {
-        let base = own_cgroup()?;
+        let base = place()?;
         let path = base.join(format!("{PREFIX}{name}"));
         fs::create_dir(&path).map_err(|error| format!("{} can't be made: {error}", path.display()))?;
         let cgroups = Cgroups::try_out(&path, scratch).inspect_err(|_| drop(fs::remove_dir(&path)))?;
@@ -65,13 +68,26 @@ impl Cgroups {
             .map_err(|(_, errno)| said("its directory can't be locked", &errno))?;
         let dir = lock.try_clone().map_err(|error| said("its directory can't be opened", &error))?;
         let dir = above_stdio(dir.into()).map_err(|errno| said("its directory can't be opened", &errno))?;
-        let cgroups = Cgroups { path: path.to_owned(), dir: Arc::new(dir), lock };
+        let (memory, pids) = (Controller::new("memory"), Controller::new("pids"));
+        let cgroups = Cgroups { path: path.to_owned(), dir: Arc::new(dir), lock, memory, pids };
         let leaf = cgroups.leaf(0).map_err(|errno| said("a leaf can't be made", &errno))?;
         leaf.try_out(scratch).map(|()| cgroups)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes the controllers ready that these limits need.
+    pub(crate) fn prepare(&self, limits: TreeLimits) -> Result<(), NoLimit> {
+        let needed = [
+            (limits.memory_bytes, &self.memory, MEMORY_LIMIT),
+            (limits.processes, &self.pids, PROCESSES_LIMIT),
+        ];
+        for (_, controller, field) in needed.into_iter().filter(|(limit, ..)| limit.is_some()) {
+            controller.enable(&self.path).map_err(|why| NoLimit(field, why))?;
+        }
+        Ok(())
     }
 
     /// Makes the leaf of a handle, with all that its end needs; 0 is for trying out.
@@ -85,7 +101,8 @@ impl Cgroups {
         match opened {
             Ok((dir, kill)) => {
                 let (parent, dir) = (self.dir.clone(), Some(dir));
-                Ok(Leaf { parent, name, dir, kill: kill.into(), is_removed: false })
+                let counts_memory = self.memory.is_enabled();
+                Ok(Leaf { parent, name, dir, kill: kill.into(), counts_memory, is_removed: false })
             }
             Err(errno) => {
                 let _ = unlinkat(&*self.dir, name.as_str(), UnlinkatFlags::RemoveDir);
@@ -109,7 +126,9 @@ pub(crate) struct Leaf {
     /// Until somebody is born into it.
     dir: Option<OwnedFd>,
     kill: File,
-    is_removed: bool,
+    /// The kernel counts there whom it ends for want of memory.
+    pub(super) counts_memory: bool,
+    pub(super) is_removed: bool,
 }
 impl Leaf {
     /// For being born into it.
@@ -120,7 +139,7 @@ impl Leaf {
     pub(crate) fn close_dir(&mut self) {
         self.dir = None;
     }
-    fn open(&self) -> Result<OwnedFd, Errno> {
+    pub(super) fn open(&self) -> Result<OwnedFd, Errno> {
         open_dir(self.parent.as_fd(), &self.name)
     }
 
@@ -255,7 +274,7 @@ fn open_dir(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     openat(parent, name, flags, Mode::empty())
 }
 
-fn read_at(dir: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
+pub(super) fn read_at(dir: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
     let file = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut text = String::new();
     let read = File::from(file).read_to_string(&mut text);
@@ -263,7 +282,7 @@ fn read_at(dir: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
     Ok(text)
 }
 
-fn write_at(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<(), Errno> {
+pub(super) fn write_at(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<(), Errno> {
     let file = openat(dir, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let written = File::from(file).write_all(value);
     written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))

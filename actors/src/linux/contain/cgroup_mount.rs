@@ -3,13 +3,26 @@
 //! * in: what `/proc/self` says of mounts and cgroups
 //! * out: a path, or why there is none
 
+use crate::linux::sys::has_attribute;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+/// Where the cgroups of a graph are made: in this process's own one, or in the one above, if that was delegated to it and has no
+/// process itself (systemd's `Delegate=` and `DelegateSubgroup=`): only there controllers can be had.
+pub(super) fn place() -> Result<PathBuf, String> {
+    let own = own_cgroup()?;
+    let above = own.parent().filter(|above| {
+        let is_delegated =
+            ["user.delegate", "trusted.delegate"].iter().any(|name| has_attribute(above, name));
+        is_delegated && fs::read(above.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty())
+    });
+    Ok(above.map_or_else(|| own.clone(), Path::to_owned))
+}
+
 /// This process's own cgroup: the cgroup2 mount from `/proc/self/mountinfo`, the path in it from `/proc/self/cgroup`.
-pub(super) fn own_cgroup() -> Result<PathBuf, String> {
+fn own_cgroup() -> Result<PathBuf, String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
     let cgroups = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
     locate(&mounts, &cgroups)

@@ -328,5 +328,5 @@ impl Drop for Helper {
 
 /// Nobody can say any more how the leader ended.
 pub(crate) fn unknown_exit(ended_at: Stamp, duration_ms: u64) -> Exit {
-    Exit { exit_code: -1, signal: None, usage: None, ended_at, duration_ms }
+    Exit { exit_code: -1, signal: None, usage: None, ended_at, duration_ms, oom_killed: None }
 }

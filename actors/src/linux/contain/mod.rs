@@ -8,6 +8,7 @@ pub(crate) mod helper;
 #[path = "helper/protocol.rs"]
 #[allow(dead_code)]
 pub(crate) mod helper_protocol;
+pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod members;
 pub(crate) mod tier;

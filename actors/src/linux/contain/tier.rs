@@ -10,6 +10,7 @@ use crate::linux::{
     contain::group::GroupBy,
     contain::helper::{Helper, Helpers, NoHelper, Program, TRIAL_LIMIT},
     contain::helper_protocol as protocol,
+    contain::limits::{NoLimit, TreeLimits},
     contain::link::{Launch, Link, Told},
     contain::members,
     contain::tree::Tree,
@@ -63,6 +64,8 @@ pub(crate) struct Prepared<'a> {
     /// The host's own directory, for a command without `cwd`: it need not have a path.
     pub(crate) own_dir: Option<BorrowedFd<'a>>,
     pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// What its whole tree may use.
+    pub(crate) limits: TreeLimits,
     /// How long its helper is waited for.
     pub(crate) limit: Duration,
 }
@@ -83,6 +86,8 @@ pub(crate) enum SpawnError {
     Around(Stage, Errno),
     /// There is no guard at this moment; how many there were.
     NoGuard(u64),
+    /// A limit of its tree that can't be kept.
+    NoLimit(NoLimit),
 }
 
 impl Tiers {
@@ -171,6 +176,7 @@ impl Tiers {
             cwd: None,
             own_dir: None,
             stdio: [null, null, null],
+            limits: TreeLimits::default(),
             limit: TRIAL_LIMIT,
         };
         // No handle has this number.
@@ -182,7 +188,7 @@ impl Tiers {
             Err(SpawnError::Around(stage, errno)) => {
                 Err(format!("the helper can't be run: {stage} ({errno})"))
             }
-            Err(SpawnError::NoGuard(_)) => Err("the guard was ended".into()),
+            Err(SpawnError::NoGuard(_) | SpawnError::NoLimit(_)) => Err("the guard was ended".into()),
             Ok(_) => Err("the helper has run what does not exist".into()),
         }
     }
@@ -235,10 +241,19 @@ impl Tiers {
     ) -> Result<Spawned, SpawnError> {
         let mut leaf = match (tier, &self.cgroups) {
             (Containment::Cgroup, Some(cgroups)) => {
+                cgroups.prepare(command.limits).map_err(SpawnError::NoLimit)?;
                 Some(cgroups.leaf(n).map_err(|errno| SpawnError::Around(Stage::Cgroup, errno))?)
             }
             _ => None,
         };
+        match (&leaf, command.limits.any()) {
+            (Some(leaf), Some(_)) => leaf.limit(command.limits).map_err(SpawnError::NoLimit)?,
+            (None, Some(field)) => {
+                let why = format!("it needs a cgroup of its own, and the command would run in tier {tier}");
+                return Err(SpawnError::NoLimit(NoLimit(field, why)));
+            }
+            (_, None) => {}
+        }
         // A leaf that nobody is born into is removed when it is dropped.
         let dir = leaf.as_ref().and_then(Leaf::dir);
         let (pid, pidfd, helper) = match &self.helpers {

@@ -51,6 +51,14 @@ impl Tree {
         }
     }
 
+    /// Whether the kernel has ended somebody for want of memory, where it says so.
+    pub(crate) fn oom_killed(&self) -> Option<bool> {
+        match self {
+            Tree::Cgroup(leaf) => leaf.oom_killed(),
+            Tree::Group | Tree::Subreaper => None,
+        }
+    }
+
     /// Signals all of it.
     pub(crate) fn signal(&self, group: &Group, helper: Option<&Helper>, signal: StopSignal) {
         let helped = || match (helper, signal) {

@@ -18,7 +18,7 @@
 use crate::linux::{
     exec::clone3::clone_into,
     exec::slots::{FILES, Slots},
-    sys,
+    proc, sys,
 };
 use nix::{errno::Errno, libc};
 use ostler_messages::Stage;
@@ -105,6 +105,9 @@ struct Child {
     above: RawFd,
     shares_files: bool,
     dies_with_host: bool,
+    /// What a command's oom_score_adj is to be; null: as it is.
+    oom_score: *const c_char,
+    oom_score_bytes: usize,
     host_pid: libc::pid_t,
     report: *const Report,
 }
@@ -115,10 +118,13 @@ pub(crate) struct Scratch {
     slots: Slots,
     /// A child can take a table of descriptors of its own out of the host's.
     shares_files: bool,
+    /// What a command's oom_score_adj is to be.
+    oom_score: Option<CString>,
 }
 impl Scratch {
     pub(crate) fn new(null: &File) -> Result<Scratch, Errno> {
-        Ok(Scratch { stack: Stack::new()?, slots: Slots::new(null.as_fd())?, shares_files: true })
+        let (stack, slots) = (Stack::new()?, Slots::new(null.as_fd())?);
+        Ok(Scratch { stack, slots, shares_files: true, oom_score: proc::oom_score_of_command() })
     }
 }
 
@@ -170,7 +176,8 @@ pub(crate) fn spawn(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, F
 }
 
 fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
-    let Scratch { stack, slots, shares_files } = scratch;
+    let Scratch { stack, slots, shares_files, oom_score } = scratch;
+    let oom_score = oom_score.as_ref().filter(|_| plan.dies_with_host);
     let argv: Vec<_> = plan.argv.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
     let env: Vec<_> = plan.env.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
     let report = Report { stage: AtomicU32::new(0), errno: AtomicI32::new(0) };
@@ -196,6 +203,8 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
         above: slots.above(),
         shares_files: *shares_files,
         dies_with_host: plan.dies_with_host,
+        oom_score: oom_score.map_or(ptr::null(), |score| score.as_ptr()),
+        oom_score_bytes: oom_score.map_or(0, |score| score.count_bytes()),
         // SAFETY: getpid has no preconditions.
         host_pid: unsafe { libc::getpid() },
         report: &raw const report,
@@ -332,6 +341,15 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         stage(3);
         if !child.cwd.is_null() {
             check!(libc::chdir(child.cwd));
+        }
+
+        if !child.oom_score.is_null() {
+            // To be ended before others needs no permission; where it can't be written, nothing is lost.
+            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if file >= 0 {
+                libc::write(file, child.oom_score.cast(), child.oom_score_bytes);
+                libc::close(file);
+            }
         }
 
         stage(4);

@@ -8,6 +8,7 @@
 
 use crate::linux::{
     clock::{Activity, Clock, stamp},
+    contain::limits::{NoLimit, TreeLimits},
     contain::tier::{Prepared, SpawnError, Spawned, Tiers},
     drain::drains::{self, DrainCommand, NewDrain},
     exec::clone::Scratch,
@@ -213,6 +214,10 @@ impl SpawnThread {
                 // One pipe for both, so that their order is exact; the other one ends at once.
                 if request.capture.merge_stderr { out_write.as_fd() } else { err_write.as_fd() },
             ],
+            limits: TreeLimits {
+                memory_bytes: request.memory_limit_bytes,
+                processes: request.processes_limit,
+            },
             limit: self.start_limit,
         };
         let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.signals)
@@ -284,6 +289,9 @@ fn failure(error: SpawnError, program: &Program, cwd: &Path, argv: &[CString], e
     match error {
         SpawnError::Process(failed) => failures::spawn(&failed, program, cwd, (all, longest)),
         SpawnError::Around(stage, errno) => failures::descriptors_or(stage, errno),
+        SpawnError::NoLimit(NoLimit(field, reason)) => {
+            LaunchError::LimitUnavailable { field: field.to_owned(), reason }
+        }
         SpawnError::NoGuard(_) => LaunchError::Failed { stage: Stage::Helper, errno: Errno::ECHILD as i32 },
     }
 }

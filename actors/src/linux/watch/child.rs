@@ -140,7 +140,8 @@ impl Child {
             Err(_) => (-1, None, None),
         };
         let duration_ms = millis(self.began.elapsed());
-        self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms });
+        let oom_killed = self.tree.oom_killed();
+        self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms, oom_killed });
         self.look_whether_empty();
     }
 
@@ -186,6 +187,8 @@ impl Child {
             usage: Some(ended.usage),
             ended_at: ended.at,
             duration_ms: millis(self.began.elapsed().saturating_sub(late)),
+            // Before it is looked whether the tree is empty: an empty cgroup is removed.
+            oom_killed: self.tree.oom_killed(),
         });
         self.group.reaped = ended.reaped;
         if let Some(helper) = &mut self.helper {

@@ -8,10 +8,11 @@ use super::{
         Fd, O_CLOEXEC, PR_SET_PDEATHSIG, SIG_SETMASK, SIGCHLD, SIGKILL, SigSet, close_known, end_of, errno,
         getppid, own_pid, prctl, sigemptyset, sigprocmask,
     },
+    tree,
 };
 use std::{
-    ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void},
-    fs, ptr,
+    ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void},
+    ptr,
     sync::{
         OnceLock,
         atomic::{AtomicI32, AtomicI64, Ordering},
@@ -52,18 +53,12 @@ const STACK_BYTES: usize = 64 << 10;
 /// What lies below it and can't be touched: the largest page that a Linux has (arm64, ppc64).
 const STACK_GUARD_BYTES: usize = 64 << 10;
 
-/// How much more ready a command is to be ended for want of memory than its host, of 1,000 (proc_pid_oom_score_adj(5)): a host
-/// that holds a fifth of the machine's memory is still not ended before a small command.
-const OOM_ABOVE_HOST: i32 = 200;
-const OOM_MAX: i32 = 1_000;
-static OOM_SCORE: OnceLock<String> = OnceLock::new();
+static OOM_SCORE: OnceLock<CString> = OnceLock::new();
 
 /// What a command's is to be.
 pub(crate) fn remember_oom_score() {
-    if let Some(own) =
-        fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse::<i32>().ok())
-    {
-        let _ = OOM_SCORE.set((own + OOM_ABOVE_HOST).min(OOM_MAX).to_string());
+    if let Some(score) = tree::oom_score_of_command() {
+        let _ = OOM_SCORE.set(score);
     }
 }
 
@@ -98,7 +93,7 @@ pub(crate) struct Failed {
 struct Child<'a> {
     start: &'a Start<'a>,
     parent: c_int,
-    oom_score: Option<&'a str>,
+    oom_score: Option<&'a CStr>,
     stage: AtomicI64,
     errno: AtomicI32,
 }
@@ -129,7 +124,7 @@ pub(crate) fn start(start: &Start<'_>) -> Result<Leader, Failed> {
     let child = Child {
         start,
         parent: own_pid(),
-        oom_score: OOM_SCORE.get().map(String::as_str),
+        oom_score: OOM_SCORE.get().map(CString::as_c_str),
         stage: AtomicI64::new(STAGE_SESSION),
         errno: AtomicI32::new(0),
     };
@@ -218,7 +213,7 @@ unsafe fn try_to_become_leader(child: &Child<'_>) {
             // To be ended before others needs no permission; where it can't be written, nothing is lost.
             let file = open(c"/proc/self/oom_score_adj".as_ptr(), O_WRONLY | O_CLOEXEC);
             if file >= 0 {
-                write(file, score.as_ptr().cast(), score.len());
+                write(file, score.as_ptr().cast(), score.count_bytes());
                 close_known(file);
             }
         }
