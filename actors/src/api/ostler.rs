@@ -119,8 +119,11 @@ impl std::fmt::Debug for Ostler {
 
 impl Ostler {
     /// Starts a graph on threads of its own, on real processes. **It blocks** until the artifact root is open and the
-    /// containment is chosen by trying, a few milliseconds. The helpers and guards of some containments are children of
-    /// this process: a host that calls `waitpid(-1)` sees their ends, and must leave those it did not start alone.
+    /// containment is chosen by trying, a few milliseconds. One process of ostler's own, the graph's guard, is a child of this
+    /// one: a host that calls `waitpid(-1)` sees its end, and must leave those it did not start alone.
+    ///
+    /// Commands descend from that guard. So what they inherit beside their environment and directory is as it is now: limits, umask,
+    /// priority, root directory, namespaces. A command never has the rights of a user that this process has ceased to be.
     pub fn start(config: Config) -> Result<Ostler, StartError> {
         start_with(config, None, Vec::new())
     }
