@@ -14,6 +14,7 @@
 )]
 
 mod bench;
+mod dice;
 mod disk;
 mod ground;
 mod look;
@@ -21,6 +22,7 @@ mod other_host;
 mod tier;
 
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
+pub use dice::{Dice, seed_or};
 pub use ground::Ground;
 pub use look::{
     alive, cgroups_of, children, group, guards_of, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset,

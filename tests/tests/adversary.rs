@@ -8,7 +8,7 @@ use ostler::{
     Cancelled, Command, Config, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session,
     Status, World,
 };
-use ostler_tests::{Bench, Ground, LIMIT, Settings, in_every_tier, ms, sh};
+use ostler_tests::{Bench, Dice, Ground, LIMIT, Settings, in_every_tier, ms, seed_or, sh};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -45,20 +45,10 @@ impl<F: Future + Unpin> Future for Impatient<F> {
     }
 }
 
-/// Marsaglia's xorshift64.
-struct Dice(u64);
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-    /// Waits for a call, or drops it somewhere on its way.
-    fn try_out<F: Future + Unpin>(&mut self, call: F) -> Option<F::Output> {
-        let (polls, until_woken) = (self.below(POLLS), self.below(2) == 0);
-        future::block_on(Impatient { call, polls, until_woken })
-    }
+/// Waits for a call, or drops it somewhere on its way.
+fn try_out<F: Future + Unpin>(dice: &mut Dice, call: F) -> Option<F::Output> {
+    let (polls, until_woken) = (dice.below(POLLS), dice.one_in(2));
+    future::block_on(Impatient { call, polls, until_woken })
 }
 
 /// What the host's threads were given.
@@ -100,25 +90,25 @@ impl Host {
         match dice.below(12) {
             0..4 => {
                 let launch = session.launch((self.commands)(dice.below(3)));
-                if let Some(Ok(handle)) = dice.try_out(launch) {
+                if let Some(Ok(handle)) = try_out(dice, launch) {
                     self.handles.lock().unwrap().push(handle);
                 }
             }
             4..6 => {
                 let max = 1 + dice.below(3) as usize;
-                if let Some(Ok(entries)) = dice.try_out(inbox.receive(Filter::any(), max, soon)) {
+                if let Some(Ok(entries)) = try_out(dice, inbox.receive(Filter::any(), max, soon)) {
                     self.read(&entries);
                 }
             }
             6 => {
-                if let Some(Ok(entries)) = dice.try_out(inbox.drain()) {
+                if let Some(Ok(entries)) = try_out(dice, inbox.drain()) {
                     self.read(&entries);
                 }
             }
             7 => {
                 let Some(handle) = self.some_handle(dice) else { return };
                 let filter = Filter::results().and_handle(handle.id());
-                if let Some(Ok(entries)) = dice.try_out(inbox.drain_where(filter)) {
+                if let Some(Ok(entries)) = try_out(dice, inbox.drain_where(filter)) {
                     self.read(&entries);
                 }
             }
@@ -128,11 +118,11 @@ impl Host {
                     0 => handle.cancel_within(soon),
                     _ => handle.cancel(),
                 };
-                if let Some(Ok(cancelled)) = dice.try_out(call) {
+                if let Some(Ok(cancelled)) = try_out(dice, call) {
                     self.answered(&cancelled);
                 }
             }
-            _ => drop(dice.try_out(inbox.wait(Filter::results(), soon))),
+            _ => drop(try_out(dice, inbox.wait(Filter::results(), soon))),
         }
     }
 
@@ -156,14 +146,8 @@ impl Host {
     }
 }
 
-/// The seed can be given, to see a failure again.
-fn seed() -> u64 {
-    let given = std::env::var("OSTLER_TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9 + 1)
-}
-
 fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
-    let seed = seed();
+    let seed = seed_or(u64::from(std::process::id()) * 0x9e37_79b9 + 1);
     let host = Host {
         sessions: (0..4).map(|_| ostler.open_session().wait().unwrap()).collect(),
         commands,
@@ -174,7 +158,7 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
         for thread in 1..=THREADS {
             let host = &host;
             scope.spawn(move || {
-                let mut dice = Dice(seed.wrapping_mul(thread).wrapping_add(thread));
+                let mut dice = Dice::new(seed.wrapping_mul(thread).wrapping_add(thread));
                 (0..STEPS).for_each(|_| host.step(&mut dice));
             });
         }

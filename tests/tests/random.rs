@@ -6,31 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 use ostler::{Command, Containment, Filter, Handle, HandleId, LeftoversPolicy, Session, Status};
-use ostler_tests::{Bench, fixture, has_tier, in_every_tier, marked, ms};
+use ostler_tests::{Bench, Dice, fixture, has_tier, in_every_tier, marked, ms, seed_or};
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 const HANDLES: u64 = 300;
 const SESSIONS: u64 = 4;
 /// Everything happens within about so many milliseconds of each handle's launch.
 const SPAN_MS: u64 = 60;
-
-/// Marsaglia's xorshift64.
-struct Dice(u64);
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-    fn span(&mut self) -> Duration {
-        ms(self.below(SPAN_MS))
-    }
-}
-
-fn seed() -> u64 {
-    std::env::var("OSTLER_TESTS_SEED").map_or(0x5EED, |seed| seed.parse().unwrap())
-}
 
 /// `kinds`: how many of them, the last of which escapes its session.
 fn command(dice: &mut Dice, mark: &str, kinds: u64) -> Command {
@@ -47,8 +29,9 @@ fn command(dice: &mut Dice, mark: &str, kinds: u64) -> Command {
         2 => marked("kill -9 $$".to_owned()),
         _ => marked(format!("setsid sh -c 'sleep 1000; :' {mark} >/dev/null 2>&1 & sleep {own}")),
     };
-    let command = command.grace(dice.span()).drain_grace(dice.span()).leftovers_grace(dice.span());
-    let limit = dice.span() + ms(1);
+    let command =
+        command.grace(dice.ms(SPAN_MS)).drain_grace(dice.ms(SPAN_MS)).leftovers_grace(dice.ms(SPAN_MS));
+    let limit = dice.ms(SPAN_MS) + ms(1);
     match dice.below(6) {
         0 => command.timeout(limit),
         1 => command.idle_timeout(limit),
@@ -81,7 +64,7 @@ fn each_result_comes_once_and_nobody_survives_whatever_ends_when() {
     let mut bench = Bench::new();
     bench.has_escapees();
     let mark = bench.path("mark").to_str().unwrap().to_owned();
-    let (seed, seen) = (seed(), Mutex::new(Seen::default()));
+    let (seed, seen) = (seed_or(0x5EED), Mutex::new(Seen::default()));
     // In the tier `group` nothing is promised about what escapes. (Which tier it is only this thread knows.)
     let kinds = if has_tier(Containment::Group) { 6 } else { 7 };
     std::thread::scope(|scope| {
@@ -89,7 +72,7 @@ fn each_result_comes_once_and_nobody_survives_whatever_ends_when() {
             let session = bench.ostler().open_session().wait().unwrap();
             let (bench, seen, mark) = (&bench, &seen, &mark);
             scope.spawn(move || {
-                let mut dice = Dice(seed + thread * 7_919 + 1);
+                let mut dice = Dice::new(seed + thread * 7_919 + 1);
                 let mut handles: Vec<Handle> = Vec::new();
                 for _ in 0..HANDLES / SESSIONS {
                     let handle = session.launch(command(&mut dice, mark, kinds)).wait().unwrap();
