@@ -83,7 +83,7 @@ fn costs(session: &Session) {
     println!("voluntary switches of a `true`            {:8.1}", switched / ROUNDS as f64);
 }
 
-/// Private memory of our own child processes that are no commands: helpers and guards.
+/// Private memory of the processes that are ours and no commands: helpers, which are children of a child, the guard.
 fn helpers(session: &Session) {
     let handles: Vec<_> =
         (0..10).map(|_| session.launch(Command::new("sleep").arg("1000")).wait().unwrap()).collect();
@@ -91,11 +91,14 @@ fn helpers(session: &Session) {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.starts_with("ostler-h").then(|| private_kib(pid))
     };
-    let children = fs::read_dir("/proc/self/task")
-        .unwrap()
-        .flatten()
-        .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    let found: Vec<u64> = children.collect::<String>().split_whitespace().filter_map(own).collect();
+    let children = |pid: &str| {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        tasks
+            .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
+            .collect::<String>()
+    };
+    let helpers: String = children("self").split_whitespace().map(children).collect();
+    let found: Vec<u64> = helpers.split_whitespace().filter_map(own).collect();
     let max = found.iter().max().copied().unwrap_or(0);
     println!("helpers for 10 handles                    {:8} of at most {max} KiB private", found.len());
     for handle in handles {

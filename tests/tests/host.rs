@@ -161,6 +161,34 @@ fn f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree() {
 }
 
 #[test]
+fn f87_a_late_cancel_of_a_scripted_command_has_its_text() {
+    let world = World::new();
+    world.program("work", Program::new().stdout_at(ms(1), "said\n").exits_at(ms(2), 0));
+    let bench = Bench::scripted(&world, |config| config.limits.results_with_text = 0);
+    let handle = bench.launch(Command::new("work"));
+    assert_eq!(bench.result(&handle).stdout, "said\n");
+    let late = handle.cancel().wait().unwrap();
+    assert_eq!((late.cancelled, late.record.stdout.as_str()), (false, "said\n"));
+}
+
+#[test]
+fn f88_what_a_request_says_is_kept_or_refused() {
+    let json = r#"{"session_id":"s","program":"p","env":{"NAME":"value"}}"#;
+    let request: ostler::LaunchRequest = serde_json::from_str(json).unwrap();
+    let again = serde_json::to_value(&request).unwrap();
+    assert_eq!(again["env"]["NAME"], "value");
+    assert_eq!(serde_json::from_value::<ostler::LaunchRequest>(again).unwrap(), request);
+    for unknown in [r#"{"kind":"tool_result","handle":"hto-1-1"}"#, r#"{"kinds":[]}"#] {
+        assert!(serde_json::from_str::<Filter>(unknown).is_err(), "{unknown} would mean everything");
+    }
+    for field in ["timeout_ms", "idle_timeout_ms"] {
+        let zero = format!(r#"{{"session_id":"s","program":"p","{field}":0}}"#);
+        let zero: ostler::LaunchRequest = serde_json::from_str(&zero).unwrap();
+        assert_eq!(zero.validate(), Err(LaunchError::ZeroTime { field: field.into() }));
+    }
+}
+
+#[test]
 fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
     let faults = [
         (fault(ActorName::Process(1), "Stop"), Some(Status::Lost)),
@@ -202,6 +230,13 @@ fn f41_the_same_crashes_in_a_scripted_world_have_the_same_results() {
 
 fn records(lines: Vec<Value>) -> Vec<Record> {
     lines.into_iter().map(|line| serde_json::from_value(line).unwrap()).collect()
+}
+
+fn f68_a_host_that_waits_for_its_signals_gets_each_of_them() {
+    let _ground = Ground::take();
+    let results = records(OtherHost::new(fixture!("a-host")).run(&["waits-for-signals", "/bin/true"]));
+    assert_eq!(results.len(), 50);
+    assert!(results.iter().all(|result| result.success() == Some(true)), "{results:?}");
 }
 
 fn f42_a_host_that_ignores_sigchld_gets_results_all_the_same() {
@@ -355,6 +390,7 @@ ostler_tests::in_every_tier!(
     f41_a_crash_of_the_one_that_took_over_is_lost_all_the_same,
     f41_a_crash_of_a_drain_or_a_ticker_costs_its_own_work_only,
     f41_a_crash_of_an_actor_that_all_depend_on_ends_the_graph_and_every_tree,
+    f68_a_host_that_waits_for_its_signals_gets_each_of_them,
     f42_a_host_that_ignores_sigchld_gets_results_all_the_same,
     f42_a_host_that_waits_for_any_child_gets_results_all_the_same,
     f44_two_graphs_in_one_process_share_nothing_but_the_numbers_of_their_handles,

@@ -13,6 +13,7 @@
 //! a-host ROOT holds LINES PROGRAM ARGS…          one command; when it has written so many lines, says who is who, and
 //!                                                does nothing more; at `abort` on its standard input it aborts
 //! a-host ROOT launches PROGRAM ARGS…             one command after the other, until it is killed
+//! a-host ROOT waits-for-signals PROGRAM ARGS…    its own SIGTERM, 50 times, while commands run; their results
 //! a-host ROOT forks                              what a forked copy of it is told
 //! a-host ROOT stdio PROGRAM ARGS…                one command; what the host's own 0 and 2 are; its result
 //! a-host ROOT tells                              what holds trees here, and what was refused
@@ -31,7 +32,7 @@ use nix::{
     sys::{
         prctl::set_child_subreaper,
         resource::{Resource, getrlimit, setrlimit},
-        signal::{Signal, kill},
+        signal::{SigSet, Signal, kill},
         wait::wait,
     },
     unistd::Pid,
@@ -56,6 +57,11 @@ fn main() -> Done<()> {
     refuses.split_terminator(' ').try_for_each(refuse)?;
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
     let containment = ostler_tests::tier_of(&tier);
+    let mut term = SigSet::empty();
+    term.add(Signal::SIGTERM);
+    if mode == "waits-for-signals" {
+        term.thread_block()?;
+    }
     // What a graph starts is where its host was at the graph's start.
     let room = if mode == "few-processes" { Space::new()? } else { None };
     let ostler = Ostler::start(Config::new().artifact_root(root).containment(containment))?;
@@ -132,6 +138,18 @@ fn main() -> Done<()> {
                         .transpose()?;
                     session.inbox().drain().wait()?;
                 }
+            }
+        }
+        "waits-for-signals" => {
+            let command = Command::new(next()?).args(args);
+            for _ in 0..50 {
+                let handle = session.launch(command.clone()).wait()?;
+                // To the whole process: whichever thread does not block it dies of it, and the process with it.
+                kill(Pid::this(), Signal::SIGTERM)?;
+                if term.wait()? != Signal::SIGTERM {
+                    return Err("another signal".into());
+                }
+                println!("{}", json!(result(&session, &handle)?));
             }
         }
         "forks" => {

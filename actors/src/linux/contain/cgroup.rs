@@ -22,6 +22,7 @@ use nix::{
     unistd::{Pid, UnlinkatFlags, unlinkat},
 };
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -224,7 +225,7 @@ impl Leaf {
             }
         }
         // Opened first, asked afterwards: whoever is still a member is the one that was meant.
-        let members = self.members().unwrap_or_default();
+        let members: BTreeSet<u32> = self.members().unwrap_or_default().into_iter().collect();
         for (_, process) in held.iter().filter(|(pid, _)| members.contains(pid)) {
             for signal in signals {
                 // One that is gone needs no signal; whoever may not be signalled shows at the next look.
@@ -360,7 +361,7 @@ fn kill_each(dir: BorrowedFd<'_>) {
     };
     let held: Vec<_> =
         members().into_iter().filter_map(|pid| Some((pid, sys::open_process(pid).ok()?))).collect();
-    let still = members();
+    let still: BTreeSet<u32> = members().into_iter().collect();
     for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
         let _ = sys::signal_process(process.as_fd(), Signal::SIGKILL);
     }

@@ -29,7 +29,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Made by `build.rs`; empty if it could not be.
@@ -96,7 +96,7 @@ pub(crate) struct Helpers {
     guards: Mutex<Guards>,
     /// A new guard.
     changed: Condvar,
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<Idle>>,
 }
 
 struct Guards {
@@ -107,6 +107,15 @@ struct Guards {
     /// How many there were.
     count: u64,
     user: User,
+}
+
+/// A helper that has nothing to do.
+pub(crate) struct Idle {
+    pub(crate) link: Link,
+    /// None: it has not said yet that it is there.
+    pub(crate) pid: Option<u32>,
+    /// Which guard was asked for it, by their count; of one that was given back it does not matter.
+    pub(crate) guard: u64,
 }
 
 /// Why there is no helper.
@@ -139,7 +148,7 @@ impl Helpers {
         // Nothing can panic while it is held.
         self.guards.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,7 +199,7 @@ impl Helpers {
         let spawned = clone::spawn(&plan, scratch)
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
         drop(theirs);
-        let guard = Guard { control: Some(control), pidfd: spawned.pidfd };
+        let guard = Guard { control: Some(Arc::new(control)), pidfd: spawned.pidfd };
         match guard.first() {
             Ok(Some(Told::Watches(abilities))) => Ok((guard, abilities)),
             Ok(_) => Err("the guard can't watch this process".into()),
@@ -221,8 +230,15 @@ impl Helpers {
         waited.is_ok_and(|(_, waited)| !waited.timed_out())
     }
 
+    /// A helper that is waited for does not answer: its guard may have been stopped by somebody, and the guard sees to its helpers.
+    pub(crate) fn remind(&self) {
+        if let Some(guard) = &self.guards().current {
+            guard.remind();
+        }
+    }
+
     /// A helper that has nothing to do.
-    pub(crate) fn take(&self) -> Result<Link, NoHelper> {
+    pub(crate) fn take(&self) -> Result<Idle, NoHelper> {
         let guards = self.guards();
         let no_guard = NoHelper::NoGuard(guards.count);
         // Before an idle one is taken: it has the rights of the user who made it.
@@ -232,51 +248,64 @@ impl Helpers {
         if let Some(idle) = self.idle().pop() {
             return Ok(idle);
         }
-        let control = guards.current.as_ref().and_then(|guard| guard.control.as_ref()).ok_or(no_guard)?;
+        let control = guards.current.as_ref().and_then(|guard| guard.control.clone()).ok_or(no_guard)?;
+        let count = guards.count;
+        // Others need not wait for a guard that does not answer.
+        drop(guards);
         let (ours, theirs) = link().map_err(NoHelper::Errno)?;
         match control.hand_over(theirs.as_fd(), FORK_LIMIT) {
-            Ok(()) => Ok(ours),
-            Err(Errno::EPIPE) => Err(NoHelper::NoGuard(guards.count)),
+            Ok(()) => Ok(Idle { link: ours, pid: None, guard: count }),
+            Err(Errno::EPIPE) => Err(NoHelper::NoGuard(count)),
             Err(errno) => Err(NoHelper::Errno(errno)),
         }
     }
 
     /// It has nothing to do any more.
-    pub(crate) fn give_back(&self, link: Link) {
+    pub(crate) fn give_back(&self, link: Link, pid: u32) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
-            idle.push(link);
+            idle.push(Idle { link, pid: Some(pid), guard: 0 });
         }
     }
 }
 impl Drop for Helpers {
+    /// Ends the idle ones. A guard waits for its own; those of a guard that was ended have nobody else.
     fn drop(&mut self) {
-        // The guard waits for them.
-        self.idle().clear();
+        let idle: Vec<Idle> = self.idle().drain(..).collect();
+        // As long as its line is held, a helper that is there is the one with this number.
+        let living = idle.iter().filter(|idle| matches!(idle.link.next(), Err(Errno::EAGAIN)));
+        let processes: Vec<OwnedFd> = living.filter_map(|idle| sys::open_process(idle.pid?).ok()).collect();
+        drop(idle);
+        let limit = Instant::now() + GUARD_LIMIT;
+        for process in processes {
+            sys::wait_for_death(process.as_fd(), limit.saturating_duration_since(Instant::now()));
+        }
     }
 }
 
 /// The graph's guard. When it is dropped, it kills what is left of the graph, and exits.
 struct Guard {
-    control: Option<Link>,
+    control: Option<Arc<Link>>,
     pidfd: OwnedFd,
 }
 impl Guard {
     fn first(&self) -> Result<Option<Told>, Errno> {
-        let goes_on = || {
-            let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGCONT);
-        };
         match &self.control {
-            Some(control) => control.first(TRIAL_LIMIT, goes_on),
+            Some(control) => control.first(TRIAL_LIMIT, || self.remind()),
             None => Ok(None),
         }
+    }
+
+    /// One that somebody has stopped goes on.
+    fn remind(&self) {
+        let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGCONT);
     }
 }
 impl Drop for Guard {
     fn drop(&mut self) {
         self.control = None;
         // One that was stopped does not see that.
-        let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGCONT);
+        self.remind();
         if !sys::wait_for_death(self.pidfd.as_fd(), GUARD_LIMIT) {
             let _ = sys::signal_process(self.pidfd.as_fd(), Signal::SIGKILL);
             sys::wait_for_death(self.pidfd.as_fd(), GUARD_LIMIT);
@@ -321,7 +350,7 @@ impl Drop for Helper {
             && self.finished
             && !self.gone
         {
-            self.helpers.give_back(link);
+            self.helpers.give_back(link, self.pid);
         }
     }
 }

@@ -38,9 +38,10 @@ pub(crate) struct Abilities {
 pub(crate) enum Told {
     /// A guard.
     Watches(Abilities),
+    /// A helper; its pid.
+    Ready(u32),
     Started {
         pid: u32,
-        helper: u32,
         pidfd: Option<OwnedFd>,
     },
     Failed(clone::Failed),
@@ -202,7 +203,9 @@ impl Link {
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        let mut files = message.cmsgs()?.filter_map(|message| match message {
+        // ENOBUFS: there was no room for another descriptor here. The words have come all the same.
+        let rights = message.cmsgs().into_iter().flatten();
+        let mut files = rights.filter_map(|message| match message {
             ControlMessageOwned::ScmRights(files) => files.first().copied(),
             _ => None,
         });
@@ -221,7 +224,8 @@ fn understand(report: &protocol::Report, pidfd: Option<OwnedFd>) -> Option<Told>
     let count = |n: usize| u64::try_from(report[n]).unwrap_or(0);
     Some(match report[0] {
         protocol::WATCHES => Told::Watches(Abilities { proc: report[1] != 0, pidfds: report[2] != 0 }),
-        protocol::STARTED => Told::Started { pid: pid(1), helper: pid(2), pidfd },
+        protocol::READY => Told::Ready(pid(1)),
+        protocol::STARTED => Told::Started { pid: pid(1), pidfd },
         protocol::FAILED => {
             let stage = match report[1] {
                 protocol::STAGE_FORK => Stage::Fork,

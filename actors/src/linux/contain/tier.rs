@@ -8,7 +8,7 @@ use crate::backend::{ContainmentReport, Refused};
 use crate::linux::{
     contain::cgroup::{Cgroups, Leaf},
     contain::group::GroupBy,
-    contain::helper::{Helper, Helpers, NoHelper, Program, TRIAL_LIMIT},
+    contain::helper::{Helper, Helpers, Idle, NoHelper, Program, TRIAL_LIMIT},
     contain::helper_protocol as protocol,
     contain::limits::{NoLimit, TreeLimits},
     contain::link::{Launch, Link, Told},
@@ -24,7 +24,7 @@ use std::{
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What a choice is made of.
@@ -300,12 +300,12 @@ impl Tiers {
             files: &files,
         };
         loop {
-            let link = helpers.take().map_err(|none| match none {
+            let Idle { link, pid, guard } = helpers.take().map_err(|none| match none {
                 NoHelper::NoGuard(count) => SpawnError::NoGuard(count),
                 NoHelper::Errno(errno) => SpawnError::Around(Stage::Helper, errno),
             })?;
             match link.launch(&launch, command.limit) {
-                Ok(()) => return leader(link, helpers, command.limit),
+                Ok(()) => return leader(link, (pid, guard), helpers, command.limit),
                 // It was ended by somebody while it had nothing to do. There are only so many; then a new one is made.
                 Err(Errno::EPIPE) => {}
                 Err(errno) => return Err(SpawnError::Around(Stage::Helper, errno)),
@@ -340,28 +340,40 @@ fn direct<'a>(command: &'a Prepared<'a>, cgroup: Option<BorrowedFd<'a>>) -> Plan
 /// The leader that a helper has started. When the link is dropped, the helper ends whatever it has started.
 fn leader(
     link: Link,
+    (mut helper, guard): (Option<u32>, u64),
     helpers: &Arc<Helpers>,
     limit: Duration,
 ) -> Result<(u32, OwnedFd, Option<Helper>), SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
-    match link.first(limit, || ()).map_err(around)? {
-        Some(Told::Started { pid, helper, pidfd }) => {
-            // A message comes without its descriptor where there is no room for another one.
-            let pidfd = pidfd.ok_or(Errno::EMFILE).and_then(above_stdio).map_err(around)?;
-            Ok((pid, pidfd, Some(Helper::new(link, helpers.clone(), helper))))
+    let limit = Instant::now() + limit;
+    loop {
+        let left = limit.saturating_duration_since(Instant::now());
+        match (link.first(left, || helpers.remind()).map_err(around)?, helper) {
+            (Some(Told::Ready(pid)), _) => helper = Some(pid),
+            (Some(Told::Started { pid, pidfd }), Some(helper)) => {
+                // A message comes without its descriptor where there is no room for another one.
+                let pidfd = pidfd.ok_or(Errno::EMFILE).and_then(above_stdio).map_err(around)?;
+                return Ok((pid, pidfd, Some(Helper::new(link, helpers.clone(), helper))));
+            }
+            (Some(Told::Failed(failed)), helper) => {
+                if let Some(helper) = helper {
+                    helpers.give_back(link, helper);
+                }
+                return Err(match failed {
+                    Failed { stage: Stage::Helper, errno, .. } => around(errno),
+                    failed => SpawnError::Process(failed),
+                });
+            }
+            // Its guard was ended before it could make it: nothing has begun.
+            (None, None) => return Err(SpawnError::NoGuard(guard)),
+            // It was killed before it could say anything.
+            (Some(Told::Started { .. } | Told::Exited(_) | Told::Empty | Told::Watches(_)) | None, _) => {
+                return Err(SpawnError::Process(Failed {
+                    stage: Stage::Helper,
+                    errno: Errno::UnknownErrno,
+                    killed_by: Some(nix::libc::SIGKILL),
+                }));
+            }
         }
-        Some(Told::Failed(failed)) => {
-            helpers.give_back(link);
-            Err(match failed {
-                Failed { stage: Stage::Helper, errno, .. } => around(errno),
-                failed => SpawnError::Process(failed),
-            })
-        }
-        // It was killed before it could say anything.
-        Some(Told::Exited(_) | Told::Empty | Told::Watches(_)) | None => Err(SpawnError::Process(Failed {
-            stage: Stage::Helper,
-            errno: Errno::UnknownErrno,
-            killed_by: Some(nix::libc::SIGKILL),
-        })),
     }
 }

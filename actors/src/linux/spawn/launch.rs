@@ -54,6 +54,9 @@ const BUSY_WAIT: Duration = Duration::from_millis(50);
 /// How long a launch waits for a new guard, in the place of one that somebody has ended.
 const GUARD_LIMIT: Duration = Duration::from_secs(2);
 
+/// So often a launch waits for one: whoever ends guards faster than they can be used stops all launches.
+const GUARD_ATTEMPTS: u32 = 3;
+
 /// What the graph asks of the spawn threads: whichever is free takes it.
 pub(crate) enum SpawnCommand {
     Exec(Exec),
@@ -271,13 +274,16 @@ fn spawn(
     scratch: &mut Scratch,
     signals: &Outbox<SignalCommand>,
 ) -> Result<Spawned, SpawnError> {
-    match (tiers.spawn(n, prepared, scratch), tiers.helpers()) {
-        (Err(SpawnError::NoGuard(count)), Some(helpers)) => {
-            signals.send(SignalCommand::Guard);
-            helpers.wait_for_guard(count, prepared.limit.min(GUARD_LIMIT));
-            tiers.spawn(n, prepared, scratch)
+    let mut attempts = GUARD_ATTEMPTS;
+    loop {
+        match (tiers.spawn(n, prepared, scratch), tiers.helpers()) {
+            (Err(SpawnError::NoGuard(count)), Some(helpers)) if attempts > 0 => {
+                attempts -= 1;
+                signals.send(SignalCommand::Guard);
+                helpers.wait_for_guard(count, prepared.limit.min(GUARD_LIMIT));
+            }
+            (spawned, _) => return spawned,
         }
-        (spawned, _) => spawned,
     }
 }
 

@@ -168,7 +168,7 @@ impl Child {
                     // It has reaped the leader: nobody holds its number any more.
                     (helper.finished, self.group.reaped) = (true, true);
                 }
-                Ok(Some(Told::Started { .. } | Told::Failed(_) | Told::Watches(_))) => {}
+                Ok(Some(Told::Ready(_) | Told::Started { .. } | Told::Failed(_) | Told::Watches(_))) => {}
                 Err(Errno::EAGAIN) => return,
                 Ok(None) | Err(_) => {
                     helper.gone = true;

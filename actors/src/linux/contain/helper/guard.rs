@@ -24,6 +24,8 @@ use std::{
 /// How long the guard waits at the end for its cgroup and its helpers; what can't be killed is left, and the next host removes
 /// a cgroup.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long it waits for orphans that are nobody's to kill: they would come to the host as zombies.
+const ORPHANS_LIMIT: Duration = Duration::from_millis(100);
 /// The first pause between two looks at them; it doubles up to [`PAUSE_MAX_MS`].
 const PAUSE_MS: i32 = 1;
 const PAUSE_MAX_MS: i32 = 64;
@@ -135,7 +137,7 @@ impl Guard {
             // Not taken away, so that the number is its own.
             sys::kill(*helper, ABANDON);
         }
-        let (limit, mut pause) = (Instant::now() + END_LIMIT, PAUSE_MS);
+        let (begun, mut pause) = (Instant::now(), PAUSE_MS);
         let mut round = 0;
         loop {
             self.look_after_children();
@@ -143,7 +145,8 @@ impl Guard {
                 self.end_orphans();
             }
             let empty = cgroup.is_none_or(|cgroup| cgroup.kill(round)) && self.pause_ms < 0;
-            if (empty && self.helpers.is_empty()) || Instant::now() >= limit {
+            let patience = if empty && self.helpers.is_empty() { ORPHANS_LIMIT } else { END_LIMIT };
+            if (empty && sys::has_no_child()) || begun.elapsed() >= patience {
                 break;
             }
             // Ends with the next child too.

@@ -10,7 +10,7 @@
 use crate::{
     leader::{self, Failed, Leader, Start},
     protocol::{
-        EMPTY, EXITED, FAILED, FILES_MAX, HOLD, IN_CGROUP, KILL, LAUNCH, Launch, OPEN_CWD, Report,
+        EMPTY, EXITED, FAILED, FILES_MAX, HOLD, IN_CGROUP, KILL, LAUNCH, Launch, OPEN_CWD, READY, Report,
         STAGE_HELPER, STARTED, SUBREAPER, SWEEP, TERMINATE, TEXT_BYTES,
     },
     sys::{self, ABANDON, Death, Fd, SIGCONT, SIGKILL, SIGTERM},
@@ -40,6 +40,7 @@ pub(crate) fn run(link: Fd, signals: &Fd, guard: i32) -> ! {
     sys::set_name(c"ostler-helper");
     // A fork is no subreaper, whatever its parent is (prctl(2)).
     let message = vec![0; size_of::<Launch>() + TEXT_BYTES];
+    link.send(&[READY, sys::own_pid().into(), 0, 0, 0, 0, 0, 0, 0, 0, 0], None);
     let mut helper = Helper { link, signals, guard, subreaper: false, message, texts: Vec::new() };
     loop {
         let (launch, files) = helper.next_launch();
@@ -137,7 +138,7 @@ impl Helper<'_> {
                 return self.link.send(&report, None);
             }
         };
-        let started = [STARTED, leader.pid.into(), sys::own_pid().into(), 0, 0, 0, 0, 0, 0, 0, 0];
+        let started = [STARTED, leader.pid.into(), 0, 0, 0, 0, 0, 0, 0, 0, 0];
         self.link.send(&started, leader.pidfd.as_ref());
         let mut tree = Tree {
             leader: leader.pid,

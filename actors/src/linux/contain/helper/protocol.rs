@@ -37,7 +37,9 @@ pub(crate) const SWEEP: u8 = b's';
 pub(crate) type Report = [i64; 11];
 /// From a guard: `[WATCHES, whether /proc can be trusted, whether pidfds can be had]`.
 pub(crate) const WATCHES: i64 = 5;
-/// `[STARTED, pid of the leader, pid of the helper]`, with the leader's pidfd, if there are any.
+/// `[READY, pid]`: a helper is there. Without that word none ever was, and whatever it was asked has not begun.
+pub(crate) const READY: i64 = 6;
+/// `[STARTED, pid of the leader]`, with its pidfd.
 pub(crate) const STARTED: i64 = 1;
 /// `[FAILED, stage, errno, signal that killed it]`; the helper has nothing to do again.
 pub(crate) const FAILED: i64 = 2;
