@@ -24,6 +24,7 @@ use crate::{
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
         sys::ask_for_short_turns,
+        watch::guards::GuardThread,
         watch::looks,
         watch::signals::{SignalCommand, SignalThread},
     },
@@ -246,6 +247,7 @@ fn threads(
     let inherited = Arc::new(Inherited::new(std::env::vars_os(), &config.credentials));
     let pending = Arc::new(Pending::default());
     let (spawns, commands) = unbounded();
+    let (guards, guard_commands) = unbounded();
     let outboxes: Vec<_> = drains.iter().map(|(outbox, _)| outbox.clone()).collect();
     let scratch =
         || clone::Scratch::new(&null).map_err(|errno| lacking("memory or descriptors")(errno.into()));
@@ -255,6 +257,7 @@ fn threads(
             pending: pending.clone(),
             events: events.clone(),
             signals: signals.clone(),
+            guards: guards.clone(),
             drains: outboxes.clone(),
             outputs: outputs.clone(),
             root: root.clone(),
@@ -276,7 +279,9 @@ fn threads(
         group_by,
         outputs: outputs.clone(),
         looks,
+        guards,
     };
+    let guard_thread = GuardThread { commands: guard_commands, signals: signals.clone() };
     let choice = Choice {
         allowed: config.containment.iter().copied().collect(),
         name: format!("{}-{}", std::process::id(), stamp_ns()),
@@ -299,23 +304,25 @@ fn threads(
     };
     let made = |name: &str, run| thread(name, events.clone(), run).map_err(lacking("thread"));
     let (say, chosen) = bounded(1);
-    let signal_thread = made("ostler-signal", Box::new(move || signal_thread.run(choice, &say)))?;
-    dispatcher.threads.push(signal_thread);
+    let guard_thread = made("ostler-guard", Box::new(move || guard_thread.run(choice, &say)))?;
+    // Ends last: with everybody who could tell it something.
+    dispatcher.threads.push(guard_thread);
     let chosen = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
     let (tiers, report) = chosen.map_err(StartError::Containment)?;
-    for (index, spawn) in spawn_threads.into_iter().enumerate() {
-        let tiers = tiers.clone();
+    for spawn in spawn_threads {
+        let (tiers, index) = (tiers.clone(), dispatcher.spawn_threads);
         let thread = made(&format!("ostler-spawn-{index}"), Box::new(move || spawn.run(&tiers)))?;
-        // They end before the signal thread does.
         dispatcher.threads.insert(index, thread);
         dispatcher.spawn_threads += 1;
     }
     let trouble = tiers.trouble().clone();
     drop(tiers);
     let mut add = |name: &str, run| -> Result<(), StartError> {
-        dispatcher.threads.push(made(name, run)?);
+        let before_guard = dispatcher.threads.len() - 1;
+        dispatcher.threads.insert(before_guard, made(name, run)?);
         Ok(())
     };
+    add("ostler-signal", Box::new(move || signal_thread.run()))?;
     // Ends with the signal thread, which alone asks it.
     add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {

@@ -95,6 +95,10 @@ impl<T> Outbox<T> {
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
         self.waker.unwatch(fd);
     }
+    /// The same, but the key comes once.
+    pub(crate) fn watch_once(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
+        self.waker.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key))
+    }
 }
 
 /// Wakes a thread at a time, for what is deferred. Setting it costs a system call only if it would be too late.
@@ -167,9 +171,6 @@ impl<T> Mailbox<T> {
         let _ = self.waker.epoll.modify(fd, &mut event);
     }
 
-    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
-        self.waker.watch(fd, key)
-    }
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
         self.waker.unwatch(fd);
     }

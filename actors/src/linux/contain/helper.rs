@@ -9,7 +9,7 @@ use crate::linux::{
     contain::link::{Abilities, Link, Told, link},
     exec::clone::{self, Image, Plan, Scratch},
     exec::slots::above_stdio,
-    sys,
+    proc, sys,
 };
 use nix::{
     errno::Errno,
@@ -22,13 +22,17 @@ use nix::{
 };
 use ostler_messages::{Exit, Stamp};
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs::File,
     io::Write,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::ffi::OsStrExt,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +46,9 @@ pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the end of a graph waits for its guard: for longer than that waits for what can't be killed.
 const GUARD_LIMIT: Duration = Duration::from_secs(3);
+
+/// What a helper calls itself.
+const NAME: &str = "ostler-helper";
 
 /// How long a guard is waited for that does not take up what it is asked: it was stopped by somebody. Others wait meanwhile.
 const FORK_LIMIT: Duration = Duration::from_secs(1);
@@ -97,6 +104,10 @@ pub(crate) struct Helpers {
     /// A new guard.
     changed: Condvar,
     idle: Mutex<Vec<Idle>>,
+    /// Helpers at work by number, and which guard has made them.
+    at_work: Mutex<BTreeMap<u32, u64>>,
+    /// Nobody looks after helpers, because none was at work.
+    asleep: AtomicBool,
 }
 
 struct Guards {
@@ -114,7 +125,7 @@ pub(crate) struct Idle {
     pub(crate) link: Link,
     /// None: it has not said yet that it is there.
     pub(crate) pid: Option<u32>,
-    /// Which guard was asked for it, by their count; of one that was given back it does not matter.
+    /// Which guard was asked for it, by their count.
     pub(crate) guard: u64,
 }
 
@@ -139,7 +150,8 @@ impl Helpers {
         let guards = Guards { current: None, older: Vec::new(), count: 0, user };
         let (guards, idle) = (Mutex::new(guards), Mutex::new(Vec::new()));
         let changed = Condvar::new();
-        let helpers = Helpers { program, cgroup, ends_orphans, guards, changed, idle };
+        let (at_work, asleep) = (Mutex::default(), AtomicBool::new(true));
+        let helpers = Helpers { program, cgroup, ends_orphans, guards, changed, idle, at_work, asleep };
         let abilities = helpers.renew(null, scratch)?;
         Ok((helpers, abilities))
     }
@@ -218,10 +230,13 @@ impl Helpers {
     pub(crate) fn needs_guard(&self) -> bool {
         let mut guards = self.guards();
         let control = guards.current.as_ref().and_then(|guard| guard.control.as_ref());
-        if control.is_none_or(|control| !matches!(control.next(), Err(Errno::EAGAIN))) {
-            guards.current = None;
-        }
-        guards.current.is_none() || User::now().is_ok_and(|user| user != guards.user)
+        let is_lost = control.is_none_or(|control| !matches!(control.next(), Err(Errno::EAGAIN)));
+        let lost = if is_lost { guards.current.take() } else { None };
+        let needed = guards.current.is_none() || User::now().is_ok_and(|user| user != guards.user);
+        drop(guards);
+        // Nobody waits for its end with the lock.
+        drop(lost);
+        needed
     }
 
     /// Until there is another guard than the one that was the last of `count`. False: not in time.
@@ -230,11 +245,43 @@ impl Helpers {
         waited.is_ok_and(|(_, waited)| !waited.timed_out())
     }
 
-    /// A helper that is waited for does not answer: its guard may have been stopped by somebody, and the guard sees to its helpers.
+    /// Whoever has been stopped by somebody goes on: the guard, which sees to its own helpers, and those of a guard that is gone.
     pub(crate) fn remind(&self) {
-        if let Some(guard) = &self.guards().current {
+        let guards = self.guards();
+        if let Some(guard) = &guards.current {
             guard.remind();
         }
+        let count = guards.count;
+        drop(guards);
+        let orphans: Vec<u32> =
+            self.at_work().iter().filter(|(_, guard)| **guard != count).map(|(pid, _)| *pid).collect();
+        for pid in orphans {
+            // Opened first, asked afterwards.
+            if let Ok(process) = sys::open_process(pid)
+                && proc::look(pid).is_ok_and(|seen| seen.stat().is_some_and(|stat| stat.name == NAME))
+            {
+                let _ = sys::signal_process(process.as_fd(), Signal::SIGCONT);
+            }
+        }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether helpers are at work. If not, whoever looks after them is told when there is one again ([`Helpers::take`]).
+    pub(crate) fn are_at_work(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let are = !self.at_work().is_empty();
+        if are {
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+        are
+    }
+
+    /// Whether somebody has to be told that a helper is at work.
+    pub(crate) fn wakes(&self) -> bool {
+        self.asleep.swap(false, Ordering::SeqCst)
     }
 
     /// A helper that has nothing to do.
@@ -261,10 +308,10 @@ impl Helpers {
     }
 
     /// It has nothing to do any more.
-    pub(crate) fn give_back(&self, link: Link, pid: u32) {
+    pub(crate) fn give_back(&self, link: Link, (pid, guard): (u32, u64)) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
-            idle.push(Idle { link, pid: Some(pid), guard: 0 });
+            idle.push(Idle { link, pid: Some(pid), guard });
         }
     }
 }
@@ -291,7 +338,7 @@ struct Guard {
 impl Guard {
     fn first(&self) -> Result<Option<Told>, Errno> {
         match &self.control {
-            Some(control) => control.first(TRIAL_LIMIT, || self.remind()),
+            Some(control) => control.first(TRIAL_LIMIT, || self.remind(), &mut None),
             None => Ok(None),
         }
     }
@@ -318,6 +365,7 @@ impl Drop for Guard {
 pub(crate) struct Helper {
     /// Until it is given back.
     link: Option<Link>,
+    guard: u64,
     helpers: Arc<Helpers>,
     pub(crate) pid: u32,
     /// Nothing is left for it to do, and the leader was reaped.
@@ -326,8 +374,9 @@ pub(crate) struct Helper {
     pub(crate) gone: bool,
 }
 impl Helper {
-    pub(crate) fn new(link: Link, helpers: Arc<Helpers>, pid: u32) -> Helper {
-        Helper { link: Some(link), helpers, pid, finished: false, gone: false }
+    pub(crate) fn new(link: Link, helpers: Arc<Helpers>, (pid, guard): (u32, u64)) -> Helper {
+        helpers.at_work().insert(pid, guard);
+        Helper { link: Some(link), guard, helpers, pid, finished: false, gone: false }
     }
     /// The line to it.
     pub(crate) fn link(&self) -> Option<&Link> {
@@ -346,11 +395,12 @@ impl Helper {
 }
 impl Drop for Helper {
     fn drop(&mut self) {
+        self.helpers.at_work().remove(&self.pid);
         if let Some(link) = self.link.take()
             && self.finished
             && !self.gone
         {
-            self.helpers.give_back(link, self.pid);
+            self.helpers.give_back(link, (self.pid, self.guard));
         }
     }
 }

@@ -9,8 +9,8 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg,
-        send, sendmsg, socketpair,
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv,
+        recvmsg, send, sendmsg, shutdown, socketpair,
     },
 };
 use ostler_messages::{Stage, Stamp, Usage};
@@ -73,6 +73,13 @@ pub(crate) fn link() -> Result<(Link, OwnedFd), Errno> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     Ok((Link(above_stdio(ours)?), above_stdio(theirs)?))
+}
+
+impl Drop for Link {
+    /// The other end sees it, whoever else holds this one: a forked copy of the host, say.
+    fn drop(&mut self) {
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
+    }
 }
 
 /// What a helper is asked to start.
@@ -152,7 +159,13 @@ impl Link {
 
     /// Waits for the first word: it comes after exec, as a clone would return. ETIMEDOUT after `limit`. `remind` is called now and
     /// then: whoever does not answer may have been stopped.
-    pub(crate) fn first(&self, limit: Duration, remind: impl Fn()) -> Result<Option<Told>, Errno> {
+    /// `spare` is given up for the descriptor that may come with it.
+    pub(crate) fn first(
+        &self,
+        limit: Duration,
+        remind: impl Fn(),
+        spare: &mut Option<OwnedFd>,
+    ) -> Result<Option<Told>, Errno> {
         let limit = Instant::now() + limit;
         loop {
             let left = limit.saturating_duration_since(Instant::now());
@@ -160,7 +173,10 @@ impl Link {
             match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], wait) {
                 Ok(0) if left.is_zero() => return Err(Errno::ETIMEDOUT),
                 Ok(0) => remind(),
-                Ok(_) => return self.read(|bytes| self.receive_with_file(bytes)),
+                Ok(_) => {
+                    *spare = None;
+                    return self.read(|bytes| self.receive_with_file(bytes));
+                }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }

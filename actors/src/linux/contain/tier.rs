@@ -103,7 +103,7 @@ impl Tiers {
             Err(not_allowed())
         };
         // A command whose orphans nobody but its helper can end.
-        let ends_orphans = cgroups.is_err() && allows(Containment::Subreaper);
+        let ends_orphans = allows(Containment::Subreaper);
         let cgroup = cgroups.as_ref().ok().map(|cgroups| cgroups.path().to_owned());
         let helpers = Program::load()
             .and_then(|program| Helpers::start(program, cgroup, ends_orphans, &null, &mut scratch));
@@ -257,7 +257,10 @@ impl Tiers {
         // A leaf that nobody is born into is removed when it is dropped.
         let dir = leaf.as_ref().and_then(Leaf::dir);
         let (pid, pidfd, helper) = match &self.helpers {
-            Some(helpers) => self.helped(helpers, tier, command, dir)?,
+            Some(helpers) => self.helped(helpers, tier, command, dir).inspect_err(|_| {
+                // Whoever was born into it all the same.
+                let _ = leaf.as_ref().map(Leaf::kill);
+            })?,
             None => {
                 let spawned = clone::spawn(&direct(command, dir), scratch).map_err(SpawnError::Process)?;
                 (spawned.pid, spawned.pidfd, None)
@@ -282,6 +285,7 @@ impl Tiers {
         command: &Prepared<'_>,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<(u32, OwnedFd, Option<Helper>), SpawnError> {
+        let around = |errno| SpawnError::Around(Stage::Helper, errno);
         // In the group, the number of the leader shows who else is of its session; and without group pidfds nothing else reaches it.
         let holds = tier == Containment::Group || self.group_by == GroupBy::Number;
         let flag = |set: bool, flag: i64| if set { flag } else { 0 };
@@ -304,8 +308,12 @@ impl Tiers {
                 NoHelper::NoGuard(count) => SpawnError::NoGuard(count),
                 NoHelper::Errno(errno) => SpawnError::Around(Stage::Helper, errno),
             })?;
+            // For the leader's pidfd: it must not be for want of that that a command is given up which has begun.
+            let spare = link.as_fd().try_clone_to_owned();
+            let spare =
+                spare.map_err(|error| around(error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw)))?;
             match link.launch(&launch, command.limit) {
-                Ok(()) => return leader(link, (pid, guard), helpers, command.limit),
+                Ok(()) => return leader(link, (pid, guard), helpers, (command.limit, spare)),
                 // It was ended by somebody while it had nothing to do. There are only so many; then a new one is made.
                 Err(Errno::EPIPE) => {}
                 Err(errno) => return Err(SpawnError::Around(Stage::Helper, errno)),
@@ -342,22 +350,25 @@ fn leader(
     link: Link,
     (mut helper, guard): (Option<u32>, u64),
     helpers: &Arc<Helpers>,
-    limit: Duration,
+    (limit, spare): (Duration, OwnedFd),
 ) -> Result<(u32, OwnedFd, Option<Helper>), SpawnError> {
     let around = |errno| SpawnError::Around(Stage::Helper, errno);
-    let limit = Instant::now() + limit;
+    let (limit, mut spare) = (Instant::now() + limit, Some(spare));
     loop {
         let left = limit.saturating_duration_since(Instant::now());
-        match (link.first(left, || helpers.remind()).map_err(around)?, helper) {
-            (Some(Told::Ready(pid)), _) => helper = Some(pid),
+        match (link.first(left, || helpers.remind(), &mut spare).map_err(around)?, helper) {
+            (Some(Told::Ready(pid)), _) => {
+                helper = Some(pid);
+                spare = link.as_fd().try_clone_to_owned().ok();
+            }
             (Some(Told::Started { pid, pidfd }), Some(helper)) => {
                 // A message comes without its descriptor where there is no room for another one.
                 let pidfd = pidfd.ok_or(Errno::EMFILE).and_then(above_stdio).map_err(around)?;
-                return Ok((pid, pidfd, Some(Helper::new(link, helpers.clone(), helper))));
+                return Ok((pid, pidfd, Some(Helper::new(link, helpers.clone(), (helper, guard)))));
             }
             (Some(Told::Failed(failed)), helper) => {
                 if let Some(helper) = helper {
-                    helpers.give_back(link, helper);
+                    helpers.give_back(link, (helper, guard));
                 }
                 return Err(match failed {
                     Failed { stage: Stage::Helper, errno, .. } => around(errno),

@@ -17,7 +17,7 @@ use crate::linux::{
     spawn::failures,
     spawn::lookup::{self, Program},
     spawn::pending::Pending,
-    watch::{signals::SignalCommand, started::Watch},
+    watch::{guards::GuardCommand, signals::SignalCommand, started::Watch},
 };
 use crate::{
     backend::{KernelEvent, Outputs},
@@ -69,6 +69,7 @@ pub(crate) struct SpawnThread {
     pub(crate) pending: Arc<Pending>,
     pub(crate) events: Sender<KernelEvent>,
     pub(crate) signals: Outbox<SignalCommand>,
+    pub(crate) guards: Sender<GuardCommand>,
     pub(crate) drains: Vec<Outbox<DrainCommand>>,
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) root: Arc<Root>,
@@ -223,7 +224,7 @@ impl SpawnThread {
             },
             limit: self.start_limit,
         };
-        let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.signals)
+        let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.guards)
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
@@ -272,17 +273,22 @@ fn spawn(
     n: u64,
     prepared: &Prepared<'_>,
     scratch: &mut Scratch,
-    signals: &Outbox<SignalCommand>,
+    guards: &Sender<GuardCommand>,
 ) -> Result<Spawned, SpawnError> {
     let mut attempts = GUARD_ATTEMPTS;
     loop {
         match (tiers.spawn(n, prepared, scratch), tiers.helpers()) {
             (Err(SpawnError::NoGuard(count)), Some(helpers)) if attempts > 0 => {
                 attempts -= 1;
-                signals.send(SignalCommand::Guard);
+                let _ = guards.send(GuardCommand::Check);
                 helpers.wait_for_guard(count, prepared.limit.min(GUARD_LIMIT));
             }
-            (spawned, _) => return spawned,
+            (spawned, helpers) => {
+                if helpers.is_some_and(|helpers| helpers.wakes()) {
+                    let _ = guards.send(GuardCommand::AtWork);
+                }
+                return spawned;
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod child;
 mod found;
-mod guards;
+pub(crate) mod guards;
 mod idle;
 pub(crate) mod looks;
 pub(crate) mod signals;

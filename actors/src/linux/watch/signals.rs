@@ -4,15 +4,14 @@
 //! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `Unsealed`, `TimerFired`
 //! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
-use crate::backend::{ContainmentReport, KernelEvent, Outputs, Refused};
+use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
     clock::Clock,
     contain::group::GroupBy,
-    contain::tier::{Choice, Tiers},
     contain::tree::Probe,
     mailbox::Mailbox,
     watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX},
-    watch::guards::{GUARD, Guards},
+    watch::guards::{GUARD, GuardCommand},
     watch::idle::IdleTimes,
     watch::looks::{Ask, Looked},
     watch::started::Watch,
@@ -52,13 +51,8 @@ pub(crate) enum SignalCommand {
     /// When it is to fire.
     Arm(Arm, Instant),
     Disarm(Disarm),
-    /// A launch has found no guard.
-    Guard,
     Quit,
 }
-
-/// A graph's tiers, and the report on them.
-pub(crate) type Chosen = Result<(Arc<Tiers>, ContainmentReport), Refused>;
 
 pub(crate) struct SignalThread {
     pub(crate) mailbox: Mailbox<SignalCommand>,
@@ -68,28 +62,16 @@ pub(crate) struct SignalThread {
     pub(crate) outputs: Arc<Outputs>,
     /// To the look thread.
     pub(crate) looks: Sender<Ask>,
+    /// To the guard thread.
+    pub(crate) guards: Sender<GuardCommand>,
 }
 
 impl SignalThread {
-    /// Chooses the tiers first: the guard is bound to this thread, which lives as long as the graph and never waits for a disk.
-    pub(crate) fn run(self, choice: Choice, say: &Sender<Chosen>) {
-        match Tiers::choose(choice) {
-            Ok((tiers, report)) => {
-                let tiers = Arc::new(tiers);
-                let _ = say.send(Ok((tiers.clone(), report)));
-                self.serve(tiers);
-            }
-            Err(refused) => drop(say.send(Err(refused))),
-        }
-    }
-
-    fn serve(self, tiers: Arc<Tiers>) {
-        // After the guard was made: what it starts gets the turns that everybody has.
+    pub(crate) fn run(self) {
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
-        let guards = Guards::new(tiers, &self.mailbox);
         let (children, idle) = (Children::default(), IdleTimes::default());
-        let mut state = State { thread: self, guards, children, timers, idle };
+        let mut state = State { thread: self, children, timers, idle };
         let mut ready = Vec::new();
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
@@ -106,7 +88,8 @@ impl SignalThread {
             state.thread.mailbox.sleep(until, &mut ready);
             for n in ready.iter().copied() {
                 if n == GUARD {
-                    state.renew_guard();
+                    // A thread that has ended was reported.
+                    let _ = state.thread.guards.send(GuardCommand::Check);
                     continue;
                 }
                 if !state.children.0.contains_key(&n)
@@ -146,7 +129,6 @@ impl Drop for Children {
 
 struct State {
     thread: SignalThread,
-    guards: Guards,
     children: Children,
     timers: Timers,
     idle: IdleTimes,
@@ -173,14 +155,7 @@ impl State {
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
             SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
-            SignalCommand::Guard => self.renew_guard(),
             SignalCommand::Quit => {}
-        }
-    }
-
-    fn renew_guard(&mut self) {
-        if let Some(at) = self.guards.renew(&self.thread.mailbox) {
-            self.timers.arm(TimerKey::Guard, at);
         }
     }
 
@@ -234,7 +209,10 @@ impl State {
             return self.report_exit(n);
         }
         if !child.signalled && child.is_leader_dead() {
-            // Its parent is about to say so.
+            // It ended by itself; its parent is about to say so, unless a debugger holds it, who may be of its tree.
+            if signal.signal == StopSignal::Kill {
+                child.signal(StopSignal::Kill);
+            }
             return;
         }
         child.signalled = true;
@@ -355,7 +333,6 @@ impl State {
     fn fire(&mut self, key: TimerKey, late: Duration) {
         match key {
             TimerKey::Probe(n) => self.look(n),
-            TimerKey::Guard => self.renew_guard(),
             TimerKey::Graph(ActorName::Process(n), kind @ (TimerKind::Deadline | TimerKind::Idle)) => {
                 // If it has ended meanwhile it ended in time, as far as anybody knows: what was late is this thread.
                 self.noticed(n);

@@ -10,8 +10,6 @@ pub(crate) enum TimerKey {
     Graph(ActorName, TimerKind),
     /// The signal thread's own: look again whether the tree of this process is empty.
     Probe(u64),
-    /// The signal thread's own: start a guard.
-    Guard,
 }
 
 /// By time and by name. At most eight for each process and one for each waiting call.

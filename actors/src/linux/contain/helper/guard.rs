@@ -6,9 +6,11 @@
 //!   its commands; no orphan of theirs stays a zombie
 
 use crate::{
-    helper, leader,
+    helper,
+    helper::Inherited,
+    leader,
     protocol::{CONTROL_FD, FAILED, FORK, STAGE_FORK, WATCHES},
-    sys::{self, ABANDON, Change, Fd, GRAPH_ENDED, SIGCONT, SIGKILL},
+    sys::{self, ABANDON, Change, Fd, GRAPH_ENDED, NEVER, SIGCONT, SIGKILL},
     tree,
 };
 use std::{
@@ -24,6 +26,8 @@ use std::{
 /// How long the guard waits at the end for its cgroup and its helpers; what can't be killed is left, and the next host removes
 /// a cgroup.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long helpers are waited for, which end their trees.
+const HELPERS_LIMIT: Duration = Duration::from_secs(1);
 /// How long it waits for orphans that are nobody's to kill: they would come to the host as zombies.
 const ORPHANS_LIMIT: Duration = Duration::from_millis(100);
 /// The first pause between two looks at them; it doubles up to [`PAUSE_MAX_MS`].
@@ -43,17 +47,33 @@ pub(crate) fn run(host: i32, ends_orphans: bool, cgroup: Option<&Path>) -> ! {
     let control = Fd::known(CONTROL_FD);
     let Ok(cgroup) = cgroup.map(Cgroup::open).transpose() else { exit(1) };
     leader::remember_oom_score();
-    let (trusted, pidfds) = (tree::trusted().is_ok(), sys::open_process(host).is_some());
+    // Ours as long as it is our parent: asked afterwards.
+    let host_process = sys::open_process(host).unwrap_or(NEVER);
+    if !sys::is_child_of(host) {
+        exit(1);
+    }
+    let (trusted, pidfds) = (tree::trusted().is_ok(), host_process.number() >= 0);
     // Else helpers are no subreapers, and an orphan may belong to a command that has not ended.
     let ends_orphans = ends_orphans && trusted && pidfds;
     control.send(&[WATCHES, trusted.into(), pidfds.into(), 0, 0, 0, 0, 0, 0, 0, 0], None);
-    let mut guard = Guard { host, control, signals, helpers: BTreeSet::new(), ends_orphans, pause_ms: -1 };
+    let mut guard = Guard {
+        host_process,
+        cgroup,
+        host,
+        control,
+        signals,
+        helpers: BTreeSet::new(),
+        ends_orphans,
+        pause_ms: -1,
+    };
     while guard.goes_on() {}
-    guard.end(cgroup.as_ref())
+    guard.end()
 }
 
-struct Guard {
+struct Guard<'a> {
     host: i32,
+    host_process: Fd,
+    cgroup: Option<Cgroup<'a>>,
     control: Fd,
     signals: Fd,
     helpers: BTreeSet<i32>,
@@ -63,13 +83,17 @@ struct Guard {
     pause_ms: i32,
 }
 
-impl Guard {
+impl Guard<'_> {
     /// False at the end of the graph.
     fn goes_on(&mut self) -> bool {
-        let [control, signals] = sys::wait_for([&self.control, &self.signals], self.pause_ms);
+        let fds = [&self.control, &self.signals, &self.host_process];
+        let [control, signals, host] = sys::wait_for(fds, self.pause_ms);
+        if host {
+            return false;
+        }
         if signals || self.pause_ms > 0 {
             let ended =
-                self.signals.arrived().any(|(signal, from)| (signal, from) == (GRAPH_ENDED, self.host));
+                self.signals.arrived().filter(|arrived| *arrived == (GRAPH_ENDED, self.host)).count() > 0;
             let lost = self.look_after_children();
             if ended {
                 return false;
@@ -94,7 +118,8 @@ impl Guard {
             Some(0) => {
                 // The graph sees the end of its guard by this one.
                 sys::close_known(CONTROL_FD);
-                helper::run(link, &self.signals, me)
+                let (signals, host, cgroup) = (&self.signals, &self.host_process, self.cgroup.as_ref());
+                helper::run(link, &Inherited { guard: me, signals, host, cgroup })
             }
             Some(pid) => drop(self.helpers.insert(pid)),
             None => {
@@ -119,8 +144,12 @@ impl Guard {
 
     /// Whoever is a child and no helper. Their children come here when they are dead, and are seen the next time.
     fn end_orphans(&mut self) {
-        let orphans: Vec<i32> =
-            sys::children().into_iter().filter(|child| !self.helpers.contains(child)).collect();
+        // Whoever is in the cgroup is of a command that may not have ended.
+        let held = |child: i32| self.cgroup.as_ref().is_some_and(|cgroup| cgroup.holds(child));
+        let orphans: Vec<i32> = sys::children()
+            .into_iter()
+            .filter(|child| !self.helpers.contains(child) && !held(*child))
+            .collect();
         for orphan in &orphans {
             // Only this process takes it away, so the number is its own.
             sys::kill(*orphan, SIGKILL);
@@ -132,30 +161,32 @@ impl Guard {
     }
 
     /// Ends what is left of the graph, and this process.
-    fn end(mut self, cgroup: Option<&Cgroup>) -> ! {
-        for helper in &self.helpers {
-            // Not taken away, so that the number is its own.
-            sys::kill(*helper, ABANDON);
-        }
+    fn end(mut self) -> ! {
         let (begun, mut pause) = (Instant::now(), PAUSE_MS);
         let mut round = 0;
         loop {
             self.look_after_children();
+            // Not taken away, so that each number is its own. One that does not end its tree in time ends with it.
+            let late = begun.elapsed() > HELPERS_LIMIT;
+            for helper in &self.helpers {
+                sys::kill(*helper, if late { SIGKILL } else { ABANDON });
+            }
             if self.ends_orphans {
                 self.end_orphans();
             }
-            let empty = cgroup.is_none_or(|cgroup| cgroup.kill(round)) && self.pause_ms < 0;
+            let cgroup_empty = self.cgroup.as_ref().is_none_or(|cgroup| cgroup.kill(round));
+            let empty = cgroup_empty && self.pause_ms < 0;
             let patience = if empty && self.helpers.is_empty() { ORPHANS_LIMIT } else { END_LIMIT };
             if (empty && sys::has_no_child()) || begun.elapsed() >= patience {
                 break;
             }
             // Ends with the next child too.
-            sys::wait_for([&self.signals, &self.signals], pause);
+            sys::wait_for([&self.signals], pause);
             self.signals.arrived().for_each(drop);
             pause = (pause * 2).min(PAUSE_MAX_MS);
             round += 1;
         }
-        if let Some(cgroup) = cgroup {
+        if let Some(cgroup) = &self.cgroup {
             remove(cgroup.path);
         }
         exit(0)
@@ -163,7 +194,7 @@ impl Guard {
 }
 
 /// The cgroup of a graph, with all that its end needs: a path may be covered by then.
-struct Cgroup<'a> {
+pub(crate) struct Cgroup<'a> {
     path: &'a Path,
     kill: File,
     events: File,
@@ -174,9 +205,19 @@ impl<'a> Cgroup<'a> {
         Ok(Cgroup { path, kill, events: File::open(path.join("cgroup.events"))? })
     }
 
+    pub(crate) fn kill_all(&self) {
+        let _ = (&self.kill).write_all(b"1");
+    }
+
+    /// Whether somebody is in it or below.
+    fn holds(&self, pid: i32) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(name))
+    }
+
     /// Whether nobody is in it.
     fn kill(&self, round: u32) -> bool {
-        let _ = (&self.kill).write_all(b"1");
+        self.kill_all();
         let mut text = [0; 256];
         let count = self.events.read_at(&mut text, 0).unwrap_or(0);
         let populated = text[..count].windows(11).any(|words| words == b"populated 1");

@@ -8,12 +8,13 @@
 //! twice, or cleared its environment. When it has no child left, the tree is empty: that is a proof.
 
 use crate::{
+    guard::Cgroup,
     leader::{self, Failed, Leader, Start},
     protocol::{
         EMPTY, EXITED, FAILED, FILES_MAX, HOLD, IN_CGROUP, KILL, LAUNCH, Launch, OPEN_CWD, READY, Report,
         STAGE_HELPER, STARTED, SUBREAPER, SWEEP, TERMINATE, TEXT_BYTES,
     },
-    sys::{self, ABANDON, Death, Fd, SIGCONT, SIGKILL, SIGTERM},
+    sys::{self, ABANDON, Death, Fd, NEVER, SIGCONT, SIGKILL, SIGTERM, Settings},
     tree,
 };
 use std::{
@@ -35,23 +36,37 @@ const TEXT_KEPT_BYTES: usize = 16 << 10;
 
 const EINVAL: i32 = 22;
 
+/// What a helper has of its guard.
+pub(crate) struct Inherited<'a> {
+    pub(crate) guard: i32,
+    pub(crate) signals: &'a Fd,
+    /// A pidfd of the host; never ready where there are none.
+    pub(crate) host: &'a Fd,
+    pub(crate) cgroup: Option<&'a Cgroup<'a>>,
+}
+
 /// Serves one command after the other, until the graph lets go of it.
-pub(crate) fn run(link: Fd, signals: &Fd, guard: i32) -> ! {
+pub(crate) fn run(link: Fd, from_guard: &Inherited<'_>) -> ! {
     sys::set_name(c"ostler-helper");
+    let settings = sys::settings();
     // A fork is no subreaper, whatever its parent is (prctl(2)).
     let message = vec![0; size_of::<Launch>() + TEXT_BYTES];
     link.send(&[READY, sys::own_pid().into(), 0, 0, 0, 0, 0, 0, 0, 0, 0], None);
-    let mut helper = Helper { link, signals, guard, subreaper: false, message, texts: Vec::new() };
+    let mut helper = Helper { link, from_guard, settings, subreaper: false, message, texts: Vec::new() };
     loop {
         let (launch, files) = helper.next_launch();
         helper.serve(launch, files);
+        // What its command has changed in its parent is not for the next one.
+        if sys::settings() != helper.settings {
+            exit(0);
+        }
     }
 }
 
 struct Helper<'a> {
     link: Fd,
-    signals: &'a Fd,
-    guard: i32,
+    from_guard: &'a Inherited<'a>,
+    settings: Settings,
     subreaper: bool,
     /// Room for one message of a launch; what is never written to is not there in memory.
     message: Vec<u8>,
@@ -62,15 +77,27 @@ struct Helper<'a> {
 type Files = [Option<Fd>; FILES_MAX];
 
 impl Helper<'_> {
-    /// Whether the graph has ended, as the guard says.
-    fn is_abandoned(&self) -> bool {
-        self.signals.arrived().any(|(signal, from)| (signal, from) == (ABANDON, self.guard))
+    /// Whether the graph has ended, as the guard says, or the host.
+    fn is_graph_over(&self, signals: bool, host: bool) -> bool {
+        let Inherited { guard, signals: fd, cgroup, .. } = *self.from_guard;
+        // All of them are read: what comes afterwards wakes this process again.
+        let told = signals && fd.arrived().filter(|arrived| *arrived == (ABANDON, guard)).count() > 0;
+        if (told || host)
+            && let Some(cgroup) = cgroup
+        {
+            // The guard may have been ended, or stopped.
+            cgroup.kill_all();
+        }
+        told || host
     }
 
     fn next_launch(&mut self) -> (Launch, Files) {
         loop {
-            let [link, signals] = sys::wait_for([&self.link, self.signals], -1);
-            if signals && self.is_abandoned() {
+            // A leader can have made children of this process (clone(2), CLONE_PARENT).
+            while sys::any_child().is_some() {}
+            let Inherited { signals, host, .. } = *self.from_guard;
+            let [link, signals, host] = sys::wait_for([&self.link, signals, host], -1);
+            if self.is_graph_over(signals, host) {
                 exit(0);
             }
             if !link {
@@ -93,6 +120,10 @@ impl Helper<'_> {
             while self.texts.len() < all {
                 let Some(more) = self.link.receive(&mut self.message) else { exit(0) };
                 self.texts.extend_from_slice(&self.message[..more.bytes]);
+            }
+            // Whoever has asked for it has given up.
+            if sys::is_hung_up(&self.link) {
+                exit(0);
             }
             return (launch, received.files);
         }
@@ -155,10 +186,12 @@ impl Helper<'_> {
         };
         drop(leader);
         loop {
-            let links = if tree.abandoned.is_some() { self.signals } else { &self.link };
-            let [command, signals] = sys::wait_for([links, self.signals], tree.patience_ms());
-            // Read before anybody is looked at: who ends afterwards wakes this process again.
-            if signals && self.is_abandoned() {
+            let Inherited { signals, host, .. } = *self.from_guard;
+            // What is at its end stays ready.
+            let (link, host) = if tree.abandoned.is_some() { (&NEVER, &NEVER) } else { (&self.link, host) };
+            let [command, signals, host] = sys::wait_for([link, signals, host], tree.patience_ms());
+            // Signals are read before anybody is looked at: who ends afterwards wakes this process again.
+            if self.is_graph_over(signals, host) {
                 tree.abandon();
             }
             if command && tree.abandoned.is_none() {
@@ -240,11 +273,11 @@ impl Tree {
     /// Takes zombies away; reports when the leader has exited.
     fn look(&mut self) -> Option<Report> {
         if self.exited {
-            self.reap_others();
             if self.sweeping && !self.reaped {
                 sys::reap(self.leader);
                 self.reaped = true;
             }
+            self.reap_others();
             return None;
         }
         let death = if self.holds { sys::death_of(self.leader) } else { sys::reap(self.leader) };
@@ -271,9 +304,12 @@ impl Tree {
         ])
     }
 
-    /// Takes away every zombie but the leader's.
+    /// Takes away every zombie but the leader's, as long as that is held.
     fn reap_others(&self) {
-        if self.whole {
+        if self.reaped {
+            // Not by the list of children: the kernel's can leave one out while another goes (proc_pid_children(5)).
+            while sys::any_child().is_some() {}
+        } else if self.whole {
             for child in sys::children().into_iter().filter(|child| *child != self.leader) {
                 sys::reap(child);
             }

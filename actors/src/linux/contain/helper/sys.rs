@@ -23,6 +23,10 @@ unsafe extern "C" {
     pub(crate) fn sigemptyset(set: *mut SigSet) -> c_int;
     fn sigaddset(set: *mut SigSet, signal: c_int) -> c_int;
     pub(crate) fn sigprocmask(how: c_int, set: *const SigSet, old: *mut SigSet) -> c_int;
+    fn prlimit64(pid: c_int, which: c_int, new: *const u64, old: *mut u64) -> c_int;
+    fn getpriority(which: c_int, who: c_int) -> c_int;
+    fn sched_getscheduler(pid: c_int) -> c_int;
+    fn sched_getaffinity(pid: c_int, bytes: usize, to: *mut c_void) -> c_int;
     fn signalfd(fd: c_int, set: *const SigSet, flags: c_int) -> c_int;
     fn clock_gettime(clock: c_int, time: *mut [c_long; 2]) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
@@ -38,10 +42,11 @@ struct PollFd {
 #[repr(C, align(8))]
 pub(crate) struct SigSet(pub(crate) [u8; 128]);
 
-/// From the kernel, when the thread of the graph that has made the guard has ended: SIGUSR1.
-pub(crate) const GRAPH_ENDED: c_int = 10;
-/// From the guard to a helper: SIGUSR2.
-pub(crate) const ABANDON: c_int = 12;
+/// From the kernel, when the thread of the graph that has made the guard has ended. A real-time signal: of others a second one is
+/// dropped while somebody else's waits (signal(7)).
+pub(crate) const GRAPH_ENDED: c_int = 40;
+/// From the guard to a helper.
+pub(crate) const ABANDON: c_int = 41;
 pub(crate) const SIGKILL: c_int = 9;
 pub(crate) const SIGTERM: c_int = 15;
 pub(crate) const SIGCONT: c_int = 18;
@@ -55,6 +60,9 @@ const PR_SET_CHILD_SUBREAPER: c_int = 36;
 pub(crate) const O_CLOEXEC: c_int = 0o2_000_000;
 const O_NONBLOCK: c_int = 0o4_000;
 const POLLIN: c_short = 1;
+const POLLHUP: c_short = 16;
+/// RLIM_NLIMITS.
+const LIMITS: usize = 16;
 const P_ALL: c_int = 0;
 const P_PID: c_int = 1;
 const WNOHANG: c_int = 1;
@@ -111,8 +119,12 @@ pub(crate) fn die_with_parent(parent: c_int) -> Result<(), i32> {
     if unsafe { prctl(PR_SET_PDEATHSIG, GRAPH_ENDED as c_ulong) } != 0 {
         return Err(errno());
     }
+    if is_child_of(parent) { Ok(()) } else { Err(ECHILD) }
+}
+
+pub(crate) fn is_child_of(parent: c_int) -> bool {
     // SAFETY: takes and touches nothing.
-    if unsafe { getppid() } == parent { Ok(()) } else { Err(ECHILD) }
+    unsafe { getppid() == parent }
 }
 
 pub(crate) fn own_pid() -> c_int {
@@ -196,12 +208,46 @@ pub(crate) fn signals() -> Option<Fd> {
     (fd >= 0).then_some(Fd { fd, own: true })
 }
 
-/// Which of two descriptors are ready, or at their end.
-pub(crate) fn wait_for(fds: [&Fd; 2], timeout_ms: c_int) -> [bool; 2] {
+/// What is never ready.
+pub(crate) const NEVER: Fd = Fd { fd: -1, own: false };
+
+/// Which of these descriptors are ready, or at their end.
+pub(crate) fn wait_for<const N: usize>(fds: [&Fd; N], timeout_ms: c_int) -> [bool; N] {
     let mut polled = fds.map(|fd| PollFd { fd: fd.fd, events: POLLIN, revents: 0 });
-    // SAFETY: the array has two entries and outlives the call.
-    unsafe { poll(polled.as_mut_ptr(), 2, timeout_ms) };
+    // SAFETY: the array has N entries and outlives the call; a negative descriptor is passed over.
+    unsafe { poll(polled.as_mut_ptr(), N as c_ulong, timeout_ms) };
     polled.map(|fd| fd.revents != 0)
+}
+
+/// Whether nobody is at the other end any more, also if words of his are still to be read.
+pub(crate) fn is_hung_up(link: &Fd) -> bool {
+    let mut polled = PollFd { fd: link.fd, events: 0, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    unsafe { poll(&raw mut polled, 1, 0) };
+    polled.revents & POLLHUP != 0
+}
+
+/// What a child inherits of this process, and what another process can change in it: limits, priority, processors, scheduling.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Settings {
+    limits: [[u64; 2]; LIMITS],
+    nice: c_long,
+    scheduling: c_int,
+    processors: [u8; 128],
+}
+
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings { limits: [[0; 2]; LIMITS], nice: 0, scheduling: 0, processors: [0; 128] };
+    // SAFETY: each call writes at most what it is given room for: two numbers for a limit, 128 bytes of processors. 0 is this process.
+    unsafe {
+        for (limit, which) in settings.limits.iter_mut().zip(0..) {
+            prlimit64(0, which, ptr::null(), limit.as_mut_ptr());
+        }
+        settings.nice = c_long::from(getpriority(0, 0));
+        settings.scheduling = sched_getscheduler(0);
+        sched_getaffinity(0, settings.processors.len(), settings.processors.as_mut_ptr().cast());
+    }
+    settings
 }
 
 /// `[monotonic in ns, wall in ms]`
