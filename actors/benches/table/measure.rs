@@ -66,7 +66,7 @@ pub(crate) fn cpu_us() -> f64 {
 /// Makes room for this many handles, and says for how many there is. ostler never raises the limit of its host; this host does it
 /// for itself.
 pub(crate) fn raise_descriptors(handles: usize) -> usize {
-    const EACH: u64 = 4;
+    const EACH: u64 = 5;
     const REST: u64 = 1_000;
     let want = handles as u64 * EACH + REST;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

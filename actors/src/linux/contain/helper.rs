@@ -56,6 +56,8 @@ const FORK_LIMIT: Duration = Duration::from_secs(1);
 /// Helpers that have nothing to do, and are kept for the next commands: as many as a burst on a few cores has at work. Each takes about
 /// 100 KiB.
 const IDLE_MAX: usize = 32;
+/// How many of those beyond are ended at a time, which is once a second.
+const TRIMMED_AT_ONCE: usize = 256;
 
 /// The program as a sealed file in memory.
 pub(crate) struct Program(OwnedFd);
@@ -269,10 +271,11 @@ impl Helpers {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether helpers are at work. If not, whoever looks after them is told when there is one again ([`Helpers::take`]).
-    pub(crate) fn are_at_work(&self) -> bool {
+    /// Whether helpers are at work, or too many are not. If not, whoever looks after them is told when there is one again
+    /// ([`Helpers::wakes`]).
+    pub(crate) fn need_care(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        let are = !self.at_work().is_empty();
+        let are = !self.at_work().is_empty() || self.idle().len() > IDLE_MAX;
         if are {
             self.asleep.store(false, Ordering::SeqCst);
         }
@@ -309,10 +312,15 @@ impl Helpers {
 
     /// It has nothing to do any more.
     pub(crate) fn give_back(&self, link: Link, (pid, guard): (u32, u64)) {
+        self.idle().push(Idle { link, pid: Some(pid), guard });
+    }
+
+    /// Ends some of those that are too many: the oldest. Not at once, since the end of a process takes time for which others wait:
+    /// hundreds of commands may have ended together.
+    pub(crate) fn trim(&self) {
         let mut idle = self.idle();
-        if idle.len() < IDLE_MAX {
-            idle.push(Idle { link, pid: Some(pid), guard });
-        }
+        let surplus = idle.len().saturating_sub(IDLE_MAX).min(TRIMMED_AT_ONCE);
+        drop(idle.drain(..surplus));
     }
 }
 impl Drop for Helpers {

@@ -25,7 +25,7 @@ pub(crate) const GUARD: u64 = u64::MAX - 1;
 /// The pause before a guard is started again that was ended soon after its start; it doubles.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Between two reminders, as long as helpers are at work: how long somebody can hold up a result by stopping its parents.
+/// Between two reminders, as long as helpers are at work, or too many are not: how long somebody can hold up a result by stopping its parents.
 const REMIND: Duration = Duration::from_secs(1);
 
 /// What this thread is told.
@@ -65,7 +65,7 @@ impl GuardThread {
         let mut again = None;
         let helpers = tiers.helpers();
         loop {
-            let remind = helpers.filter(|helpers| helpers.are_at_work()).map(|_| Instant::now() + REMIND);
+            let remind = helpers.filter(|helpers| helpers.need_care()).map(|_| Instant::now() + REMIND);
             let command = match [remind, again].into_iter().flatten().min() {
                 None => self.commands.recv().map_err(RecvTimeoutError::from),
                 Some(at) => self.commands.recv_deadline(at),
@@ -79,7 +79,10 @@ impl GuardThread {
             match command {
                 Ok(GuardCommand::Check) if again.is_none() => again = Some(Instant::now()),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => helpers.remind(),
+                Err(RecvTimeoutError::Timeout) => {
+                    helpers.remind();
+                    helpers.trim();
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if again.is_some_and(|at| at <= Instant::now()) {

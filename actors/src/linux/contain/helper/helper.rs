@@ -82,24 +82,27 @@ impl Helper<'_> {
         let Inherited { guard, signals: fd, cgroup, .. } = *self.from_guard;
         // All of them are read: what comes afterwards wakes this process again.
         let told = signals && fd.arrived().filter(|arrived| *arrived == (ABANDON, guard)).count() > 0;
-        if (told || host)
-            && let Some(cgroup) = cgroup
-        {
-            // The guard may have been ended, or stopped.
-            cgroup.kill_all();
+        // The guard may have been ended, or stopped.
+        if told || host {
+            if let Some(cgroup) = cgroup {
+                cgroup.kill_all();
+            }
+            if sys::is_child_of(guard) {
+                sys::kill(guard, SIGCONT);
+            }
         }
         told || host
     }
 
     fn next_launch(&mut self) -> (Launch, Files) {
         loop {
-            // A leader can have made children of this process (clone(2), CLONE_PARENT).
-            while sys::any_child().is_some() {}
             let Inherited { signals, host, .. } = *self.from_guard;
             let [link, signals, host] = sys::wait_for([&self.link, signals, host], -1);
             if self.is_graph_over(signals, host) {
                 exit(0);
             }
+            // A leader can have made children of this process (clone(2), CLONE_PARENT).
+            while signals && sys::any_child().is_some() {}
             if !link {
                 continue;
             }
