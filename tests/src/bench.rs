@@ -114,9 +114,15 @@ impl Bench {
         self.ground.has_escapees();
     }
 
-    /// Starts a command that has to start.
+    /// Starts a command that has to start. A machine that has no processes left is no broken promise, and is called by its name.
     pub fn launch(&self, command: Command) -> Handle {
-        self.session().launch(command).wait().unwrap()
+        match self.session().launch(command).wait() {
+            Ok(handle) => handle,
+            Err(Error::Launch(error @ LaunchError::ProcessLimit { .. })) => {
+                panic!("machine exhausted: {error}")
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
     /// Starts a command that must not start.
     pub fn refused(&self, command: Command) -> LaunchError {

@@ -10,7 +10,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use ostler_messages::StopSignal;
+use ostler_messages::{StopSignal, Usage};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How the group of a leader is reached.
@@ -98,4 +98,12 @@ pub(crate) fn unix(signal: StopSignal) -> &'static [Signal] {
         StopSignal::Terminate => &[Signal::SIGTERM, Signal::SIGCONT],
         StopSignal::Kill => &[Signal::SIGKILL],
     }
+}
+
+/// What a child of this process has used.
+pub(crate) fn usage_of(Status { usage, .. }: &Status) -> Usage {
+    let ms =
+        |time: nix::libc::timeval| u64::try_from(time.tv_sec * 1_000 + time.tv_usec / 1_000).unwrap_or(0);
+    // Its highest memory is at least that of this process, which it shared until it ran its program.
+    Usage::new(ms(usage.ru_utime), ms(usage.ru_stime), None)
 }

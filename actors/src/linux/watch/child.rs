@@ -6,12 +6,13 @@
 
 use crate::linux::{
     clock::{Activity, millis, stamp},
-    contain::group::{Group, GroupBy},
+    contain::group::{Group, GroupBy, usage_of},
     contain::helper::{Helper, unknown_exit},
     contain::helper_protocol as protocol,
     contain::link::{Ended, Told},
     contain::members::{self, Led, Member},
     contain::tree::{Probe, Tree},
+    mailbox::Mailbox,
     names::signal_name,
     proc,
     sys::{self, Code},
@@ -20,7 +21,7 @@ use crate::linux::{
     watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
-use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, Usage};
+use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor};
 use std::{
     collections::BTreeSet,
     io,
@@ -72,13 +73,15 @@ pub(crate) struct Child {
     asked_to_reap: bool,
     /// The sweep has just begun: the next look is its first.
     pub(crate) first_look: bool,
+    /// What tells about it wakes the thread.
+    watched: bool,
     /// A timer has waited for the report of an exit that is known.
     pub(crate) waited_for_exit: bool,
 }
 
 impl Child {
     pub(crate) fn new(watch: Watch, by: GroupBy) -> Child {
-        let Watch { pid, pidfd, began, activity, tree, helper, .. } = watch;
+        let Watch { pid, pidfd, began, activity, tree, helper, watched, .. } = watch;
         Child {
             group: Group { pid, pidfd, by, reaped: false },
             tree,
@@ -101,13 +104,21 @@ impl Child {
             unjudged: None,
             asked_to_reap: false,
             first_look: false,
+            watched,
             waited_for_exit: false,
         }
     }
 
     /// What becomes readable when something has happened.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         told_by(self.helper.as_ref(), self.group.as_fd())
+    }
+
+    /// Nothing more is to wake the thread.
+    pub(crate) fn unwatch<T>(&mut self, mailbox: &Mailbox<T>) {
+        if std::mem::take(&mut self.watched) {
+            mailbox.unwatch(self.as_fd());
+        }
     }
 
     /// Looks what has happened, without reaping the leader. True if its exit was not known before.
@@ -130,7 +141,7 @@ impl Child {
         let (exit_code, signal, usage) = match self.group.death(matches!(self.tree, Tree::Group)) {
             Ok(None) => return,
             Ok(Some(status)) => {
-                let usage = Some(usage(&status.usage));
+                let usage = Some(usage_of(&status));
                 match status.code {
                     Code::Exited(code) => (code, None, usage),
                     Code::Signalled(signal) => (-1, Some(signal_name(signal)), usage),
@@ -432,11 +443,4 @@ impl Child {
         };
         self.exit.is_some() && helper_finished && tree_gone
     }
-}
-
-fn usage(usage: &nix::libc::rusage) -> Usage {
-    let ms =
-        |time: nix::libc::timeval| u64::try_from(time.tv_sec * 1_000 + time.tv_usec / 1_000).unwrap_or(0);
-    // Its highest memory is at least that of this process, which it shared until it ran its program.
-    Usage::new(ms(usage.ru_utime), ms(usage.ru_stime), None)
 }

@@ -176,7 +176,7 @@ impl State {
         let exited = child.notice();
         if child.is_silent() {
             // A dead process, and a closed socket, stay readable for ever.
-            self.thread.mailbox.unwatch(child.as_fd());
+            child.unwatch(&self.thread.mailbox);
         }
         let swept = told_end && child.sweep.is_some();
         let probe = child.judge_at_last();
@@ -226,7 +226,7 @@ impl State {
             && child.notice()
             && child.is_silent()
         {
-            self.thread.mailbox.unwatch(child.as_fd());
+            child.unwatch(&self.thread.mailbox);
         }
     }
 
@@ -269,6 +269,8 @@ impl State {
         if child.sweep.is_none() {
             return;
         }
+        // If its descriptor could not be watched, nobody else hears what its parent says.
+        child.notice();
         let probe = child.look();
         self.act_on(n, probe);
     }
@@ -390,10 +392,12 @@ impl State {
     fn remove_if_finished(&mut self, n: u64) {
         let Some(child) = self.children.0.get_mut(&n).filter(|child| child.released) else { return };
         if child.is_finished() {
+            // Before its helper is given back: the next command's events would come by this one's key.
+            child.unwatch(&self.thread.mailbox);
             self.children.0.remove(&n);
         } else {
             if child.is_silent() {
-                self.thread.mailbox.unwatch(child.as_fd());
+                child.unwatch(&self.thread.mailbox);
             }
             self.timers.arm(TimerKey::Probe(n), Instant::now() + child.look_after);
             child.look_after = (child.look_after * 2).min(PROBE_KEPT_MAX);
