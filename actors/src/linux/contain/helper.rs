@@ -170,7 +170,8 @@ impl Helpers {
     pub(crate) fn renew(&self, null: &File, scratch: &mut Scratch) -> Result<Abilities, String> {
         let user = User::now().map_err(|errno| errno.to_string())?;
         // What another user has made is that one's guard's to end, which is still there.
-        let cgroup = self.cgroup.as_ref().filter(|_| user == self.guards().user);
+        let is_first_user = |guards: MutexGuard<'_, Guards>| user == guards.user && guards.older.is_empty();
+        let cgroup = self.cgroup.as_ref().filter(|_| is_first_user(self.guards()));
         let (guard, abilities) = self.guard(cgroup, null, scratch)?;
         let mut guards = self.guards();
         // One that lives is the parent of helpers at work.
@@ -214,11 +215,14 @@ impl Helpers {
             .map_err(|failed| format!("the guard can't be started: {} ({})", failed.stage, failed.errno))?;
         drop(theirs);
         let guard = Guard { control: Some(Arc::new(control)), pidfd: spawned.pidfd };
-        match guard.first() {
-            Ok(Some(Told::Watches(abilities))) => Ok((guard, abilities)),
-            Ok(_) => Err("the guard can't watch this process".into()),
-            Err(errno) => Err(format!("the guard does not answer: {errno}")),
-        }
+        let why = match guard.first() {
+            Ok(Some(Told::Watches(abilities))) => return Ok((guard, abilities)),
+            Ok(_) => "the guard can't watch this process".to_owned(),
+            Err(errno) => format!("the guard does not answer: {errno}"),
+        };
+        // The end of its line would mean to it that the graph has ended, and it would end the commands that run.
+        let _ = sys::signal_process(guard.pidfd.as_fd(), Signal::SIGKILL);
+        Err(why)
     }
 
     /// Becomes readable when the guard is gone.
