@@ -17,6 +17,7 @@ mod bench;
 mod dice;
 mod disk;
 mod ground;
+pub mod hosts;
 mod look;
 mod other_host;
 mod tier;

@@ -37,17 +37,13 @@ use nix::{
     },
     unistd::Pid,
 };
-use ostler::{Command, Config, Filter, Ostler, Record, Session};
+use ostler::{Command, Config, Ostler, Record, Session};
+use ostler_tests::hosts::{Done, result, writes};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 use serde_json::json;
-use std::{error::Error, os::fd::BorrowedFd, path::PathBuf, time::Duration};
-
-type Done<T> = Result<T, Box<dyn Error>>;
-
-/// Far beyond what anything here takes.
-const LIMIT: Duration = Duration::from_secs(30);
+use std::{os::fd::BorrowedFd, path::PathBuf, time::Duration};
 
 fn main() -> Done<()> {
     let mut args = std::env::args().skip(1);
@@ -200,25 +196,6 @@ fn main() -> Done<()> {
 fn run(session: &Session, command: Command) -> Done<Record> {
     let handle = session.launch(command).wait()?;
     result(session, &handle)
-}
-
-fn result(session: &Session, handle: &ostler::Handle) -> Done<Record> {
-    let filter = Filter::results().and_handle(handle.id());
-    let entries = session.inbox().receive(filter, 1, LIMIT).wait()?;
-    Ok(entries.first().and_then(|entry| entry.record()).ok_or("no result in time")?.clone())
-}
-
-fn writes(handle: &ostler::Handle, lines: usize) -> Done<()> {
-    let (mut written, mut offset) = (0, 0);
-    while written < lines {
-        let page = handle.read().offset(offset).wait_for(LIMIT).wait()?;
-        if page.bytes_read == 0 {
-            return Err("the lines did not come".into());
-        }
-        offset = page.next_offset;
-        written += page.text().lines().count();
-    }
-    Ok(())
 }
 
 fn reaps_everything(session: &Session, command: &Command) -> Done<()> {

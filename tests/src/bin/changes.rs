@@ -15,20 +15,15 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
-use ostler::{Command, Config, Filter, Handle, Ostler, Record, Session};
+use ostler::{Command, Config, Ostler};
+use ostler_tests::hosts::{Done, result, writes};
 use serde_json::json;
 use std::{
-    error::Error,
     io::{BufRead, Write},
     os::unix::process::CommandExt,
     path::PathBuf,
     time::Duration,
 };
-
-type Done<T> = Result<T, Box<dyn Error>>;
-
-/// Far beyond what anything here takes.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Nobody, on any Linux.
 const NOBODY: u32 = 65_534;
@@ -91,24 +86,5 @@ fn main() -> Done<()> {
         _ => return Err("unknown mode".into()),
     }
     ostler.shutdown().wait()?;
-    Ok(())
-}
-
-fn result(session: &Session, handle: &Handle) -> Done<Record> {
-    let filter = Filter::results().and_handle(handle.id());
-    let entries = session.inbox().receive(filter, 1, LIMIT).wait()?;
-    Ok(entries.first().and_then(|entry| entry.record()).ok_or("no result in time")?.clone())
-}
-
-fn writes(handle: &Handle, lines: usize) -> Done<()> {
-    let (mut written, mut offset) = (0, 0);
-    while written < lines {
-        let page = handle.read().offset(offset).wait_for(LIMIT).wait()?;
-        if page.bytes_read == 0 {
-            return Err("the lines did not come".into());
-        }
-        offset = page.next_offset;
-        written += page.text().lines().count();
-    }
     Ok(())
 }
