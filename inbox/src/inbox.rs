@@ -9,8 +9,8 @@ use actix::{Actor, Handler, Recipient};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
     Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain, LaunchesPaused, Nack,
-    NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, RefuseLaunch, Reply, TimerFired,
-    TimerKind, Wait,
+    NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, RefuseLaunch, Reply, ResultsGone,
+    TakeResult, TimerFired, TimerKind, Wait,
 };
 
 #[cfg(test)]
@@ -24,6 +24,8 @@ pub struct Links {
     pub kernel_disarm: Recipient<Sent<Disarm>>,
     /// Takes the answers.
     pub host: Recipient<Sent<Reply>>,
+    /// The supervisor, when results are read or discarded.
+    pub results_gone: Recipient<Sent<ResultsGone>>,
     /// The supervisor, at a session's end.
     pub queue_closed: Recipient<Sent<QueueClosed>>,
     /// The supervisor, when the entries of a closed queue are gone.
@@ -62,6 +64,7 @@ impl Inbox {
                 }
                 Effect::Closed(closed) => self.links.queue_closed.do_send(Sent(closed)),
                 Effect::Emptied(emptied) => self.links.queue_emptied.do_send(Sent(emptied)),
+                Effect::Gone(gone) => self.links.results_gone.do_send(Sent(gone)),
                 Effect::Paused(paused) => self.links.launches_paused.do_send(Sent(paused)),
                 Effect::NoQueue(no_queue) => self.links.no_queue.do_send(Sent(no_queue)),
             }
@@ -88,6 +91,7 @@ macro_rules! handle {
 handle!(CloseQueue, |queues, close, _at| queues.close(&close.session_id, close.discard));
 handle!(RefuseLaunch, |queues, refused, _at| queues.refuse_launch(&refused));
 handle!(Deliver, |queues, deliver, at| queues.deliver(deliver.record.0, &deliver.to_calls, at));
+handle!(TakeResult, |queues, take, _at| queues.take_result(take.call, take.stored));
 handle!(Progress, |queues, progress, at| queues.progress(progress.record.0, at));
 handle!(Push, |queues, push, at| queues.push(push, at));
 handle!(Drain, |queues, drain, _at| queues.drain(drain));

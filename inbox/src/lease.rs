@@ -3,7 +3,7 @@
 //! An entry is free, leased or gone. Whoever reads is handed a copy, and the original stays here: an `Ack` lets it go, a
 //! `Nack` makes it free again. So a reader can be dropped at any moment, and nothing is lost or read twice.
 
-use ostler_messages::{CallId, Entry, HandleId, Record};
+use ostler_messages::{CallId, Claim, Entry, HandleId, Record};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What one call holds.
@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, sync::Arc};
 enum Lease {
     /// Entries that only this call holds.
     Entries(Vec<Entry>),
-    /// A result that other cancellers may hold too.
+    /// A result that other claimants may hold too.
     Result(HandleId),
 }
 
-/// A result that is leased to all who cancelled its handle: the first `Ack` takes it, the last `Nack` frees it.
+/// A result that is leased to all who claim it by its handle: the first `Ack` takes it, the last `Nack` frees it.
 #[derive(Debug)]
 struct SharedResult {
     record: Arc<Record>,
@@ -43,11 +43,11 @@ impl Leases {
         self.by_call.insert(call, Lease::Entries(entries));
     }
 
-    /// Hands one result to several calls; `calls` is not empty.
-    pub(crate) fn share(&mut self, record: Arc<Record>, calls: &[CallId]) {
+    /// Hands one result to several calls; `claims` is not empty.
+    pub(crate) fn share(&mut self, record: Arc<Record>, claims: &[Claim]) {
         let handle_id = record.handle_id;
-        self.results.insert(handle_id, SharedResult { record, holders: calls.len() });
-        self.by_call.extend(calls.iter().map(|call| (*call, Lease::Result(handle_id))));
+        self.results.insert(handle_id, SharedResult { record, holders: claims.len() });
+        self.by_call.extend(claims.iter().map(|claim| (claim.call, Lease::Result(handle_id))));
     }
 
     /// The caller has what the call holds. Returns what is gone with that: of a shared result nothing, if another caller

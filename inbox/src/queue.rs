@@ -9,8 +9,8 @@ use crate::{
     lease::{Counts, Leases, Returned},
 };
 use ostler_messages::{
-    ActorName, Answer, CallId, Content, Entry, Filter, HandleId, Record, Reply, SOURCE_EXIT, SOURCE_PROGRESS,
-    SessionId, Stamp, TOOL_PROGRESS, TOOL_RESULT,
+    ActorName, Answer, CallId, Claim, ClaimBy, Content, Entry, Filter, HandleId, Record, Reply, ResultsGone,
+    SOURCE_EXIT, SOURCE_PROGRESS, SessionId, Shared, Stamp, Status, TOOL_PROGRESS, TOOL_RESULT,
 };
 use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
 
@@ -111,7 +111,9 @@ impl Queue {
         self.closed = true;
         self.discarding = discard;
         if discard {
-            mem::take(&mut self.free).values().for_each(|entry| self.counts.remove(entry));
+            let free = mem::take(&mut self.free);
+            free.values().for_each(|entry| self.counts.remove(entry));
+            gone(free.values(), effects);
         }
         for (_, sequence) in mem::take(&mut self.progress) {
             self.remove(sequence);
@@ -137,13 +139,36 @@ impl Queue {
         let sequence = self.insert(entry);
         self.offer(&[sequence], effects);
     }
-    /// Leases a result to those who cancelled its handle, and answers them.
-    pub(crate) fn deliver_to(&mut self, record: Arc<Record>, calls: &[CallId], effects: &mut Vec<Effect>) {
+    /// Leases a result to those who claim it by its handle, and answers them.
+    pub(crate) fn deliver_to(&mut self, record: Arc<Record>, claims: &[Claim], effects: &mut Vec<Effect>) {
         self.withdraw_progress(record.handle_id);
         self.counts.results += 1;
-        let answer = Answer::Cancelled { cancelled: true, record: record.clone().into() };
-        self.leases.share(record, calls);
-        effects.extend(calls.iter().map(|call| leased(*call, answer.clone())));
+        let cancelled = record.status == Status::Killed;
+        self.leases.share(record.clone(), claims);
+        effects.extend(claims.iter().map(|claim| {
+            let record = record.clone().into();
+            leased(
+                claim.call,
+                match claim.by {
+                    ClaimBy::Cancel => Answer::Cancelled { cancelled, record },
+                    ClaimBy::Result => Answer::Result { taken: true, record },
+                },
+            )
+        }));
+    }
+    /// The result of one handle: leased, if it is free, and else as it was stored.
+    pub(crate) fn take_result(&mut self, call: CallId, stored: Shared) -> Effect {
+        let of_handle = |entry: &Entry| {
+            entry.is_result() && entry.record().is_some_and(|record| record.handle_id == stored.handle_id)
+        };
+        let found = self.free.values().find(|entry| of_handle(entry)).map(|entry| entry.sequence);
+        let entry = found.and_then(|sequence| self.free.remove(&sequence));
+        let Some(Content::Record(record)) = entry.as_ref().map(|entry| &entry.content) else {
+            return reply(call, Answer::Result { taken: false, record: stored });
+        };
+        let answer = Answer::Result { taken: true, record: record.clone().into() };
+        self.leases.lend(call, entry.into_iter().collect());
+        leased(call, answer)
     }
     fn withdraw_progress(&mut self, handle_id: HandleId) {
         if let Some(sequence) = self.progress.remove(&handle_id) {
@@ -179,17 +204,21 @@ impl Queue {
     }
 
     /// The caller has what was leased to it.
-    pub(crate) fn ack(&mut self, call: CallId) {
+    pub(crate) fn ack(&mut self, call: CallId, effects: &mut Vec<Effect>) {
         match self.leases.ack(call) {
             None => {}
-            Some(Returned::Result(_)) => self.counts.results -= 1,
+            Some(Returned::Result(record)) => {
+                self.counts.results -= 1;
+                effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
+            }
             Some(Returned::Entries(entries)) => {
-                for entry in entries {
-                    self.counts.remove(&entry);
-                    if self.is_newest_progress(&entry) {
+                for entry in &entries {
+                    self.counts.remove(entry);
+                    if self.is_newest_progress(entry) {
                         entry.record().map(|record| self.progress.remove(&record.handle_id));
                     }
                 }
+                gone(&entries, effects);
             }
         }
     }
@@ -203,12 +232,17 @@ impl Queue {
             None => {}
             Some(Returned::Result(record)) => {
                 self.counts.results -= 1;
-                if !self.discarding {
+                if self.discarding {
+                    effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
+                } else {
                     self.deliver(record, at, texts, effects);
                 }
             }
             Some(Returned::Entries(entries)) => {
                 let mut back = Vec::with_capacity(entries.len());
+                if self.discarding {
+                    gone(&entries, effects);
+                }
                 for entry in entries {
                     self.counts.remove(&entry);
                     if !self.discarding && (!entry.is_progress() || self.is_newest_progress(&entry)) {
@@ -344,6 +378,15 @@ fn without_text(mut record: Arc<Record>) -> Arc<Record> {
         Arc::make_mut(&mut record).omit_text();
     }
     record
+}
+
+/// Nobody can come to have the results among these entries any more.
+fn gone<'a>(entries: impl IntoIterator<Item = &'a Entry>, effects: &mut Vec<Effect>) {
+    let results = entries.into_iter().filter(|entry| entry.is_result()).filter_map(Entry::record);
+    let handle_ids: Vec<HandleId> = results.map(|record| record.handle_id).collect();
+    if !handle_ids.is_empty() {
+        effects.push(Effect::Gone(ResultsGone { handle_ids }));
+    }
 }
 
 /// An answer that leases nothing.

@@ -10,16 +10,16 @@ use crate::{
     queue::{Queue, Want, reply},
 };
 use ostler_messages::{
-    Answer, CallError, CallId, Drain, LaunchError, LaunchesPaused, Limit, NoQueue, Pending, Push,
-    QueueClosed, QueueEmptied, Record, Refusal, RefuseLaunch, Reply, SessionId, Stamp, TOOL_PROGRESS,
-    TOOL_RESULT, Wait,
+    Answer, CallError, CallId, Claim, Drain, LaunchError, LaunchesPaused, Limit, NoQueue, Pending, Push,
+    QueueClosed, QueueEmptied, Record, Refusal, RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp,
+    TOOL_PROGRESS, TOOL_RESULT, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -48,6 +48,8 @@ pub enum Effect {
     Closed(QueueClosed),
     /// Report to the supervisor that the entries of a closed queue are gone.
     Emptied(QueueEmptied),
+    /// Report to the supervisor that results are read or discarded. At most once for each result.
+    Gone(ResultsGone),
     /// Report to the supervisor that launches of a session are paused, or go on. Only at the change.
     Paused(LaunchesPaused),
     /// Let the supervisor answer.
@@ -112,15 +114,24 @@ impl Queues {
     }
 
     /// Adds a result and withdraws the unread progress of its handle. With `to`, it is leased to those calls, which are
-    /// answered with [`Answer::Cancelled`]: the first that has it takes it, and if none does, it becomes an entry like any
-    /// other, at the tail.
-    pub fn deliver(&mut self, record: Arc<Record>, to: &[CallId], at: Stamp) -> Vec<Effect> {
+    /// answered with [`Answer::Cancelled`] or [`Answer::Result`]: the first that has it takes it, and if none does, it becomes an
+    /// entry like any other, at the tail.
+    pub fn deliver(&mut self, record: Arc<Record>, to: &[Claim], at: Stamp) -> Vec<Effect> {
         let (session_id, texts) = (record.session_id.clone(), self.limits.results_with_text);
         let deliver = |queue: &mut Queue, effects: &mut Vec<Effect>| match to {
             [] => queue.deliver(record, at, texts, effects),
-            calls => queue.deliver_to(record, calls, effects),
+            claims => queue.deliver_to(record, claims, effects),
         };
         self.change(&session_id, deliver).unwrap_or_default()
+    }
+
+    /// Leases the result of one handle to a call, out of its place in the queue, and answers [`Answer::Result`]. If it is not free,
+    /// because a reader has it or had it, the answer is what was stored, and nothing is taken.
+    pub fn take_result(&mut self, call: CallId, stored: Shared) -> Vec<Effect> {
+        let session_id = stored.session_id.clone();
+        let copy = reply(call, Answer::Result { taken: false, record: stored.clone() });
+        self.change(&session_id, |queue, effects| effects.push(queue.take_result(call, stored)))
+            .unwrap_or_else(|| vec![copy])
     }
 
     /// Adds a progress entry, in place of an unread one of its handle. Dropped if the session has ended. The caller
@@ -228,7 +239,7 @@ impl Queues {
 
     /// The caller has its answer: the entries that were leased to it are gone.
     pub fn ack(&mut self, call: CallId) -> Vec<Effect> {
-        let effects = self.of_call(call, |queue, _| queue.ack(call));
+        let effects = self.of_call(call, |queue, effects| queue.ack(call, effects));
         self.calls.remove(&call);
         effects
     }

@@ -128,5 +128,14 @@ table! {
         n: u64,
         /// Limit of the text for each stream.
         inline_bytes: u64,
+        /// For which call of the host; none: for the process's ticker.
+        call: Option<CallId>,
+    }
+    /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
+    Survey {
+        /// For which call of the host.
+        call: CallId,
+        /// The numbers of the processes.
+        ns: Vec<u64>,
     }
 }

@@ -1,7 +1,25 @@
 //! supervisor, ticker ↔ inbox: results and progress on their way to a session's queue.
 
-use crate::{Answer, CallId, SessionId, Shared, table::notices};
-use serde::Serialize;
+use crate::{Answer, CallId, HandleId, SessionId, Shared, table::notices};
+use serde::{Deserialize, Serialize};
+
+/// A call to which a result is leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The call.
+    pub call: CallId,
+    /// What it asked, which decides the form of its answer.
+    pub by: ClaimBy,
+}
+/// What a call asked that gets a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimBy {
+    /// To stop the command.
+    Cancel,
+    /// For the result.
+    Result,
+}
 
 // supervisor, ticker → inbox, in `inbox/src/inbox.rs`.
 notices! {
@@ -32,7 +50,15 @@ notices! {
         record: Shared,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         /// Open calls to which it is leased, all together; each is answered. Empty: it is an entry for whoever reads.
-        to_calls: Vec<CallId>,
+        to_calls: Vec<Claim>,
+    }
+    /// A call asks for the result of a handle that has finished: it gets the unread entry, or if there is none that is free,
+    /// a copy. → [`Reply`](crate::Reply)
+    TakeResult {
+        /// The call of the host.
+        call: CallId,
+        /// The result, as the supervisor has it.
+        stored: Shared,
     }
     /// That a command is running; replaces an unread one of the same handle.
     Progress {
@@ -56,6 +82,11 @@ notices! {
     QueueEmptied {
         /// The session.
         session_id: SessionId,
+    }
+    /// These results are read, or discarded: nobody can come to have them any more.
+    ResultsGone {
+        /// Whose.
+        handle_ids: Vec<HandleId>,
     }
     /// Whether so many results of a session are unread that nothing more may be launched in it.
     LaunchesPaused {

@@ -318,9 +318,29 @@ pub enum CallError {
         /// The most it can have.
         limit: usize,
     },
-    /// No such handle, or it finished too long ago.
-    #[error("handle {handle_id} is unknown")]
+    /// No such handle was ever given out.
+    #[error("handle {handle_id} was never given out by this host")]
     HandleUnknown {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// It has finished, its result was read, and so many have finished since that nothing is kept of it but its artifacts.
+    #[error(
+        "handle {handle_id} has finished, and its record is not kept any more; its output can be read by its command id"
+    )]
+    HandleForgotten {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// It belongs to another session than the one that asks.
+    #[error("handle {handle_id} belongs to another session")]
+    HandleOfOtherSession {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// Another host process has given it out.
+    #[error("handle {handle_id} is of another host process; its output can be read by its command id")]
+    HandleOfOtherHost {
         /// The id.
         handle_id: HandleId,
     },

@@ -1,7 +1,9 @@
 //! kernel → process, drain, ticker, supervisor, inbox: what happened in the world. Whom each is for is decided in
 //! `actors/src/graph/router.rs`.
 
-use crate::{Containment, LaunchError, Leftover, Output, Stamp, Text, TimerKind, Usage, table::table};
+use crate::{
+    CallId, Containment, LaunchError, Leftover, Output, Stamp, Text, TimerKind, Usage, table::table,
+};
 use serde::{Deserialize, Serialize};
 
 /// How the leader ended.
@@ -20,6 +22,17 @@ pub struct Exit {
     /// Whether the kernel has ended a process of the tree until then for want of memory; null if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_killed: Option<bool>,
+}
+
+/// One process of a survey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its number.
+    pub n: u64,
+    /// Since its start.
+    pub age_ms: u64,
+    /// Since its last byte of output.
+    pub silence_ms: u64,
 }
 
 table! {
@@ -97,6 +110,16 @@ table! {
         output: Output,
         /// Since the last byte.
         silence_ms: u64,
+        /// For which call of the host; none: for the process's ticker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+    }
+    /// How old processes are, and how silent.
+    Surveyed {
+        /// For which call of the host.
+        call: CallId,
+        /// Those that were found, in the order in which they were asked for.
+        seen: Vec<Seen>,
     }
     /// The files are complete.
     Sealed {

@@ -64,13 +64,38 @@ requests! {
         /// The host's own string; made if absent.
         session_id: Option<SessionId>,
     }
-    /// Starts a command. → [`Answer::Launched`](Answer::Launched)
+    /// Starts a command. → [`Answer::Launched`](Answer::Launched); with `result_within_ms`
+    /// [`Answer::Result`](Answer::Result), or [`Answer::Status`](Answer::Status) when that time is up
     Launch {
         /// The call of the host.
         call: CallId,
         #[serde(serialize_with = "crate::EnvVars::names_only")]
         /// What to run.
         request: Arc<LaunchRequest>,
+        /// How long to wait for its result, which is taken then; absent: not at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result_within_ms: Option<u64>,
+    }
+    /// Waits for a result. → [`Answer::Result`](Answer::Result), or [`Answer::Status`](Answer::Status): when the time is up, and
+    /// for who takes nothing
+    AwaitResult {
+        /// The call of the host.
+        call: CallId,
+        /// Whose result.
+        handle_id: HandleId,
+        /// For how long; for as long as it takes if absent.
+        wait_ms: Option<u64>,
+        /// Take it: it does not come to the inbox then, or leaves it.
+        take: bool,
+    }
+    /// Tells how a handle stands at this moment. → [`Answer::Status`](Answer::Status)
+    GetStatus {
+        /// The call of the host.
+        call: CallId,
+        /// Whose.
+        handle_id: HandleId,
+        /// The session that asks; a handle of another one is refused. Absent: of any.
+        session_id: Option<SessionId>,
     }
     /// Stops a command; a second one means now. → [`Answer::Cancelled`](Answer::Cancelled)
     Cancel {
@@ -92,12 +117,14 @@ requests! {
         /// Its unread entries are not kept.
         discard: bool,
     }
-    /// Lists the live handles of a session. → [`Answer::Listed`](Answer::Listed)
+    /// Lists the handles of a session. → [`Answer::Listed`](Answer::Listed)
     List {
         /// The call of the host.
         call: CallId,
         /// The session.
         session_id: SessionId,
+        /// Also those that have finished, as far as they are kept.
+        finished: bool,
     }
     /// Answers after a time by the graph's clock. → [`Answer::Slept`](Answer::Slept)
     Sleep {
@@ -180,10 +207,19 @@ pub enum Answer {
         /// Its result, or, if `wait_ms` ran out, how it stands.
         record: Shared,
     },
+    /// A result, to who has asked for it by its handle.
+    Result {
+        /// Whether it is taken with this answer; false if somebody else has it, or may come to have it.
+        taken: bool,
+        /// The result.
+        record: Shared,
+    },
+    /// How the handle stands; nothing is taken.
+    Status(Shared),
     /// The session has ended.
     Ended(Tally),
-    /// The live handles.
-    Listed(Vec<Shared>),
+    /// The handles, in the order of their launches.
+    Listed(Vec<Listed>),
     /// The time is up.
     Slept,
     /// All sessions have ended.
@@ -202,6 +238,20 @@ pub enum Answer {
     Waited(usize),
     /// So many entries are there.
     Pending(usize),
+}
+
+/// A handle in a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Listed {
+    /// What is known of it without asking for its output: of a live one as it was launched, of another its result, both without
+    /// texts.
+    pub record: Shared,
+    /// Of a live one, since its start.
+    pub age_ms: Option<u64>,
+    /// Of a live one, since its last byte of output.
+    pub silence_ms: Option<u64>,
+    /// How many leftovers live on.
+    pub kept: u64,
 }
 
 /// Entries on their way out, as a trace has them: what they hold stands where it was delivered.

@@ -1,7 +1,7 @@
 //! supervisor ↔ process, process ↔ drain, process → ticker: the life of one command.
 
 use crate::{
-    ActorName, LaunchError, LaunchRequest, Shared, Stream,
+    ActorName, CallId, LaunchError, LaunchRequest, Leftover, Shared, Stream,
     table::{messages, notices},
 };
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,11 @@ messages! {
         /// Why; the first cause wins.
         cause: Cause,
     }
+    /// Tell how it stands. → [`Reported`]
+    Report {
+        /// For which call of the host.
+        call: CallId,
+    }
 }
 
 // process → supervisor, in `actors/src/graph/supervisor.rs`.
@@ -73,10 +78,21 @@ notices! {
         /// Leftovers live on; `Released` follows when they are gone.
         kept: bool,
     }
+    /// How it stands.
+    Reported {
+        /// The number of the process.
+        n: u64,
+        /// For which call of the host.
+        call: CallId,
+        /// With `status: running`.
+        record: Shared,
+    }
     /// The leftovers that were kept are gone.
     Released {
         /// The number of the process.
         n: u64,
+        /// What became of them.
+        leftovers: Option<Vec<Leftover>>,
     }
     /// A process heard what can't happen where its life stands, and did nothing: a fault of a kernel's or of ours. It stands in
     /// the trace for whoever looks for it.

@@ -349,8 +349,8 @@ fn f44_two_shutdowns_at_once_with_work_wait_for_the_same_end() {
     let handles = bench.session().list().wait().unwrap();
     let (one, other) = (bench.ostler().shutdown().begin(), bench.ostler().shutdown().begin());
     // Else the grace would be waited for; it has to reach the graph while the shutdown is under way.
-    handles[0].cancel_within(Duration::ZERO).wait().unwrap();
-    handles[0].cancel_within(Duration::ZERO).wait().unwrap();
+    handles[0].handle.cancel_within(Duration::ZERO).wait().unwrap();
+    handles[0].handle.cancel_within(Duration::ZERO).wait().unwrap();
     let (one, other) = (one.wait().unwrap(), other.wait().unwrap());
     assert_eq!((one.killed, other), (1, one));
     assert_eq!(living(&tree), [0; 0]);

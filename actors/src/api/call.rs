@@ -190,7 +190,12 @@ impl<T> Drop for Call<T> {
 
 fn lacks_text(answer: &Result<Answer, Refusal>) -> bool {
     match answer {
-        Ok(Answer::Cancelled { record, .. } | Answer::Launched(record)) => record.text_omitted,
+        Ok(
+            Answer::Cancelled { record, .. }
+            | Answer::Launched(record)
+            | Answer::Result { record, .. }
+            | Answer::Status(record),
+        ) => record.text_omitted,
         Ok(Answer::Drained { entries, .. }) => {
             entries.iter().any(|entry| entry.record().is_some_and(|record| record.text_omitted))
         }
@@ -200,7 +205,12 @@ fn lacks_text(answer: &Result<Answer, Refusal>) -> bool {
 
 fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
     match &mut answer {
-        Ok(Answer::Cancelled { record, .. } | Answer::Launched(record)) => fill(&mut record.0),
+        Ok(
+            Answer::Cancelled { record, .. }
+            | Answer::Launched(record)
+            | Answer::Result { record, .. }
+            | Answer::Status(record),
+        ) => fill(&mut record.0),
         Ok(Answer::Drained { entries, .. }) => {
             for entry in entries {
                 if let Content::Record(record) = &mut entry.content {

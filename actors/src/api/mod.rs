@@ -4,6 +4,7 @@ mod call;
 mod command;
 #[cfg(test)]
 mod conformance;
+mod handle;
 mod ostler;
 mod output;
 mod session;
@@ -11,7 +12,8 @@ pub mod testing;
 
 pub use call::Call;
 pub use command::Command;
+pub use handle::{Cancelled, Ended, Handle, Listed, Ran};
 pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
-pub use session::{Cancelled, Handle, Inbox, Session};
+pub use session::{Inbox, Session};

@@ -1,9 +1,9 @@
-//! A session, its inbox and its handles, as a host holds them. All are names: dropping one ends nothing.
+//! A session and its inbox, as a host holds them. Both are names: dropping one ends nothing.
 
-use super::{Call, Command, Error, Ostler, ReadOutput};
+use super::{Call, Command, Ended, Error, Handle, Listed, Ostler, Ran};
 use ostler_messages::{
-    Answer, Cancel, CommandId, Drain, EndSession, Entry, Filter, HandleId, Launch, LaunchRequest, List,
-    Pending, Push, Record, SessionId, Tally, Wait,
+    Answer, Drain, EndSession, Entry, Filter, GetStatus, HandleId, Launch, LaunchRequest, List, Pending,
+    Push, SessionId, Status, Tally, Wait,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -42,25 +42,83 @@ impl Session {
         let ostler = self.ostler.clone();
         let request = Arc::new(request);
         self.ostler.call(
-            |call| Launch { call, request },
+            |call| Launch { call, request, result_within_ms: None },
             move |answer| match answer {
-                Answer::Launched(record) => Some(Handle { ostler, record: record.0 }),
+                Answer::Launched(record) => Some(Handle::new(ostler, record.0)),
                 _ => None,
             },
         )
     }
-    /// The live handles, as they were launched. Safe to drop.
-    pub fn list(&self) -> Call<Vec<Handle>> {
+    /// Starts a command and waits for its result, up to `time` from its start: the result if it ends in time, which is taken as
+    /// [`Handle::result`] takes it; else the handle and the output so far. Then the command goes on, and
+    /// reading goes on at the record's `output_offset`: no byte is lost or repeated between the two (as long as no text was omitted
+    /// and everything is recorded; see `stdout_truncated` and `artifact_error`).
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("make", Program::new().stdout_at(Duration::ZERO, "compiling\n"));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// match session.run_for(Command::new("make"), Duration::from_secs(10)).wait()? {
+    ///     Ran::Ended(result) => println!("{}", result.record.summary()),
+    ///     Ran::Running(handle) => println!("goes on as {}: {}", handle.id(), handle.record().stdout),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Dropped before it was begun or polled, nothing is launched. After that the launch stands, and the result goes to the inbox.
+    pub fn run_for(&self, command: Command, time: Duration) -> Call<Ran> {
+        let request = command.into_request(&self.id);
+        if let Err(error) = request.validate() {
+            return self.ostler.refused(Error::Launch(error));
+        }
+        let (ostler, request) = (self.ostler.clone(), Arc::new(request));
+        let result_within_ms = Some(timeout_ms(time));
+        self.ostler.call(
+            |call| Launch { call, request, result_within_ms },
+            move |answer| match answer {
+                Answer::Result { taken, record } => Some(Ran::Ended(Ended { taken, record: record.0 })),
+                Answer::Status(record) if record.status == Status::Running => {
+                    Some(Ran::Running(Handle::new(ostler, record.0)))
+                }
+                Answer::Status(record) => Some(Ran::Ended(Ended { taken: false, record: record.0 })),
+                _ => None,
+            },
+        )
+    }
+    /// A handle of this session by its id, as it stands now. Safe to drop.
+    ///
+    /// # Errors
+    /// In [`Error::Call`](crate::Error::Call), which of these it is: `HandleUnknown` (never given out), `HandleForgotten` (finished, read
+    /// and no longer kept), `HandleOfOtherSession`, `HandleOfOtherHost`.
+    pub fn handle(&self, id: HandleId) -> Call<Handle> {
+        let (ostler, session_id) = (self.ostler.clone(), Some(self.id.clone()));
+        self.ostler.call(
+            |call| GetStatus { call, handle_id: id, session_id },
+            move |answer| match answer {
+                Answer::Status(record) => Some(Handle::new(ostler, record.0)),
+                _ => None,
+            },
+        )
+    }
+    /// The live handles, and those whose leftovers live on, in the order of their launches. Safe to drop.
+    pub fn list(&self) -> Call<Vec<Listed>> {
+        self.list_with(false)
+    }
+    /// The same, and those that have finished, as far as they are kept: as long as their results are unread, and the newest
+    /// [`Limits::replay_results`](crate::Limits::replay_results) of the others.
+    pub fn list_all(&self) -> Call<Vec<Listed>> {
+        self.list_with(true)
+    }
+    fn list_with(&self, finished: bool) -> Call<Vec<Listed>> {
         let (ostler, session_id) = (self.ostler.clone(), self.id.clone());
         self.ostler.call(
-            |call| List { call, session_id },
+            |call| List { call, session_id, finished },
             move |answer| match answer {
-                Answer::Listed(records) => Some(
-                    records
-                        .into_iter()
-                        .map(|record| Handle { ostler: ostler.clone(), record: record.0 })
-                        .collect(),
-                ),
+                Answer::Listed(listed) => {
+                    Some(listed.into_iter().map(|listed| Listed::new(&ostler, listed)).collect())
+                }
                 _ => None,
             },
         )
@@ -169,74 +227,4 @@ const TIMEOUT_MAX_MS: u64 = ostler_messages::MAX_TIME_MS;
 
 pub(crate) fn timeout_ms(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).min(TIMEOUT_MAX_MS)
-}
-
-/// What became of a cancel.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Cancelled {
-    /// Whether this call stopped the command; false if it had ended before.
-    pub cancelled: bool,
-    /// The result; or, if the wait ran out, the record with `status: running`.
-    pub record: Arc<Record>,
-}
-
-/// One running or finished command.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    ostler: Ostler,
-    record: Arc<Record>,
-}
-impl Handle {
-    /// Its name.
-    pub fn id(&self) -> HandleId {
-        self.record.handle_id
-    }
-    /// Names its artifact directory.
-    pub fn command_id(&self) -> CommandId {
-        self.record.command_id
-    }
-    /// The record as it was at the start: pid, paths, times.
-    pub fn record(&self) -> &Record {
-        &self.record
-    }
-    /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel
-    /// means now. The result comes here and not to the inbox.
-    ///
-    /// Dropped after it was begun or polled, the command is stopped all the same, and its result goes to another canceller that
-    /// waits, or to the inbox.
-    pub fn cancel(&self) -> Call<Cancelled> {
-        self.ostler.cancel(self.id(), None, false)
-    }
-    /// The same, with a limit on the wait: after it the answer is what is known, and the result goes to the inbox.
-    pub fn cancel_within(&self, wait: Duration) -> Call<Cancelled> {
-        self.ostler.cancel(self.id(), Some(wait), false)
-    }
-    /// The same as [`cancel`](Handle::cancel); the result comes here and to the inbox.
-    pub fn cancel_and_notify(&self) -> Call<Cancelled> {
-        self.ostler.cancel(self.id(), None, true)
-    }
-    /// Reads the command's output; see [`ReadOutput`].
-    pub fn read(&self) -> ReadOutput {
-        self.ostler.read_command(self.command_id())
-    }
-}
-
-impl Ostler {
-    /// Stops a command by its id; see [`Handle::cancel`].
-    pub fn cancel(
-        &self,
-        handle_id: HandleId,
-        wait: Option<Duration>,
-        notify_on_cancel: bool,
-    ) -> Call<Cancelled> {
-        let wait_ms = wait.map(timeout_ms);
-        self.call(
-            |call| Cancel { call, handle_id, wait_ms, notify_on_cancel },
-            |answer| match answer {
-                Answer::Cancelled { cancelled, record } => Some(Cancelled { cancelled, record: record.0 }),
-                _ => None,
-            },
-        )
-    }
 }

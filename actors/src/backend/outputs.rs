@@ -54,9 +54,9 @@ impl Outputs {
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
     }
     /// What was read of a command so far, also by a thread that hangs in the disk since.
-    pub(crate) fn peek(&self, n: u64) -> Output {
+    pub(crate) fn peek(&self, n: u64, inline_bytes: u64) -> Output {
         let growth = self.known().commands.get(&n).map(|(_, growth)| growth.clone());
-        growth.map(|growth| growth.peek(u64::MAX)).unwrap_or_default()
+        growth.map(|growth| growth.peek(inline_bytes)).unwrap_or_default()
     }
     pub(crate) fn growth(&self, command: CommandId) -> Option<Arc<Growth>> {
         let known = self.known();

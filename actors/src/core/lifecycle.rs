@@ -228,11 +228,12 @@ impl Life {
             }
             Phase::Sealing if self.kept => match cause {
                 Cause::HostGone | Cause::Lost => self.end_kept = Some(cause),
-                Cause::SessionEnded => self.end_kept = self.end_kept.or(Some(cause)),
-                Cause::Cancelled | Cause::Deadline | Cause::Idle => {}
+                Cause::Cancelled if now => self.end_kept = Some(Cause::HostGone),
+                Cause::Cancelled | Cause::SessionEnded => self.end_kept = self.end_kept.or(Some(cause)),
+                Cause::Deadline | Cause::Idle => {}
             },
             Phase::Kept if now => self.kill_rest(out),
-            Phase::Kept if cause == Cause::SessionEnded => {
+            Phase::Kept if matches!(cause, Cause::Cancelled | Cause::SessionEnded) => {
                 self.phase = Phase::Sweeping;
                 self.sent = Some(StopSignal::Terminate);
                 out.push(Effect::Sweep(SweepFor::Terminate));
@@ -375,6 +376,8 @@ impl Life {
         }
         self.phase = Phase::Kept;
         if let Some(cause) = self.end_kept {
+            // A cancel is heard only now, and is no second one.
+            self.asked &= cause != Cause::Cancelled;
             self.stop(cause, out);
         }
     }

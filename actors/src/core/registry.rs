@@ -1,14 +1,15 @@
 //! Who is who: sessions, their handles, and the calls that wait for them, as a pure structure.
 //!
-//! * in: the host's requests ([`sessions`], [`handles`]), the calls that wait for their answers and end ([`calls`]), what
-//!   processes and the inbox report;
+//! * in: the host's requests ([`sessions`], [`handles`], [`results`]), the calls that wait for their answers and end ([`calls`]),
+//!   what processes and the inbox report;
 //! * out: [`Effect`]s.
 //!
-//! What each handle's result comes to is decided here and nowhere else: to those who cancelled it and wait, or to the inbox;
+//! What each handle's result comes to is decided here and nowhere else: to those who claim it and wait, or to the inbox;
 //! exactly once. Every step costs the handles that it concerns, and not all there ever were.
 
 mod calls;
 mod handles;
+mod results;
 mod sessions;
 #[cfg(test)]
 mod walk;
@@ -16,8 +17,8 @@ mod walk;
 use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
-    Answer, CallError, CallId, Cause, HandleId, LaunchError, LaunchRequest, Limit, Refusal,
-    SESSION_ID_MAX_BYTES, SessionId, Shared, Status, Tally,
+    Answer, CallError, CallId, Cause, Claim, ClaimBy, HandleId, LaunchError, LaunchRequest, Leftover, Limit,
+    Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, Seen, SessionId, Shared, Status, Tally,
 };
 use sessions::{EndedIds, Session};
 use std::{
@@ -44,10 +45,25 @@ pub(crate) enum Effect {
     },
     /// The graph is about to end: the inbox answers with what nobody has taken.
     DiscardAll,
-    /// The result, to those who cancelled and wait; to the session's queue if there is none.
+    /// The result, to those who claim it and wait; to the session's queue if there is none.
     Deliver {
         record: Shared,
-        to: Vec<CallId>,
+        to: Vec<Claim>,
+    },
+    /// The inbox answers: with the entry, or with what is stored.
+    TakeResult {
+        call: CallId,
+        stored: Shared,
+    },
+    /// A process is to tell how it stands.
+    Report {
+        n: u64,
+        call: CallId,
+    },
+    /// The kernel is to tell of these processes how old they are, and how silent.
+    Survey {
+        call: CallId,
+        ns: Vec<u64>,
     },
     Spawn {
         n: u64,
@@ -91,17 +107,21 @@ pub(crate) struct Registry {
     /// Sessions that have ended and whose entries are not all taken: their ids are not free, however old.
     unread_sessions: BTreeSet<SessionId>,
     handles: BTreeMap<u64, Handle>,
-    /// Finished handles, oldest first.
+    /// Handles that have finished and whose results are read, in the order in which both was so.
     finished: VecDeque<u64>,
-    /// Calls with a timer: cancels that wait for a limited time, with their handle, and sleeps.
+    /// Calls with a timer: those that wait for a result for a limited time, with its handle, and sleeps.
     timed: BTreeMap<CallId, Option<u64>>,
-    /// Launches that wait for their start and cancels that wait for a result, with their handle.
+    /// Launches that wait for their start and calls that wait for a result, with their handle.
     waiting: BTreeMap<CallId, u64>,
+    /// Lists that wait for what the kernel sees of live handles.
+    listing: BTreeMap<CallId, Vec<Listed>>,
     /// Callers that do not have the name of their anonymous session yet.
     opening: BTreeMap<CallId, SessionId>,
     /// Calls that wait for the end of a session.
     ending: BTreeMap<CallId, SessionId>,
     live: u64,
+    /// The highest number that a process was given.
+    last_n: u64,
     anonymous: u64,
     /// Of all sessions that have ended.
     tally: Tally,
@@ -122,9 +142,11 @@ impl Registry {
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            listing: BTreeMap::new(),
             opening: BTreeMap::new(),
             ending: BTreeMap::new(),
             live: 0,
+            last_n: 0,
             anonymous: 0,
             tally: Tally::default(),
             shutdown_calls: Vec::new(),

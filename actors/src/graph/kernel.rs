@@ -4,7 +4,7 @@
 use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
-use ostler_messages::{Arm, Close, Disarm, Exec, KernelCommand, Peek, Release, Seal, Signal, Sweep};
+use ostler_messages::{Arm, Close, Disarm, Exec, KernelCommand, Peek, Release, Seal, Signal, Survey, Sweep};
 use std::{cell::RefCell, rc::Rc};
 
 pub(crate) struct KernelActor {
@@ -29,4 +29,4 @@ macro_rules! forward {
         }
     )*};
 }
-forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek);
+forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey);

@@ -19,8 +19,8 @@ use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
     Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
-    Record, Release, Released, Seal, Sealed, Signal, StartFailed, Started, Status, Stop, Stream, Survived,
-    Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
+    Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed, Signal, StartFailed, Started,
+    Status, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -114,7 +114,10 @@ impl ProcessActor {
                 Effect::ReplyFailed(why) => self.failed(why),
                 Effect::Finish { kept } => self.finish(kept),
                 Effect::Release { undo } => kernel.do_send(Sent(Release { n, undo })),
-                Effect::ReplyReleased => core_actors.supervisor.do_send(Sent(Released { n })),
+                Effect::ReplyReleased => {
+                    let leftovers = self.record.leftovers.clone();
+                    core_actors.supervisor.do_send(Sent(Released { n, leftovers }));
+                }
             }
         }
         if self.life.phase() == Phase::Done {
@@ -248,6 +251,24 @@ impl Handler<Sent<Stop>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(stop): Sent<Stop>, ctx: &mut Context<ProcessActor>) {
         self.on(Event::Stop(stop.cause), ctx);
+    }
+}
+impl Handler<Sent<Report>> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, Sent(report): Sent<Report>, _: &mut Context<ProcessActor>) {
+        let (n, inline_bytes) = (self.origin.n, self.request.capture.max_inline_bytes);
+        self.origin.core_actors.kernel.do_send(Sent(Peek { n, inline_bytes, call: Some(report.call) }));
+    }
+}
+impl Handler<Sent<Peeked>> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, Sent(peeked): Sent<Peeked>, _: &mut Context<ProcessActor>) {
+        let Some(call) = peeked.call else { return };
+        let mut record = (*self.record).clone();
+        record.set_output(peeked.output);
+        record.silence_ms = Some(peeked.silence_ms);
+        let reported = Reported { n: self.origin.n, call, record: record.into() };
+        self.origin.core_actors.supervisor.do_send(Sent(reported));
     }
 }
 impl Handler<Sent<Started>> for ProcessActor {

@@ -56,7 +56,11 @@ impl Handler<Sent<Launched>> for ProgressTicker {
 impl Handler<Sent<TimerFired>> for ProgressTicker {
     type Result = ();
     fn handle(&mut self, _: Sent<TimerFired>, _: &mut Context<ProgressTicker>) {
-        self.core_actors.kernel.do_send(Sent(Peek { n: self.n, inline_bytes: self.inline_bytes }));
+        self.core_actors.kernel.do_send(Sent(Peek {
+            n: self.n,
+            inline_bytes: self.inline_bytes,
+            call: None,
+        }));
     }
 }
 impl Handler<Sent<Peeked>> for ProgressTicker {

@@ -128,6 +128,7 @@ pub(crate) fn deliver_event(
         (ActorName::Process(n), Event::Survived(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Unsealed(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Sealed(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::Peeked(m)) => send!(process(n), m),
         (ActorName::Drain(n, s), Event::EndOfStream(m)) => send!(drain(n, s.index()), m),
         (ActorName::Drain(n, s), Event::ReadFailed(m)) => send!(drain(n, s.index()), m),
         (ActorName::Ticker(n), Event::TimerFired(m)) => {
@@ -137,6 +138,7 @@ pub(crate) fn deliver_event(
             send!(processes.get(&n).and_then(|actors| actors.ticker.as_ref()), m)
         }
         (ActorName::Supervisor, Event::TimerFired(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::Surveyed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::KernelFailed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Inbox, Event::TimerFired(m)) => core_actors.inbox.do_send(Sent(m)),
         // No kernel reports anything else.

@@ -17,10 +17,11 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down,
-    EndSession, Finished, HostGone, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
-    LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed, QueueEmptied, RefuseLaunch,
-    Release, Released, Reply, Shutdown, Sleep, Stop, Stopped, TimerFired, TimerKind, Unexpected,
+    Ack, ActorName, Answer, Arm, AwaitResult, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
+    Discarded, Down, EndSession, Finished, GetStatus, HostGone, KernelFailed, Launch, LaunchFailed,
+    LaunchRequest, Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed,
+    QueueEmptied, RefuseLaunch, Release, Released, Reply, Report, Reported, ResultsGone, Shutdown, Sleep,
+    Stop, Stopped, Survey, Surveyed, TakeResult, TimerFired, TimerKind, Unexpected,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -76,6 +77,14 @@ impl Supervisor {
                 }
                 Effect::DiscardAll => inbox.do_send(Sent(DiscardAll {})),
                 Effect::Deliver { record, to } => inbox.do_send(Sent(Deliver { record, to_calls: to })),
+                Effect::TakeResult { call, stored } => inbox.do_send(Sent(TakeResult { call, stored })),
+                Effect::Report { n, call } => {
+                    // One that has crashed is taken over by one that kills: then the call gets the result.
+                    if let Some(process_actors) = self.processes.borrow().get(&n) {
+                        process_actors.process.do_send(Sent(Report { call }));
+                    }
+                }
+                Effect::Survey { call, ns } => kernel.do_send(Sent(Survey { call, ns })),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
                     if let Some(process_actors) = self.processes.borrow().get(&n) {
@@ -146,7 +155,11 @@ on! {
     OpenSession => |registry, m| registry.open(m.call, m.session_id);
     Cancel => |registry, m| registry.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
     EndSession => |registry, m| registry.end(m.call, &m.session_id, m.discard);
-    List => |registry, m| registry.list(m.call, &m.session_id);
+    AwaitResult => |registry, m| registry.await_result(m.call, m.handle_id, m.wait_ms, m.take);
+    GetStatus => |registry, m| registry.status(m.call, m.handle_id, m.session_id.as_ref());
+    List => |registry, m| registry.list(m.call, &m.session_id, m.finished);
+    Surveyed => |registry, m| registry.surveyed(m.call, &m.seen);
+    Reported => |registry, m| registry.reported(m.call, m.record);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);
     Nack => |registry, m| registry.nack(m.call);
@@ -155,7 +168,7 @@ on! {
     Launched => |registry, m| registry.launched(m.n, m.record);
     LaunchFailed => |registry, m| registry.launch_failed(m.n, m.error);
     Finished => |registry, m| registry.finished(m.n, m.record, m.kept);
-    Released => |registry, m| registry.released(m.n);
+    Released => |registry, m| registry.released(m.n, m.leftovers);
     QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept);
     NoQueue => |registry, m| registry.no_queue(m.call, &m.session_id, m.nothing);
     Discarded => |registry, m| registry.discarded(m.unread);
@@ -164,7 +177,7 @@ impl Handler<Sent<Launch>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(launch): Sent<Launch>, ctx: &mut Context<Supervisor>) {
         let next_n = &mut self.next_n;
-        let effects = self.registry.launch(launch.call, launch.request, next_n);
+        let effects = self.registry.launch(launch.call, launch.request, launch.result_within_ms, next_n);
         self.perform(effects, ctx);
     }
 }
@@ -172,6 +185,12 @@ impl Handler<Sent<LaunchesPaused>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(launches): Sent<LaunchesPaused>, _: &mut Context<Supervisor>) {
         self.registry.launches_paused(&launches.session_id, launches.paused);
+    }
+}
+impl Handler<Sent<ResultsGone>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(gone): Sent<ResultsGone>, _: &mut Context<Supervisor>) {
+        self.registry.results_gone(&gone.handle_ids);
     }
 }
 impl Handler<Sent<QueueEmptied>> for Supervisor {

@@ -151,6 +151,7 @@ fn start_actors(
         kernel_arm: kernel.clone().recipient(),
         kernel_disarm: kernel.clone().recipient(),
         host: host.clone().recipient(),
+        results_gone: supervisor.addr().clone().recipient(),
         queue_closed: supervisor.addr().clone().recipient(),
         queue_emptied: supervisor.addr().clone().recipient(),
         launches_paused: supervisor.addr().clone().recipient(),

@@ -110,7 +110,8 @@ impl Dispatcher {
             }
             KernelCommand::Disarm(disarm) => self.signals.defer(SignalCommand::Disarm(disarm)),
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
-            KernelCommand::Peek(peek) => drain(peek.n).send(DrainCommand::Peek(peek)),
+            KernelCommand::Peek(peek) => self.signals.send(SignalCommand::Peek(peek)),
+            KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
         }
     }

@@ -12,8 +12,8 @@ use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs
 use crossbeam_channel::Receiver;
 use ostler_artifacts::{Growth, Recorder};
 use ostler_messages::{
-    ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Survived,
-    TimerFired, TimerKind, Unsealed,
+    ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Surveyed,
+    Survived, TimerFired, TimerKind, Unsealed,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -229,8 +229,12 @@ impl Player {
             }
             KernelCommand::Sweep(sweep) => self.with(sweep.n, |process, now| process.sweep(sweep.to, now)),
             KernelCommand::Close(close) => self.with(close.n, |process, _| process.close(close.stream)),
-            KernelCommand::Peek(peek) => {
-                self.with(peek.n, |process, now| process.peek(peek.inline_bytes, now))
+            KernelCommand::Peek(peek) => self.with(peek.n, |process, now| process.peek(&peek, now)),
+            KernelCommand::Survey(survey) => {
+                let seen = |n: &u64| self.processes.get(n).map(|process| process.seen(self.now_us));
+                let seen = survey.ns.iter().filter_map(seen).collect();
+                let surveyed = Surveyed { call: survey.call, seen };
+                self.events.push_back(KernelEvent::new(ActorName::Supervisor, surveyed));
             }
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {

@@ -7,8 +7,8 @@ use super::{
 use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
-    ActorName, EndOfStream, Event, Exit, Exited, Leftover, Outcome, Output, Peeked, Seal, Sealed, Stamp,
-    StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
+    ActorName, EndOfStream, Event, Exit, Exited, Leftover, Outcome, Output, Peek, Peeked, Seal, Sealed, Seen,
+    Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
 };
 use std::collections::VecDeque;
 
@@ -155,7 +155,7 @@ impl Process {
                 SweepFor::Keep => Outcome::Kept,
                 SweepFor::Watch | SweepFor::Terminate => Outcome::Terminated,
             };
-            if member.outcome.is_none() || to == SweepFor::Kill {
+            if matches!(member.outcome, None | Some(Outcome::Kept)) || to == SweepFor::Kill {
                 member.outcome = Some(outcome);
             }
         }
@@ -268,10 +268,16 @@ impl Process {
         self.report_to_drain(stream, EndOfStream { bytes });
     }
 
-    pub(super) fn peek(&mut self, inline_bytes: u64, now_us: u64) {
-        let output = self.recorder.peek(inline_bytes);
+    pub(super) fn peek(&mut self, peek: &Peek, now_us: u64) {
+        let output = self.recorder.peek(peek.inline_bytes);
         let silence_ms = (now_us - self.last_byte_us) / 1_000;
-        self.events.push_back(KernelEvent::new(ActorName::Ticker(self.n), Peeked { output, silence_ms }));
+        let to = peek.call.map_or(ActorName::Ticker(self.n), |_| ActorName::Process(self.n));
+        self.events.push_back(KernelEvent::new(to, Peeked { output, silence_ms, call: peek.call }));
+    }
+
+    pub(super) fn seen(&self, now_us: u64) -> Seen {
+        let ms_since = |us: u64| (now_us - us) / 1_000;
+        Seen { n: self.n, age_ms: ms_since(self.began_us), silence_ms: ms_since(self.last_byte_us) }
     }
 
     /// All that it has said so far.

@@ -1,7 +1,10 @@
 //! The actor in a real system, with an actor that writes down what it hears.
 
 use super::*;
-use crate::queues::tests::{AT, record};
+use crate::queues::{
+    naive::claim,
+    tests::{AT, handle, record},
+};
 use actix::{Addr, System};
 use ostler_context::{Sent, Tracer, in_flight, start};
 use ostler_messages::{
@@ -14,6 +17,7 @@ enum Heard {
     Arm(Arm),
     Disarm(Disarm),
     Reply(Reply),
+    ResultsGone(ResultsGone),
     QueueClosed(QueueClosed),
     QueueEmptied(QueueEmptied),
     LaunchesPaused(LaunchesPaused),
@@ -34,7 +38,7 @@ macro_rules! hears {
         }
     )*};
 }
-hears!(Arm, Disarm, Reply, QueueClosed, QueueEmptied, LaunchesPaused, NoQueue, Discarded);
+hears!(Arm, Disarm, Reply, ResultsGone, QueueClosed, QueueEmptied, LaunchesPaused, NoQueue, Discarded);
 
 struct Bench {
     inbox: Addr<Inbox>,
@@ -51,6 +55,7 @@ impl Bench {
             kernel_arm: listener.clone().recipient(),
             kernel_disarm: listener.clone().recipient(),
             host: listener.clone().recipient(),
+            results_gone: listener.clone().recipient(),
             queue_closed: listener.clone().recipient(),
             queue_emptied: listener.clone().recipient(),
             launches_paused: listener.clone().recipient(),
@@ -137,7 +142,9 @@ fn a_waiter_is_served_and_its_timer_dropped() {
         assert_eq!(drained(&bench.heard().await[0]), entries);
         bench.inbox.do_send(Sent(Ack { call: CallId(3) }));
         bench.inbox.do_send(Sent(drain(4, None)));
-        assert_eq!(drained(&bench.heard().await[0]), []);
+        let heard = bench.heard().await;
+        assert_eq!(heard[0], Heard::ResultsGone(ResultsGone { handle_ids: vec![handle(1)] }));
+        assert_eq!(drained(&heard[1]), []);
     });
 }
 
@@ -169,13 +176,13 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         bench.inbox.do_send(Sent(Deliver { record: result(1), to_calls: Vec::new() }));
         bench.inbox.do_send(Sent(Progress { record: Shared(shared(2, Status::Running)) }));
         bench.inbox.do_send(Sent(pending(2)));
-        bench.inbox.do_send(Sent(Deliver { record: result(2), to_calls: vec![CallId(9)] }));
+        bench.inbox.do_send(Sent(Deliver { record: result(2), to_calls: vec![claim(8)] }));
         bench.inbox.do_send(Sent(pending(3)));
         let counts =
             [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
         let mut heard = bench.heard().await;
-        let cancelled = Answer::Cancelled { cancelled: true, record: result(2) };
-        let leased = Reply { call: CallId(9), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
+        let cancelled = Answer::Cancelled { cancelled: false, record: result(2) };
+        let leased = Reply { call: CallId(8), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
         assert_eq!(heard.remove(2), Heard::Reply(leased));
         assert_eq!(
             heard.remove(2),
@@ -184,7 +191,7 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         assert_eq!(heard, counts);
 
         bench.inbox.do_send(Sent(CloseQueue { session_id: session_id(), discard: false }));
-        bench.inbox.do_send(Sent(Nack { call: CallId(9) }));
+        bench.inbox.do_send(Sent(Nack { call: CallId(8) }));
         bench.inbox.do_send(Sent(drain(4, Some(50))));
         let heard = bench.heard().await;
         assert_eq!(
@@ -195,6 +202,7 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         bench.inbox.do_send(Sent(Ack { call: CallId(4) }));
         bench.inbox.do_send(Sent(DiscardAll {}));
         let emptied = Heard::QueueEmptied(QueueEmptied { session_id: session_id() });
-        assert_eq!(bench.heard().await, [emptied, Heard::Discarded(Discarded { unread: 0 })]);
+        let gone = Heard::ResultsGone(ResultsGone { handle_ids: [1, 2].map(handle).into() });
+        assert_eq!(bench.heard().await, [gone, emptied, Heard::Discarded(Discarded { unread: 0 })]);
     });
 }

@@ -1,11 +1,11 @@
 //! The queues and the naive ones are told the same at random, and have to say the same.
 
 use super::{
-    naive::{Dice, List, Out, Told, What},
+    naive::{Dice, List, Out, Told, What, claim},
     tests::{AT, record},
     *,
 };
-use ostler_messages::{Entry, Filter, HandleId, Status};
+use ostler_messages::{Content, Entry, Filter, HandleId, Status};
 use std::collections::BTreeSet;
 
 const SESSIONS: u64 = 3;
@@ -24,6 +24,10 @@ struct Run {
     /// Results that were delivered, and those that somebody has really read.
     delivered: BTreeSet<u64>,
     read: BTreeSet<u64>,
+    /// Those that were reported to be gone.
+    gone: BTreeSet<u64>,
+    /// A result is asked for by its handle.
+    taking: bool,
 }
 impl Run {
     fn new(seed: u64) -> Run {
@@ -40,6 +44,8 @@ impl Run {
             held: Vec::new(),
             delivered: BTreeSet::new(),
             read: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            taking: false,
         }
     }
     fn filter(&mut self, list: usize) -> Filter {
@@ -122,7 +128,20 @@ impl Run {
                 self.check(list.unwrap_or(at) as u64, effects, told);
             }
             87..94 => self.end_a_call(),
-            94..99 => {
+            94..97 => {
+                let Some(handle) = self.dice.pick(&self.delivered.iter().copied().collect::<Vec<_>>()) else {
+                    return;
+                };
+                // Its session may be another one: then there is no entry either.
+                let stored = Shared::from(record(&session_id, handle, Status::Completed));
+                let taken = self.lists[at].take_result(n, handle);
+                let told = vec![(n, Out::Result(taken.then_some(handle)))];
+                let effects = self.queues.take_result(call, stored);
+                self.taking = true;
+                self.check(s, effects, told);
+                self.taking = false;
+            }
+            97..99 => {
                 let filter = self.filter(at);
                 let pending = Pending { call, session_id, filter };
                 let effects = self.queues.pending(&pending);
@@ -173,7 +192,7 @@ impl Run {
         list.shared.insert(handle, calls.clone());
         self.delivered.insert(handle);
         let told = calls.iter().map(|call| (*call, Out::Cancelled(handle))).collect();
-        let to: Vec<CallId> = calls.into_iter().map(CallId).collect();
+        let to: Vec<Claim> = calls.into_iter().map(claim).collect();
         let effects = self.queues.deliver(record(&name(s), handle, Status::Killed), &to, AT);
         self.check(s, effects, told);
     }
@@ -239,6 +258,7 @@ impl Run {
         self.queues_were[at] = !list.is_finished();
         let told: Told = effects.into_iter().filter_map(|effect| self.told(s, effect)).collect();
         assert_eq!(told, expected);
+        assert_eq!(self.gone, self.read, "what is read is reported, and nothing else");
         let at = s as usize;
         let list = &self.lists[at];
         assert_eq!(self.queues.has_queue(&name(s)), !list.is_finished());
@@ -273,6 +293,12 @@ impl Run {
                 return Some((asked.call.0, out));
             }
             Effect::Paused(launches) => return Some((0, Out::Paused(launches.paused))),
+            Effect::Gone(gone) => {
+                for handle in gone.handle_ids {
+                    assert!(self.gone.insert(handle.n), "{} is gone twice", handle.n);
+                }
+                return None;
+            }
             Effect::Reply(reply) => reply,
         };
         let out = match answer {
@@ -291,10 +317,24 @@ impl Run {
                 }
                 Out::Taken(sequences)
             }
-            Ok(Answer::Cancelled { record, .. }) => {
+            Ok(Answer::Cancelled { record, cancelled: true } | Answer::Result { record, taken: true })
+                if !self.taking =>
+            {
                 assert!(leased_by.is_some());
                 self.held.push((s, call.0, Vec::new()));
                 Out::Cancelled(record.handle_id.n)
+            }
+            Ok(Answer::Result { taken: true, record }) => {
+                assert!(leased_by.is_some());
+                let entry =
+                    Entry::new(0, name(s), (TOOL_RESULT.into(), "".into()), Content::Record(record.0), AT);
+                let n = entry.record().unwrap().handle_id.n;
+                self.held.push((s, call.0, vec![entry]));
+                Out::Result(Some(n))
+            }
+            Ok(Answer::Result { taken: false, .. }) => {
+                assert!(leased_by.is_none());
+                Out::Result(None)
             }
             Ok(other) => panic!("no answer of an inbox: {other:?}"),
         };

@@ -1,6 +1,7 @@
 //! What the queues have to do, in the plainest way: a list for each session, all of it looked at each time.
 
-use ostler_messages::Filter;
+use crate::Effect;
+use ostler_messages::{CallId, Claim, ClaimBy, Filter, HandleId, ResultsGone};
 use std::{collections::BTreeMap, mem};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +14,8 @@ pub(super) enum What {
 pub(super) enum Out {
     Taken(Vec<u64>),
     Cancelled(u64),
+    /// The result of this handle is taken; none: a copy.
+    Result(Option<u64>),
     Counted(usize),
     Pushed(u64),
     Refused,
@@ -73,6 +76,13 @@ impl List {
         }
         sequences
     }
+    /// Whether the result of a handle is free, and taken.
+    pub(super) fn take_result(&mut self, call: u64, n: u64) -> bool {
+        let Some(at) = self.rows.iter().position(|row| row.1 == What::Result(n)) else { return false };
+        let row = self.rows.remove(at);
+        self.leases.insert(call, vec![row]);
+        true
+    }
     /// Ends what a call holds, or its waiting.
     pub(super) fn end(&mut self, call: u64, has_it: bool, told: &mut Told) {
         self.waiters.retain(|waiter| waiter.0 != call);
@@ -130,6 +140,17 @@ impl List {
             }
         }
     }
+}
+
+/// A call that claims a result.
+pub(crate) fn claim(call: u64) -> Claim {
+    Claim { call: CallId(call), by: [ClaimBy::Cancel, ClaimBy::Result][(call % 2) as usize] }
+}
+
+/// That these are read, or discarded.
+pub(crate) fn gone(ns: &[u64]) -> Effect {
+    let handle_ids = ns.iter().map(|n| HandleId { host_pid: 31, n: *n }).collect();
+    Effect::Gone(ResultsGone { handle_ids })
 }
 
 /// Marsaglia's xorshift64.

@@ -1,6 +1,9 @@
 //! Stories of the queues of one session and a few.
 
-use super::*;
+use super::{
+    naive::{claim, gone},
+    *,
+};
 use ostler_messages::{ActorName, CommandId, Entry, Filter, HandleId, Output, Status};
 use serde_json::json;
 
@@ -143,7 +146,7 @@ fn newer_progress_replaces_unread_progress_at_the_tail_and_the_result_removes_it
     assert_eq!(queues.pending(&pending), [answered(5, Answer::Pending(2))]);
     queues.progress(running(2), AT);
     queues.deliver(result(1), &[], AT);
-    queues.deliver(result(2), &[CallId(6)], AT);
+    queues.deliver(result(2), &[claim(6)], AT);
     let taken = all(&mut queues, Filter::any());
     assert_eq!(sequences(&taken), [2, 5]);
     assert!(taken[1].is_result());
@@ -317,8 +320,7 @@ fn progress_comes_back_only_while_it_is_the_newest_of_its_handle() {
 #[test]
 fn a_cancelled_result_is_gone_when_one_canceller_has_it() {
     let mut queues = open(Limits::default());
-    let calls = [CallId(1), CallId(2), CallId(3)];
-    let effects = queues.deliver(result(1), &calls, AT);
+    let effects = queues.deliver(result(1), &[claim(1), claim(2), claim(3)], AT);
     assert_eq!(effects.len(), 3, "each is answered: {effects:?}");
     assert_eq!((unread(&queues), all(&mut queues, Filter::any()).len()), (1, 0));
     assert_eq!(nack(&mut queues, 1), []);
@@ -331,7 +333,7 @@ fn a_cancelled_result_is_gone_when_one_canceller_has_it() {
 #[test]
 fn a_cancelled_result_that_no_canceller_has_takes_its_place_at_the_tail() {
     let mut queues = open(Limits::default());
-    queues.deliver(result(1), &[CallId(1), CallId(2)], AT);
+    queues.deliver(result(1), &[claim(1), claim(2)], AT);
     queues.push(note(3, "note"), AT);
     queues.drain(drain(4, Filter::results(), None, Some(9)));
     assert_eq!(nack(&mut queues, 1), []);
@@ -375,13 +377,14 @@ fn a_session_that_is_ended_with_its_unread_discarded_keeps_nothing() {
     queues.deliver(result(2), &[], AT);
     queues.push(note(9, "note"), AT);
     queues.drain(drain(1, Filter::any(), Some(1), None));
-    queues.deliver(result(3), &[CallId(2)], AT);
-    assert_eq!(queues.close(&session(), true), [closed(3, true)], "what is leased may still be read");
-    assert_eq!(nack(&mut queues, 1), [], "and if it is not, it is dropped");
-    assert_eq!(nack(&mut queues, 2), emptied());
+    queues.deliver(result(3), &[claim(2)], AT);
+    let closes = [closed(3, true), gone(&[2])];
+    assert_eq!(queues.close(&session(), true), closes, "what is leased may still be read");
+    assert_eq!(nack(&mut queues, 1), [gone(&[1])], "and if it is not, it is dropped");
+    assert_eq!(nack(&mut queues, 2), [&[gone(&[3])][..], &emptied()[..]].concat());
     let mut queues = open(Limits::default());
     queues.deliver(result(1), &[], AT);
-    assert_eq!(queues.close(&session(), true), [closed(1, false)], "nothing is left to wait for");
+    assert_eq!(queues.close(&session(), true), [closed(1, false), gone(&[1])], "nothing is left");
 }
 
 #[test]
@@ -404,9 +407,8 @@ fn what_is_leased_at_the_end_comes_back_after_it() {
     queues.push(note(1, "note"), AT);
     queues.progress(running(3), AT);
     queues.drain(drain(2, Filter::any(), None, None));
-    queues.deliver(result(2), &[CallId(3)], AT);
-    let closed = closed(2, true);
-    assert_eq!(queues.close(&session(), false), [closed]);
+    queues.deliver(result(2), &[claim(3)], AT);
+    assert_eq!(queues.close(&session(), false), [closed(2, true)]);
     nack(&mut queues, 2);
     nack(&mut queues, 3);
     assert_eq!(sequences(&all(&mut queues, Filter::any())), [1, 2, 4], "and the progress is dropped");
@@ -417,11 +419,11 @@ fn what_is_leased_at_the_end_comes_back_after_it() {
 fn the_queue_of_an_ended_session_stays_while_a_call_holds_an_entry() {
     let mut queues = open(Limits::default());
     queues.deliver(result(1), &[], AT);
-    queues.deliver(result(2), &[CallId(2)], AT);
+    queues.deliver(result(2), &[claim(2)], AT);
     queues.drain(drain(1, Filter::any(), None, None));
     queues.close(&session(), false);
-    assert_eq!(ack(&mut queues, 1), []);
-    assert_eq!(ack(&mut queues, 2), emptied());
+    assert_eq!(ack(&mut queues, 1), [gone(&[1])]);
+    assert_eq!(ack(&mut queues, 2), [&[gone(&[2])][..], &emptied()[..]].concat());
     assert!(!queues.has_queue(&session()));
 }
 
@@ -433,15 +435,11 @@ fn the_supervisor_hears_once_that_launches_are_paused_and_at_half_that_they_go_o
     }
     let other = SessionId::new("other");
     queues.open(other.clone());
-    assert_eq!(
-        queues.deliver(record(&other, 4, Status::Completed), &[], AT),
-        [],
-        "no session starves another"
-    );
+    assert_eq!(queues.deliver(record(&other, 4, Status::Killed), &[], AT), [], "none starves another");
     assert_eq!(queues.deliver(result(5), &[], AT), paused(true));
     assert_eq!(queues.deliver(result(6), &[], AT), []);
     assert_eq!(queues.drain(drain(1, Filter::any(), Some(3), None)).len(), 1, "leased ones count");
-    assert_eq!(ack(&mut queues, 1), paused(false));
+    assert_eq!(ack(&mut queues, 1), [&[gone(&[1, 2, 3])][..], &paused(false)[..]].concat());
     queues.drain(drain(2, Filter::any(), Some(1), None));
     assert_eq!(nack(&mut queues, 2), []);
     assert_eq!(unread(&queues), 3);

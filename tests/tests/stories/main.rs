@@ -9,3 +9,4 @@ mod output;
 mod stopping;
 mod story;
 mod trouble;
+mod waiting;

@@ -24,7 +24,7 @@ pub(super) struct Past {
     cancels: u8,
     /// There is to be no grace (any more).
     now: bool,
-    /// The session ended, or the host, after the record was closed: nothing is kept any longer.
+    /// The session ended, or the host, or somebody cancelled, after the record was closed: nothing is kept any longer.
     ended: bool,
     killed: bool,
     ever_armed: u8,
@@ -89,12 +89,13 @@ impl Past {
             Event::TimerFired(TimerKind::Idle) => because(Cause::Idle),
             Event::Stop(cause) => {
                 because(cause);
-                // A cancel that comes when the record is closed is answered from it, and stops nothing any more.
+                // When the record is closed, only what is kept can still be stopped.
                 let late = self.sealed_as.is_some() && self.finished.is_none();
                 self.cancels = (self.cancels + u8::from(cause == Cause::Cancelled)).min(2);
                 self.now |= matches!(cause, Cause::HostGone | Cause::Lost);
-                self.ended |= late && matches!(cause, Cause::HostGone | Cause::SessionEnded);
-                self.now |= cause == Cause::Cancelled && self.cancels == 2 && !late;
+                self.ended |=
+                    late && matches!(cause, Cause::HostGone | Cause::SessionEnded | Cause::Cancelled);
+                self.now |= cause == Cause::Cancelled && self.cancels == 2;
             }
             _ => {}
         }

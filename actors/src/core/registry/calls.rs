@@ -7,68 +7,18 @@
 use super::{handles::State, *};
 
 impl Registry {
-    /// They are answered.
-    pub(super) fn wait_no_more(&mut self, calls: &[CallId]) {
-        for call in calls {
-            self.waiting.remove(call);
-        }
-    }
-
-    pub(crate) fn cancel(
-        &mut self,
-        call: CallId,
-        handle_id: HandleId,
-        wait_ms: Option<u64>,
-        notify: bool,
-    ) -> Effects {
-        let handle = self.handles.get_mut(&handle_id.n).filter(|_| handle_id.host_pid == self.host_pid);
-        let unknown = Err(Refusal::Call(CallError::HandleUnknown { handle_id }));
-        let Some(handle) = handle else { return vec![Effect::Reply(call, unknown)] };
-        match &handle.state {
-            // Its id has not been given to anyone yet.
-            State::Launching { .. } => vec![Effect::Reply(call, unknown)],
-            State::Kept(record) | State::Finished(record) => {
-                let answer = Answer::Cancelled { cancelled: false, record: record.clone() };
-                vec![Effect::Reply(call, Ok(answer))]
-            }
-            State::Live(record) => {
-                handle.notify |= notify;
-                let mut effects = vec![Effect::Stop { n: handle_id.n, cause: Cause::Cancelled }];
-                if wait_ms == Some(0) {
-                    let answer = Answer::Cancelled { cancelled: true, record: record.clone() };
-                    effects.push(Effect::Reply(call, Ok(answer)));
-                    return effects;
-                }
-                handle.waiting.push(call);
-                self.waiting.insert(call, handle_id.n);
-                if let Some(after_ms) = wait_ms {
-                    self.timed.insert(call, Some(handle_id.n));
-                    effects.push(Effect::ArmCall { call, after_ms });
-                }
-                effects
-            }
-        }
-    }
-
     pub(crate) fn sleep(&mut self, call: CallId, after_ms: u64) -> Effects {
         self.timed.insert(call, None);
         vec![Effect::ArmCall { call, after_ms }]
     }
 
-    /// A sleep has ended; or a cancel has waited long enough, and gets what is known.
+    /// A sleep has ended; or a call has waited long enough for a result, and gets what is known.
     pub(crate) fn call_timed_out(&mut self, call: CallId) -> Effects {
-        let answer = match self.timed.remove(&call) {
-            None => return Vec::new(),
-            Some(None) => Answer::Slept,
-            Some(Some(n)) => {
-                self.waits_no_more(call);
-                let Some(State::Live(record)) = self.handles.get(&n).map(|handle| &handle.state) else {
-                    return Vec::new();
-                };
-                Answer::Cancelled { cancelled: true, record: record.clone() }
-            }
-        };
-        vec![Effect::Reply(call, Ok(answer))]
+        match self.timed.remove(&call) {
+            None => Vec::new(),
+            Some(None) => vec![Effect::Reply(call, Ok(Answer::Slept))],
+            Some(Some(n)) => self.waited_long_enough(call, n),
+        }
     }
 
     /// The caller has its answer.
@@ -81,6 +31,7 @@ impl Registry {
     /// ended.
     pub(crate) fn nack(&mut self, call: CallId) -> Effects {
         self.waits_no_more(call);
+        self.listing.remove(&call);
         self.shutdown_calls.retain(|waiting| *waiting != call);
         if let Some(session) = self.ending.remove(&call).and_then(|id| self.sessions.get_mut(&id)) {
             session.end_calls.retain(|waiting| *waiting != call);
@@ -95,9 +46,9 @@ impl Registry {
 
     pub(super) fn waits_no_more(&mut self, call: CallId) {
         if let Some(handle) = self.waiting.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
-            handle.waiting.retain(|waiting| *waiting != call);
+            handle.waiting.retain(|waiting| waiting.call != call);
             if let State::Launching { calls } = &mut handle.state {
-                calls.retain(|waiting| *waiting != call);
+                calls.retain(|(waiting, _)| *waiting != call);
             }
         }
     }

@@ -1,19 +1,19 @@
-//! Handles: from launch to result, and what is kept of them after it. What each result comes to is decided here.
+//! Handles: from launch to their end, and what is kept of them after it.
 //!
-//! * in: launches, cancels, and what becomes of each process
-//! * out: effects: spawn, stop, deliver, reply, remove
-//! * keeps: one result for each handle, to its cancellers or to the inbox
+//! * in: launches, and what becomes of each process
+//! * out: effects: spawn, recover, reply, remove
+//! * keeps: what lives or is unread is never forgotten
 
-use super::*;
-
-/// Results that a late `Cancel` can still ask for keep their inline text up to this many bytes; longer ones are
-/// reloaded from `result.json`. It bounds the store at 256 KiB of text.
-const REPLAY_TEXT_BYTES: usize = 1_024;
+use super::{
+    results::{Waiting, Want},
+    *,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
+    /// With how long each call waits for the result too.
     Launching {
-        calls: Vec<CallId>,
+        calls: Vec<(CallId, Option<u64>)>,
     },
     Live(Shared),
     /// The result is out, leftovers live on.
@@ -26,10 +26,12 @@ pub(super) struct Handle {
     pub(super) session_id: SessionId,
     pub(super) state: State,
     pub(super) request: Arc<LaunchRequest>,
-    /// Cancels that wait for the result.
-    pub(super) waiting: Vec<CallId>,
+    /// Calls that wait for the result, for what becomes of kept leftovers, or to hear how it stands.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) notify: bool,
     pub(super) recovered: bool,
+    /// Its result is out, and somebody can still come to have it.
+    pub(super) unread: bool,
 }
 
 impl Registry {
@@ -38,9 +40,10 @@ impl Registry {
         &mut self,
         call: CallId,
         request: Arc<LaunchRequest>,
+        result_within_ms: Option<u64>,
         next_n: impl FnOnce() -> u64,
     ) -> Effects {
-        match self.try_launch(call, &request, next_n) {
+        match self.try_launch(call, &request, result_within_ms, next_n) {
             Ok(effects) => effects,
             Err(error) => vec![Effect::Reply(call, Err(Refusal::Launch(error)))],
         }
@@ -50,6 +53,7 @@ impl Registry {
         &mut self,
         call: CallId,
         request: &Arc<LaunchRequest>,
+        result_within_ms: Option<u64>,
         next_n: impl FnOnce() -> u64,
     ) -> Result<Effects, LaunchError> {
         let id = &request.session_id;
@@ -65,15 +69,16 @@ impl Registry {
                 let launch_key = request.launch_key.clone().unwrap_or_default();
                 return Err(LaunchError::LaunchKeyReused { launch_key });
             }
-            return Ok(match &mut handle.state {
-                State::Launching { calls } => {
-                    calls.push(call);
+            return Ok(match (&mut handle.state, result_within_ms) {
+                (State::Launching { calls }, within) => {
+                    calls.push((call, within));
                     self.waiting.insert(call, n);
                     Vec::new()
                 }
-                State::Live(record) | State::Kept(record) | State::Finished(record) => {
+                (State::Live(record) | State::Kept(record) | State::Finished(record), None) => {
                     vec![Effect::Reply(call, Ok(Answer::Launched(record.clone())))]
                 }
+                (_, within) => self.wait_for_result(call, n, within, Want::Result),
             });
         }
         let check = |limit, count: u64, max: u64| match count >= max {
@@ -86,6 +91,7 @@ impl Registry {
         check(Limit::SessionHandles, session.live.len() as u64, self.limits.session_handles)?;
         check(Limit::Handles, self.live, self.limits.handles)?;
         let n = next_n();
+        self.last_n = n;
         session.live.insert(n);
         self.live += 1;
         if let Some(key) = &request.launch_key {
@@ -95,11 +101,12 @@ impl Registry {
             n,
             Handle {
                 session_id: id.clone(),
-                state: State::Launching { calls: vec![call] },
+                state: State::Launching { calls: vec![(call, result_within_ms)] },
                 request: request.clone(),
                 waiting: Vec::new(),
                 notify: false,
                 recovered: false,
+                unread: false,
             },
         );
         self.waiting.insert(call, n);
@@ -110,9 +117,15 @@ impl Registry {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
         match std::mem::replace(&mut handle.state, State::Live(record.clone())) {
             State::Launching { calls } => {
-                self.wait_no_more(&calls);
-                let answer = |call| Effect::Reply(call, Ok(Answer::Launched(record.clone())));
-                calls.into_iter().map(answer).collect()
+                let mut effects = Effects::new();
+                for (call, within) in calls {
+                    self.waiting.remove(&call);
+                    effects.extend(match within {
+                        None => vec![Effect::Reply(call, Ok(Answer::Launched(record.clone())))],
+                        within => self.wait_for_result(call, n, within, Want::Result),
+                    });
+                }
+                effects
             }
             other => {
                 handle.state = other;
@@ -126,58 +139,16 @@ impl Registry {
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
         self.remove_key(n, &handle);
         let State::Launching { calls } = handle.state else { return Vec::new() };
-        self.wait_no_more(&calls);
-        let refusal = |call| Effect::Reply(call, Err(Refusal::Launch(error.clone())));
-        let mut effects: Effects = calls.into_iter().map(refusal).collect();
+        let mut effects = Effects::new();
+        for (call, _) in calls {
+            self.waiting.remove(&call);
+            effects.push(Effect::Reply(call, Err(Refusal::Launch(error.clone()))));
+        }
         if let Some(session) = self.sessions.get_mut(&handle.session_id) {
             session.tally.undone += u64::from(session.ending);
         }
         effects.push(Effect::Remove { n });
         self.one_less(n, &handle.session_id, &mut effects);
-        effects
-    }
-
-    /// The result. From here it goes to whoever cancelled and waits, or to the inbox.
-    pub(crate) fn finished(&mut self, n: u64, record: Shared, kept: bool) -> Effects {
-        let mut effects = Effects::new();
-        let Some(handle) = self.handles.get_mut(&n) else { return effects };
-        if !matches!(handle.state, State::Live(_)) {
-            return effects;
-        }
-        let stored = for_replay(&record);
-        handle.state = if kept { State::Kept(stored) } else { State::Finished(stored) };
-        let waiting = std::mem::take(&mut handle.waiting);
-        let (notify, session_id) = (handle.notify, handle.session_id.clone());
-        if let Some(session) = self.sessions.get_mut(&session_id) {
-            count(&mut session.tally, &record);
-        }
-        for call in &waiting {
-            self.waiting.remove(call);
-            if self.timed.remove(call).is_some() {
-                effects.push(Effect::DisarmCall(*call));
-            }
-        }
-        let killed = record.status == Status::Killed;
-        if killed && !notify {
-            effects.push(Effect::Deliver { record, to: waiting });
-        } else {
-            effects.push(Effect::Deliver { record: record.clone(), to: Vec::new() });
-            let answer = Answer::Cancelled { cancelled: killed, record };
-            effects.extend(waiting.into_iter().map(|call| Effect::Reply(call, Ok(answer.clone()))));
-        }
-        if !kept {
-            self.remove(n, &session_id, &mut effects);
-        }
-        effects
-    }
-
-    pub(crate) fn released(&mut self, n: u64) -> Effects {
-        let mut effects = Effects::new();
-        let Some(handle) = self.handles.get_mut(&n) else { return effects };
-        let State::Kept(record) = &handle.state else { return effects };
-        handle.state = State::Finished(record.clone());
-        let session_id = handle.session_id.clone();
-        self.remove(n, &session_id, &mut effects);
         effects
     }
 
@@ -200,7 +171,10 @@ impl Registry {
                 lost.exit_code = Some(-1);
                 effects.extend(self.finished(n, lost.into(), false));
             }
-            State::Kept(_) => effects.extend(self.released(n)),
+            State::Kept(record) => {
+                let leftovers = record.leftovers.clone();
+                effects.extend(self.released(n, leftovers));
+            }
             State::Finished(_) => return Vec::new(),
         }
         effects
@@ -210,9 +184,30 @@ impl Registry {
         self.handles.iter().filter(|(_, h)| !matches!(h.state, State::Finished(_))).map(|(n, h)| (*n, h))
     }
 
-    /// A handle has ended, its leftovers too. Its record stays for those who ask late, and its launch key as long.
+    /// A handle has ended, its leftovers too. Its record stays for those who ask late, and its launch key as long: until its result
+    /// is read, and so many others have come to that point after it.
     pub(super) fn remove(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
         effects.push(Effect::Remove { n });
+        self.keep_for_replay(n);
+        self.one_less(n, session_id, effects);
+    }
+
+    /// The results of these handles are read, or discarded.
+    pub(crate) fn results_gone(&mut self, handle_ids: &[HandleId]) {
+        for handle_id in handle_ids {
+            if let Some(handle) = self.handles.get_mut(&handle_id.n) {
+                handle.unread = false;
+                self.keep_for_replay(handle_id.n);
+            }
+        }
+    }
+
+    /// One that has finished and is read can be forgotten when enough others can be.
+    fn keep_for_replay(&mut self, n: u64) {
+        let over = |handle: &Handle| !handle.unread && matches!(handle.state, State::Finished(_));
+        if !self.handles.get(&n).is_some_and(over) {
+            return;
+        }
         self.finished.push_back(n);
         while self.finished.len() as u64 > self.limits.replay_results {
             if let Some(oldest) = self.finished.pop_front() {
@@ -220,7 +215,6 @@ impl Registry {
                 handle.iter().for_each(|handle| self.remove_key(oldest, handle));
             }
         }
-        self.one_less(n, session_id, effects);
     }
 
     pub(super) fn one_less(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
@@ -247,24 +241,4 @@ impl Registry {
             }
         }
     }
-}
-
-fn count(tally: &mut Tally, record: &Shared) {
-    match record.status {
-        Status::Completed | Status::Running => tally.completed += 1,
-        Status::Killed => tally.killed += 1,
-        Status::TimedOut => tally.timed_out += 1,
-        Status::Lost => tally.lost += 1,
-    }
-    let leftovers = record.leftovers.iter().flatten();
-    tally.survivors += leftovers.filter(|l| l.outcome == ostler_messages::Outcome::Survived).count() as u64;
-}
-
-fn for_replay(record: &Shared) -> Shared {
-    if record.text_bytes() <= REPLAY_TEXT_BYTES || !record.text_on_disk.0 {
-        return record.clone();
-    }
-    let mut brief = (**record).clone();
-    brief.omit_text();
-    brief.into()
 }

@@ -4,7 +4,10 @@
 //! * out: effects: open and close queues, stop handles, reply with a tally
 //! * keeps: an id is used once; a session ends after its last handle
 
-use super::{handles::State, *};
+use super::{
+    handles::{Handle, State},
+    *,
+};
 
 /// Ids of ended sessions that are remembered, if the host chose them (about 200 bytes each: 13 MiB). Those that ostler made
 /// cost nothing: their numbers say it.
@@ -86,20 +89,56 @@ impl Registry {
         vec![Effect::OpenQueue(session_id), opened]
     }
 
-    pub(crate) fn list(&self, call: CallId, session_id: &SessionId) -> Effects {
-        let answer = match self.sessions.get(session_id) {
-            None if self.has_ended(session_id) => Ok(Answer::Listed(Vec::new())),
-            None => Err(CallError::SessionUnknown { session_id: session_id.to_string() }.into()),
-            Some(session) => {
-                let handles = session.live.iter().filter_map(|n| self.handles.get(n));
-                let live = handles.filter_map(|handle| match &handle.state {
-                    State::Live(record) => Some(record.clone()),
-                    _ => None,
-                });
-                Ok(Answer::Listed(live.collect()))
+    /// The handles of a session. Of live ones the kernel is asked first.
+    pub(crate) fn list(&mut self, call: CallId, session_id: &SessionId, finished: bool) -> Effects {
+        if !self.sessions.contains_key(session_id) && !self.has_ended(session_id) {
+            let error = CallError::SessionUnknown { session_id: session_id.to_string() };
+            return vec![Effect::Reply(call, Err(error.into()))];
+        }
+        let of_session = |n: &u64| self.handles.get(n).map(|handle| (*n, handle));
+        let live = self.sessions.get(session_id).into_iter().flat_map(|session| &session.live);
+        let handles: Vec<(u64, &Handle)> = match finished {
+            false => live.filter_map(of_session).collect(),
+            true => {
+                let all = self.handles.iter().map(|(n, handle)| (*n, handle));
+                all.filter(|(_, handle)| handle.session_id == *session_id).collect()
             }
         };
-        vec![Effect::Reply(call, answer)]
+        let (mut listed, mut ns) = (Vec::new(), Vec::new());
+        for (n, handle) in handles {
+            let (record, kept) = match &handle.state {
+                State::Launching { .. } => continue,
+                State::Live(record) => {
+                    ns.push(n);
+                    (record, 0)
+                }
+                State::Kept(record) => {
+                    let kept = record.leftovers.iter().flatten();
+                    (record, kept.filter(|leftover| leftover.outcome == Outcome::Kept).count() as u64)
+                }
+                State::Finished(record) => (record, 0),
+            };
+            listed.push(Listed { record: without_text(record), age_ms: None, silence_ms: None, kept });
+        }
+        if ns.is_empty() {
+            return vec![Effect::Reply(call, Ok(Answer::Listed(listed)))];
+        }
+        self.listing.insert(call, listed);
+        vec![Effect::Survey { call, ns }]
+    }
+
+    /// What the kernel has seen of live handles.
+    pub(crate) fn surveyed(&mut self, call: CallId, seen: &[Seen]) -> Effects {
+        let Some(mut listed) = self.listing.remove(&call) else { return Vec::new() };
+        for listed in &mut listed {
+            // In the order in which they were asked for: by their numbers.
+            let Ok(at) = seen.binary_search_by_key(&listed.record.handle_id.n, |seen| seen.n) else {
+                continue;
+            };
+            listed.age_ms = Some(seen[at].age_ms);
+            listed.silence_ms = Some(seen[at].silence_ms);
+        }
+        vec![Effect::Reply(call, Ok(Answer::Listed(listed)))]
     }
 
     /// A session has no queue in the inbox: it has ended, and there is nothing to read; or there is no such session.
@@ -225,4 +264,15 @@ impl Registry {
 
 fn anonymous_id(host_pid: u32, n: u64) -> SessionId {
     SessionId::new(format!("session-{host_pid:x}-{n}"))
+}
+
+/// A list does not repeat what was said.
+fn without_text(record: &Shared) -> Shared {
+    let mut record = record.clone();
+    if record.text_bytes() > 0 || record.text_omitted {
+        let brief = Arc::make_mut(&mut record.0);
+        brief.omit_text();
+        brief.text_omitted = false;
+    }
+    record
 }

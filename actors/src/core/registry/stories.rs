@@ -8,7 +8,7 @@ use super::{
 use crate::config::Limits;
 use ostler_messages::{
     Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
-    SESSION_ID_MAX_BYTES, SessionId, Status, TextOnDisk,
+    SESSION_ID_MAX_BYTES, Seen, SessionId, Status, TextOnDisk,
 };
 
 const CALL: CallId = CallId(1);
@@ -120,8 +120,8 @@ fn paused_launches_are_those_of_one_session() {
     open(&mut registry, "b").unwrap();
     registry.launches_paused(&SessionId::new("a"), true);
     let refuse = Effect::RefuseLaunch { call: CALL, session_id: SessionId::new("a") };
-    assert_eq!(registry.launch(CALL, request(0, None), || panic!("a number is taken")), [refuse]);
-    assert!(matches!(&registry.launch(CALL, request(1, None), || 1)[..], [Effect::Spawn { n: 1, .. }]));
+    assert_eq!(registry.launch(CALL, request(0, None), None, || panic!("a number is taken")), [refuse]);
+    assert!(matches!(&registry.launch(CALL, request(1, None), None, || 1)[..], [Effect::Spawn { n: 1, .. }]));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn nothing_is_opened_while_the_graph_shuts_down() {
 fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tallied() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CallId(2), request(0, None), || 1);
+    registry.launch(CallId(2), request(0, None), None, || 1);
     registry.end(CallId(3), &SessionId::new("a"), false);
     let effects = registry.launch_failed(1, closed());
     assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
@@ -153,25 +153,43 @@ fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tall
 fn a_session_that_was_never_opened_is_unknown_to_every_call() {
     let mut registry = registry();
     let unknown = LaunchError::SessionUnknown { session_id: "a".into() };
-    let launched = registry.launch(CALL, request(0, None), || panic!("a number is taken"));
+    let launched = registry.launch(CALL, request(0, None), None, || panic!("a number is taken"));
     assert_eq!(launched, [Effect::Reply(CALL, Err(Refusal::Launch(unknown)))]);
     let unknown = || {
         let error = CallError::SessionUnknown { session_id: "a".into() };
         [Effect::Reply(CALL, Err(Refusal::Call(error)))]
     };
-    assert_eq!(registry.list(CALL, &SessionId::new("a")), unknown());
+    assert_eq!(registry.list(CALL, &SessionId::new("a"), false), unknown());
     assert_eq!(registry.end(CALL, &SessionId::new("a"), false), unknown());
 }
 
 #[test]
-fn a_handle_of_another_host_is_unknown() {
+fn a_handle_that_is_not_there_is_refused_by_why() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, None), || 1);
+    registry.launch(CALL, request(0, None), None, || 1);
     registry.launched(1, record(1, 0, Status::Running));
-    let handle_id = HandleId { host_pid: HOST_PID + 1, n: 1 };
-    let unknown = Err(Refusal::Call(CallError::HandleUnknown { handle_id }));
-    assert_eq!(registry.cancel(CALL, handle_id, None, false), [Effect::Reply(CALL, unknown)]);
+    registry.launch(CALL, request(0, None), None, || 2);
+    let asked = |registry: &mut Registry, host_pid, n, error: fn(HandleId) -> CallError| {
+        let handle_id = HandleId { host_pid, n };
+        let refused = [Effect::Reply(CALL, Err(Refusal::Call(error(handle_id))))];
+        assert_eq!(registry.cancel(CALL, handle_id, None, false), refused);
+        assert_eq!(registry.await_result(CALL, handle_id, None, true), refused);
+        assert_eq!(registry.status(CALL, handle_id, None), refused);
+    };
+    asked(&mut registry, HOST_PID + 1, 1, |handle_id| CallError::HandleOfOtherHost { handle_id });
+    // It is on its way, and nobody has its name.
+    asked(&mut registry, HOST_PID, 2, |handle_id| CallError::HandleUnknown { handle_id });
+    asked(&mut registry, HOST_PID, 3, |handle_id| CallError::HandleUnknown { handle_id });
+    registry.launch_failed(2, closed());
+    asked(&mut registry, HOST_PID, 2, |handle_id| CallError::HandleForgotten { handle_id });
+    let (handle_id, other) = (HandleId { host_pid: HOST_PID, n: 1 }, SessionId::new("b"));
+    let refused = Err(Refusal::Call(CallError::HandleOfOtherSession { handle_id }));
+    assert_eq!(registry.status(CALL, handle_id, Some(&other)), [Effect::Reply(CALL, refused)]);
+    assert_eq!(
+        registry.status(CALL, handle_id, Some(&SessionId::new("a"))),
+        [Effect::Report { n: 1, call: CALL }]
+    );
 }
 
 #[test]
@@ -179,7 +197,7 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
     for (text_on_disk, kept) in [(true, 0), (false, 5_000)] {
         let mut registry = registry();
         open(&mut registry, "a").unwrap();
-        registry.launch(CALL, request(0, None), || 1);
+        registry.launch(CALL, request(0, None), None, || 1);
         registry.launched(1, record(1, 0, Status::Running));
         let mut result = (*record(1, 0, Status::Completed)).clone();
         (result.stdout, result.text_on_disk) = ("x".repeat(5_000), TextOnDisk(text_on_disk));
@@ -197,13 +215,13 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
 fn events_that_come_after_the_end_of_a_handle_mean_nothing() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, None), || 1);
+    registry.launch(CALL, request(0, None), None, || 1);
     registry.launched(1, record(1, 0, Status::Running));
     registry.finished(1, record(1, 0, Status::Completed), false);
     assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
     assert_eq!(registry.launch_failed(1, closed()), []);
     assert_eq!(registry.finished(1, record(1, 0, Status::Killed), false), []);
-    assert_eq!(registry.released(1), []);
+    assert_eq!(registry.released(1, None), []);
     assert_eq!(registry.down(1), []);
 }
 
@@ -226,22 +244,27 @@ fn an_anonymous_session_whose_caller_never_had_its_name_is_ended() {
 fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, None), || 1);
+    registry.launch(CALL, request(0, None), None, || 1);
     assert_eq!(registry.nack(CALL), []);
     assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
-    let listed = registry.list(CallId(2), &SessionId::new("a"));
-    assert!(matches!(&listed[..], [Effect::Reply(_, Ok(Answer::Listed(handles)))] if handles.len() == 1));
+    let listed = registry.list(CallId(2), &SessionId::new("a"), false);
+    assert_eq!(listed, [Effect::Survey { call: CallId(2), ns: vec![1] }]);
+    let seen = Seen { n: 1, age_ms: 7, silence_ms: 5 };
+    let listed = registry.surveyed(CallId(2), &[seen]);
+    let [Effect::Reply(CallId(2), Ok(Answer::Listed(handles)))] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((handles.len(), handles[0].age_ms, handles[0].silence_ms), (1, Some(7), Some(5)));
+    assert_eq!(registry.surveyed(CallId(2), &[seen]), [], "once");
 }
 
 #[test]
 fn the_same_key_with_another_request_is_an_error() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, Some("key")), || 1);
+    registry.launch(CALL, request(0, Some("key")), None, || 1);
     registry.launched(1, record(1, 0, Status::Running));
     let mut other = (*request(0, Some("key"))).clone();
     other.args.push("more".into());
-    let refused = registry.launch(CALL, other.into(), || panic!("a number is taken"));
+    let refused = registry.launch(CALL, other.into(), None, || panic!("a number is taken"));
     let reused = LaunchError::LaunchKeyReused { launch_key: "key".into() };
     assert_eq!(refused, [Effect::Reply(CALL, Err(Refusal::Launch(reused)))]);
 }
@@ -252,7 +275,7 @@ fn a_tally_counts_how_each_ended_and_who_outlived_sigkill() {
     open(&mut registry, "a").unwrap();
     let ends = [Status::Killed, Status::Killed, Status::Completed, Status::Completed, Status::TimedOut];
     for (n, status) in (1..).zip(ends) {
-        registry.launch(CALL, request(0, None), || n);
+        registry.launch(CALL, request(0, None), None, || n);
         registry.launched(n, record(n, 0, Status::Running));
         let mut result = (*record(n, 0, status)).clone();
         let left = [Outcome::Terminated, Outcome::Survived, Outcome::Killed];
@@ -271,28 +294,34 @@ fn a_tally_counts_how_each_ended_and_who_outlived_sigkill() {
 fn a_launch_key_is_free_again_when_its_record_is_no_longer_kept() {
     let mut registry = Registry::new(Limits { replay_results: 1, ..limits() }, HOST_PID);
     open(&mut registry, "a").unwrap();
-    let mut runs = |n: u64, key| {
-        let effects = registry.launch(CALL, request(0, key), || n);
+    let mut runs = |n: u64, key, reads: bool| {
+        let effects = registry.launch(CALL, request(0, key), None, || n);
         let spawned = matches!(effects[..], [Effect::Spawn { .. }]);
         if spawned {
             registry.launched(n, record(n, 0, Status::Running));
             registry.finished(n, record(n, 0, Status::Completed), false);
         }
+        if reads {
+            registry.results_gone(&[HandleId { host_pid: HOST_PID, n }]);
+        }
         spawned
     };
-    assert!(runs(1, Some("key")));
-    assert!(!runs(2, Some("key")), "its record is kept");
-    assert!(runs(3, None), "and pushes it out");
-    assert!(runs(4, Some("key")));
+    assert!(runs(1, Some("key"), false));
+    assert!(!runs(2, Some("key"), true), "its record is kept");
+    assert!(runs(3, None, true));
+    assert!(!runs(4, Some("key"), true), "one that is unread is not pushed out");
+    assert!(!runs(1, Some("key"), true));
+    assert!(runs(5, None, true), "and pushes it out");
+    assert!(runs(6, Some("key"), true));
     // What pushes out the record of another key leaves this one alone.
-    assert!(!runs(5, Some("key")));
+    assert!(!runs(7, Some("key"), true));
 }
 
 #[test]
 fn what_nobody_can_follow_any_more_is_lost_without_a_code() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, None), || 1);
+    registry.launch(CALL, request(0, None), None, || 1);
     registry.launched(1, record(1, 0, Status::Running));
     assert!(matches!(registry.down(1)[..], [Effect::Recover { .. }]));
     let lost = registry.down(1);
@@ -325,7 +354,7 @@ fn the_id_of_a_session_that_is_not_read_is_never_free() {
 fn a_caller_of_an_end_that_is_gone_is_not_remembered() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
-    registry.launch(CALL, request(0, None), || 1);
+    registry.launch(CALL, request(0, None), None, || 1);
     registry.launched(1, record(1, 0, Status::Running));
     for call in (2..100).map(CallId) {
         registry.end(call, &SessionId::new("a"), false);

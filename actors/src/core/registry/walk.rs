@@ -26,6 +26,10 @@ enum Step {
     LaunchFailed(u64),
     Finished(u64, Status, bool),
     Released(u64),
+    /// Its result is read, or discarded.
+    Gone(u64),
+    /// To whom of those that wait for it.
+    Reported(u64),
     Crashes(u64),
     QueueClosed(usize),
     /// Asked for at the end of a shutdown.
@@ -39,6 +43,8 @@ struct Plan {
     limits: Limits,
     crashes: bool,
     keeps: bool,
+    /// Results are read.
+    reads: bool,
 }
 
 fn limits() -> Limits {
@@ -73,12 +79,16 @@ impl Space for Plan {
                     }
                 }
                 State::Kept => steps.push(Step::Released(n)),
-                State::Stopped => continue,
+                State::Stopped => {}
             }
-            if self.crashes {
+            if self.reads && process.is_unread() && process.delivered + process.leased > 0 {
+                steps.push(Step::Gone(n));
+            }
+            if self.crashes && process.state != State::Stopped {
                 steps.push(Step::Crashes(n));
             }
         }
+        steps.extend(state.reporting.iter().map(|call| Step::Reported(*call)));
         let closing = (0..SESSIONS.len()).filter(|session| state.queues[*session] == Queue::Closing);
         steps.extend(closing.map(Step::QueueClosed));
         steps.extend(state.discarding.then_some(Step::Discarded));
@@ -102,11 +112,13 @@ impl Space for Plan {
         }
         if let Step::Finished(n, status, _) = step {
             // Only what the callers asked: the registry is not asked about itself.
-            let waits = (0..self.asks.len()).any(|call| {
-                matches!(self.asks[call], Ask::Cancel { n: of, .. } if of == n)
-                    && before.calls[call] == Call::Waits
-            });
-            let leased = status == Status::Killed && waits && !before.processes[n as usize - 1].notify;
+            let waits = |asks: &dyn Fn(Ask) -> bool| {
+                (0..self.asks.len()).any(|call| asks(self.asks[call]) && before.calls[call] == Call::Waits)
+            };
+            let cancelled = waits(&|ask| matches!(ask, Ask::Cancel { n: of, .. } if of == n));
+            let awaited = waits(&|ask| matches!(ask, Ask::Await { n: of, take: true, .. } if of == n));
+            let leased = (awaited || (status == Status::Killed && cancelled))
+                && !before.processes[n as usize - 1].notify;
             ensure!((state.process(n).leased == 1) == leased, "the result went to the wrong one");
         }
         Ok(state)
@@ -129,7 +141,7 @@ impl Space for Plan {
 
 impl Plan {
     fn of(asks: &[Ask]) -> Plan {
-        Plan { asks: asks.to_vec(), limits: limits(), crashes: false, keeps: false }
+        Plan { asks: asks.to_vec(), limits: limits(), crashes: false, keeps: false, reads: true }
     }
 
     /// Returns how many states there were.
@@ -155,6 +167,7 @@ impl Plan {
             host_gone: false,
             over: false,
             finished: Vec::new(),
+            reporting: Vec::new(),
         }
     }
 
@@ -176,17 +189,34 @@ impl Plan {
             Step::Finished(n, status, kept) => {
                 let process = state.process(n);
                 process.state = if kept { State::Kept } else { State::Stopped };
-                process.result = Some(status);
+                (process.result, process.kept) = (Some(status), kept);
                 let session = process.session;
-                if !kept {
-                    state.finished.push(n);
-                }
                 state.registry.finished(n, record(n, session, status), kept)
             }
             Step::Released(n) => {
-                state.process(n).state = State::Stopped;
-                state.finished.push(n);
-                state.registry.released(n)
+                let process = state.process(n);
+                process.state = State::Stopped;
+                let gone = process.gone;
+                state.finished.extend(gone.then_some(n));
+                state.registry.released(n, None)
+            }
+            Step::Gone(n) => {
+                let process = state.process(n);
+                process.gone = true;
+                let stopped = process.state == State::Stopped;
+                state.finished.extend(stopped.then_some(n));
+                state.registry.results_gone(&[HandleId { host_pid: HOST_PID, n }]);
+                Effects::new()
+            }
+            Step::Reported(call) => {
+                let at = state.reporting.iter().position(|waits| *waits == call).unwrap();
+                state.reporting.remove(at);
+                let (Ask::Await { n, .. } | Ask::Status(n)) = self.asks[usize::try_from(call).unwrap()]
+                else {
+                    panic!("call {call} asks for no report")
+                };
+                let session = state.process(n).session;
+                state.registry.reported(CallId(call), record(n, session, Status::Running))
             }
             Step::Crashes(n) => {
                 let process = state.process(n);
@@ -194,10 +224,15 @@ impl Plan {
                     if process.state == State::Live {
                         process.result = Some(Status::Lost);
                     }
-                    let launched = process.state != State::Launching;
                     process.state = State::Stopped;
-                    state.finished.extend(launched.then_some(n));
+                    let gone = process.gone;
+                    state.finished.extend(gone.then_some(n));
                 }
+                // What it was asked to tell is lost with it.
+                let asks = |call: &u64| self.asks[usize::try_from(*call).unwrap()];
+                state.reporting.retain(
+                    |call| !matches!(asks(call), Ask::Await { n: of, .. } | Ask::Status(of) if of == n),
+                );
                 state.registry.down(n)
             }
             Step::QueueClosed(session) => {
@@ -222,7 +257,7 @@ impl Plan {
         match self.asks[call] {
             Ask::Launch { session, key } => {
                 let next_n = state.processes.len() as u64 + 1;
-                state.registry.launch(id, request(session, key), || next_n)
+                state.registry.launch(id, request(session, key), None, || next_n)
             }
             Ask::Cancel { n, wait_ms, notify } => {
                 let asked = usize::try_from(n - 1).ok().and_then(|at| state.processes.get_mut(at));
@@ -231,6 +266,10 @@ impl Plan {
                 }
                 state.registry.cancel(id, HandleId { host_pid: HOST_PID, n }, wait_ms, notify)
             }
+            Ask::Await { n, wait_ms, take } => {
+                state.registry.await_result(id, HandleId { host_pid: HOST_PID, n }, wait_ms, take)
+            }
+            Ask::Status(n) => state.registry.status(id, HandleId { host_pid: HOST_PID, n }, None),
             Ask::End(at) => {
                 state.ending[at] = true;
                 state.registry.end(id, &session(at), false)
@@ -307,12 +346,12 @@ impl Plan {
                 let stored = before.finished.iter().rev().take(self.limits.replay_results as usize);
                 let known = stored.into_iter().any(|stored| *stored == n);
                 match process.map(|p| p.state) {
-                    Some(State::Live) => {
+                    Some(State::Live | State::Kept) => {
                         ensure!(effects[0] == Effect::Stop { n, cause: Cause::Cancelled }, "not stopped");
                         let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
                         ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
                     }
-                    Some(state @ (State::Kept | State::Stopped)) if state == State::Kept || known => {
+                    Some(State::Stopped) if known || process.is_some_and(|p| p.is_unread()) => {
                         let process = process.unwrap();
                         let Some(Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))) =
                             effects.first()
@@ -329,6 +368,7 @@ impl Plan {
             }
             Ask::End(session) => ensure!(stops(Some(session)), "not all are stopped at the end"),
             Ask::HostGone => ensure!(stops(None), "not all are stopped when the host is gone"),
+            Ask::Await { .. } | Ask::Status(_) => {}
             Ask::Sleep | Ask::Shutdown | Ask::Nack { .. } | Ask::Paused(_) => {}
         }
         Ok(())
@@ -349,6 +389,7 @@ fn text_hash(state: &Model) -> u64 {
         host_gone,
         over,
         finished,
+        reporting,
     } = state;
     let handles = registry.handles.iter().map(|(n, handle)| {
         let (state, calls, status) = match &handle.state {
@@ -357,10 +398,21 @@ fn text_hash(state: &Model) -> u64 {
             super::handles::State::Kept(record) => (2, &[][..], Some(record.status)),
             super::handles::State::Finished(record) => (3, &[][..], Some(record.status)),
         };
-        (n, state, calls, status, &handle.waiting, handle.notify, handle.recovered)
+        (n, state, calls, status, &handle.waiting, (handle.notify, handle.recovered, handle.unread))
     });
     let handles: Vec<_> = handles.collect();
-    let around = (calls, timers, processes, queues, ending, paused, discarding, host_gone, over, finished);
+    let around = (
+        calls,
+        timers,
+        processes,
+        queues,
+        ending,
+        paused,
+        discarding,
+        host_gone,
+        over,
+        (finished, reporting),
+    );
     let own =
         (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
     let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
@@ -382,32 +434,41 @@ fn cancel(n: u64, wait_ms: Option<u64>, notify: bool) -> Ask {
 fn a_result_goes_to_those_who_cancelled_or_to_the_inbox() {
     let cancels = [cancel(1, None, false), cancel(1, Some(9), false), cancel(1, Some(0), false)];
     let asks = [LAUNCH, cancels[0], cancels[1], cancels[2], cancel(1, None, true), Ask::Nack { of: 1 }];
-    assert_eq!(Plan { keeps: true, ..Plan::of(&asks) }.walk(), 322);
+    assert_eq!(Plan { keeps: true, ..Plan::of(&asks) }.walk(), 808);
+}
+
+#[test]
+fn a_result_is_taken_by_who_asks_for_it_by_its_handle() {
+    let await_result = |wait_ms, take| Ask::Await { n: 1, wait_ms, take };
+    let asks = [LAUNCH, await_result(None, true), await_result(Some(9), true), await_result(Some(9), false)];
+    let others = [cancel(1, None, false), Ask::Status(1), Ask::Nack { of: 1 }];
+    let asks = [&asks[..], &others[..]].concat();
+    assert_eq!(Plan { keeps: true, crashes: true, ..Plan::of(&asks) }.walk(), 20_438);
 }
 
 #[test]
 fn the_same_key_never_starts_the_work_twice_while_its_record_is_kept() {
     let asks = [LAUNCH_KEYED, LAUNCH_KEYED, LAUNCH_ELSEWHERE, cancel(1, None, false), Ask::End(0)];
-    assert_eq!(Plan::of(&asks).walk(), 3_567);
+    assert_eq!(Plan::of(&asks).walk(), 6_557);
 }
 
 #[test]
 fn a_session_ends_when_all_its_handles_have() {
     let asks = [LAUNCH, LAUNCH, LAUNCH_ELSEWHERE, Ask::End(0), Ask::End(0), Ask::Shutdown];
-    assert_eq!(Plan { keeps: true, ..Plan::of(&asks) }.walk(), 66_293);
+    assert_eq!(Plan { keeps: true, reads: false, ..Plan::of(&asks) }.walk(), 96_478);
 }
 
 #[test]
 fn a_crash_costs_nobody_an_answer() {
     let asks = [LAUNCH, LAUNCH_ELSEWHERE, cancel(1, None, false), cancel(2, Some(9), true), Ask::Shutdown];
-    assert_eq!(Plan { crashes: true, keeps: true, ..Plan::of(&asks) }.walk(), 15_636);
+    assert_eq!(Plan { crashes: true, keeps: true, ..Plan::of(&asks) }.walk(), 68_150);
 }
 
 #[test]
 fn a_host_that_is_gone_is_waited_for_by_nobody() {
     let calls = [cancel(1, None, false), Ask::Sleep, Ask::End(1), Ask::Shutdown, Ask::HostGone];
     let asks = [&[LAUNCH, LAUNCH_ELSEWHERE], &calls[..]].concat();
-    assert_eq!(Plan { keeps: true, ..Plan::of(&asks) }.walk(), 51_746);
+    assert_eq!(Plan { keeps: true, reads: false, ..Plan::of(&asks) }.walk(), 68_216);
 }
 
 #[test]
@@ -416,9 +477,9 @@ fn a_limit_is_told_by_its_name() {
     let asks = [&launches[..], &[Ask::Paused(true), Ask::Paused(false)]].concat();
     let (session_handles, handles) = (limits().session_handles, limits().handles);
     for (limits, states) in [
-        (Limits { session_handles: 1, handles, ..limits() }, 19_572),
-        (Limits { session_handles, handles: 1, ..limits() }, 9_054),
+        (Limits { session_handles: 1, handles, ..limits() }, 12_052),
+        (Limits { session_handles, handles: 1, ..limits() }, 7_494),
     ] {
-        assert_eq!(Plan { limits, ..Plan::of(&asks) }.walk(), states);
+        assert_eq!(Plan { limits, reads: false, ..Plan::of(&asks) }.walk(), states);
     }
 }

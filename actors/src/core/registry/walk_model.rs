@@ -3,8 +3,8 @@
 
 use super::super::{Effect, Registry};
 use ostler_messages::{
-    Answer, CallId, Cause, CommandId, HandleId, LaunchError, LaunchRequest, Record, Refusal, SessionId,
-    Shared, Status, Text,
+    Answer, CallId, Cause, Claim, ClaimBy, CommandId, HandleId, LaunchError, LaunchRequest, Record, Refusal,
+    SessionId, Shared, Status, Text,
 };
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(super) use ensure;
 pub(super) enum Ask {
     Launch { session: usize, key: Option<&'static str> },
     Cancel { n: u64, wait_ms: Option<u64>, notify: bool },
+    Await { n: u64, wait_ms: Option<u64>, take: bool },
+    Status(u64),
     End(usize),
     Sleep,
     Shutdown,
@@ -72,7 +74,17 @@ pub(super) struct Process {
     pub(super) result: Option<Status>,
     pub(super) delivered: u8,
     pub(super) leased: u8,
+    /// Its result is read, or discarded.
+    pub(super) gone: bool,
+    /// Its leftovers were kept.
+    pub(super) kept: bool,
     removed: bool,
+}
+impl Process {
+    /// Its result is out, and can still be read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.result.is_some() && !self.gone
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +109,10 @@ pub(super) struct Model {
     pub(super) discarding: bool,
     pub(super) host_gone: bool,
     pub(super) over: bool,
-    /// In the order of their ends.
+    /// Those that have ended and whose results are gone, in that order.
     pub(super) finished: Vec<u64>,
+    /// Calls for which a process is to tell how it stands.
+    pub(super) reporting: Vec<u64>,
 }
 
 impl Model {
@@ -115,7 +129,7 @@ impl Model {
     pub(super) fn twin(&self, session: usize, key: &str, kept: u64) -> Option<(u64, &Process)> {
         let stored = self.finished.iter().rev().take(usize::try_from(kept).unwrap());
         let stored: Vec<u64> = stored.copied().collect();
-        let known = |n: u64, p: &Process| p.state != State::Stopped || stored.contains(&n);
+        let known = |n: u64, p: &Process| p.state != State::Stopped || p.is_unread() || stored.contains(&n);
         let mut processes = (1..).zip(&self.processes);
         processes.find(|(n, p)| p.session == session && p.key == Some(key) && known(*n, p))
     }
@@ -152,12 +166,26 @@ impl Model {
                 self.process(record.handle_id.n).delivered += 1;
             }
             Effect::Deliver { record, to } => {
-                let waits = |call: &CallId| self.calls[usize::try_from(call.0).unwrap()] == Call::Waits;
+                let waits = |claim: &Claim| self.calls[usize::try_from(claim.call.0).unwrap()] == Call::Waits;
                 ensure!(to.iter().all(waits), "a result is leased to a call that is not open");
-                ensure!(record.status == Status::Killed, "only a killed one is leased to its cancellers");
-                to.iter().try_for_each(|call| self.answered(*call))?;
+                let asked = to.iter().any(|claim| claim.by == ClaimBy::Result);
+                let ours = asked || record.status == Status::Killed;
+                ensure!(ours, "only a killed one is leased to its cancellers alone");
+                to.iter().try_for_each(|claim| self.answered(claim.call))?;
                 self.process(record.handle_id.n).leased += 1;
             }
+            Effect::TakeResult { call, stored } => {
+                let process = self.process(stored.handle_id.n);
+                ensure!(process.result == Some(stored.status), "another result than before");
+                self.answered(*call)?;
+            }
+            Effect::Report { n, call } => {
+                let at = usize::try_from(call.0).unwrap();
+                ensure!(self.process(*n).state == State::Live, "process {n} is asked after its end");
+                ensure!(self.calls[at] == Call::Waits, "asked for a call that is not open");
+                self.reporting.push(call.0);
+            }
+            Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
                 let process = self.process(*n);
@@ -222,6 +250,8 @@ impl Model {
             result: None,
             delivered: 0,
             leased: 0,
+            gone: false,
+            kept: false,
             removed: false,
         });
         Ok(())
@@ -235,9 +265,15 @@ impl Model {
             }
             (Ask::Launch { .. }, Err(Refusal::Launch(_))) => true,
             (Ask::Cancel { n, .. }, Ok(Answer::Cancelled { cancelled, record })) => {
+                let kept = self.processes[usize::try_from(*n).unwrap() - 1].kept;
                 let stopped = record.status == Status::Killed || record.status == Status::Running;
-                record.handle_id.n == *n && (!cancelled || stopped)
+                record.handle_id.n == *n && (!cancelled || stopped || kept)
             }
+            (Ask::Await { n, .. } | Ask::Status(n), Ok(Answer::Status(record))) => record.handle_id.n == *n,
+            (Ask::Await { n, take: true, .. }, Ok(Answer::Result { taken: false, record })) => {
+                record.handle_id.n == *n && self.processes[usize::try_from(*n).unwrap() - 1].notify
+            }
+            (Ask::Await { .. } | Ask::Status(_), Err(Refusal::Call(_))) => true,
             (Ask::Cancel { .. }, Err(Refusal::Call(_))) => true,
             (Ask::End(session), Ok(Answer::Ended(tally))) => {
                 let ours = self.processes.iter().filter(|p| p.session == *session);
@@ -265,16 +301,20 @@ impl Model {
             ensure!(live == self.live(|p| p.session == session), "session {id} counts {live} live handles");
             let runs = |p: &&Process| p.session == session && p.state == State::Live;
             let runs = self.processes.iter().filter(runs).count();
-            let listed = registry.list(CallId(0), &SessionId::new(id));
-            let [Effect::Reply(_, Ok(Answer::Listed(records)))] = &listed[..] else {
-                return Err(format!("session {id} is listed as {listed:?}"));
+            let listed = registry.clone().list(CallId(0), &SessionId::new(id), false);
+            let surveyed = match &listed[..] {
+                [Effect::Reply(_, Ok(Answer::Listed(_)))] => 0,
+                [Effect::Survey { ns, .. }] => ns.len(),
+                _ => return Err(format!("session {id} is listed as {listed:?}")),
             };
-            ensure!(records.len() == runs, "session {id} lists {} of {runs}", records.len());
+            ensure!(surveyed == runs, "session {id} lists {surveyed} of {runs}");
         }
         ensure!(registry.finished.len() as u64 <= replay_results, "more is stored than allowed");
+        let unread =
+            self.processes.iter().filter(|p| p.state == State::Stopped && p.is_unread()).count() as u64;
         ensure!(
-            registry.handles.len() as u64 == registry.live + registry.finished.len() as u64,
-            "a handle is kept for nothing"
+            registry.handles.len() as u64 == registry.live + registry.finished.len() as u64 + unread,
+            "a handle is kept for nothing, or forgotten while it is unread"
         );
         for (call, timer) in (0..).zip(&self.timers) {
             let timed = registry.timed.contains_key(&CallId(call));
@@ -288,7 +328,8 @@ impl Model {
             ensure!(results == u8::from(process.result.is_some()), "process {n} has {results} results");
             ensure!(process.removed == (process.state == State::Stopped), "process {n}: wrongly removed");
             let waits = registry.handles.get(&n).map_or(0, |handle| handle.waiting.len());
-            ensure!(waits == 0 || process.state == State::Live, "process {n} is over, and calls wait for it");
+            let may_wait = matches!(process.state, State::Live | State::Kept);
+            ensure!(waits == 0 || may_wait, "process {n} is over, and calls wait for it");
         }
         Ok(())
     }

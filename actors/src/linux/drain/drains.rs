@@ -20,7 +20,7 @@ use nix::{
     unistd::read,
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
-use ostler_messages::{ActorName, Close, Event, Output, Peek, Peeked, Release, Seal, Sealed, Stream};
+use ostler_messages::{ActorName, Close, Event, Output, Release, Seal, Sealed, Stream};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -44,7 +44,6 @@ pub(crate) enum DrainCommand {
     /// From a thread that has two floods.
     TakeOver(Box<Drain>),
     Close(Close),
-    Peek(Peek),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
@@ -55,7 +54,6 @@ impl DrainCommand {
         match self {
             DrainCommand::Attach(_) | DrainCommand::TakeOver(_) | DrainCommand::Quit => None,
             DrainCommand::Close(close) => Some(close.n),
-            DrainCommand::Peek(peek) => Some(peek.n),
             DrainCommand::Seal(seal) => Some(seal.n),
             DrainCommand::Release(release) => Some(release.n),
         }
@@ -199,7 +197,6 @@ impl State {
             DrainCommand::Attach(new) => self.attach(*new),
             DrainCommand::TakeOver(drain) => self.take_over(drain),
             DrainCommand::Close(close) => self.close(&close),
-            DrainCommand::Peek(peek) => self.peek(&peek),
             DrainCommand::Seal(seal) => self.seal(*seal),
             DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
@@ -309,18 +306,6 @@ impl State {
         // From here on whatever comes is thrown away.
         let end = drain.streams[close.stream.index()].flow.close(owed);
         self.report(close.n, close.stream, end);
-    }
-
-    fn peek(&self, peek: &Peek) {
-        let peeked = match self.drains.get(&peek.n) {
-            Some(drain) => {
-                let silence_ms = self.thread.clock.now_us().saturating_sub(drain.activity.last_us()) / 1_000;
-                Peeked { output: drain.recorder.peek(peek.inline_bytes), silence_ms }
-            }
-            // The spawn thread reports a process to the graph first; whoever asks before it gets here hears that nothing came.
-            None => Peeked { output: Output::default(), silence_ms: 0 },
-        };
-        let _ = self.thread.events.send(KernelEvent::new(ActorName::Ticker(peek.n), peeked));
     }
 
     fn seal(&mut self, seal: Seal) {

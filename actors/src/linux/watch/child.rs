@@ -43,7 +43,7 @@ pub(crate) struct Child {
     group: Group,
     tree: Tree,
     helper: Option<Helper>,
-    began: Instant,
+    pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) exit: Option<Exit>,
     /// Whether a signal of ours went out before the exit.

@@ -31,11 +31,15 @@ impl Found {
         self.leftovers.is_empty()
     }
 
-    /// Those who are seen now. Whoever is new among them will have this outcome.
+    /// Those who are seen now. Whoever is new among them, or was kept until now, will have this outcome.
     pub(crate) fn take(&mut self, seen: &[Member], outcome: Outcome) {
         for Member { pid, name, .. } in seen {
-            if self.leftovers.len() < NAMED {
-                self.leftovers.entry(*pid).or_insert(Leftover::new(*pid, name.as_str(), outcome));
+            if let Some(leftover) = self.leftovers.get_mut(pid) {
+                if leftover.outcome == Outcome::Kept {
+                    leftover.outcome = outcome;
+                }
+            } else if self.leftovers.len() < NAMED {
+                self.leftovers.insert(*pid, Leftover::new(*pid, name.as_str(), outcome));
             }
         }
         self.seen = seen.iter().map(|member| member.pid).collect();

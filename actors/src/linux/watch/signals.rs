@@ -6,7 +6,7 @@
 
 use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
-    clock::Clock,
+    clock::{Clock, millis},
     contain::group::GroupBy,
     contain::tree::Probe,
     mailbox::Mailbox,
@@ -19,8 +19,8 @@ use crate::linux::{
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Leftover, Release, Signal, StopSignal, Survived, Sweep, SweepFor,
-    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
+    ActorName, Arm, Disarm, Event, Exited, Leftover, Peek, Peeked, Release, Seen, Signal, StopSignal, Survey,
+    Surveyed, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
 };
 use std::{
     collections::BTreeMap,
@@ -51,6 +51,8 @@ pub(crate) enum SignalCommand {
     /// When it is to fire.
     Arm(Arm, Instant),
     Disarm(Disarm),
+    Peek(Peek),
+    Survey(Survey),
     Quit,
 }
 
@@ -155,8 +157,32 @@ impl State {
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
             SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
+            SignalCommand::Peek(peek) => self.peek(&peek),
+            SignalCommand::Survey(survey) => self.survey(&survey),
             SignalCommand::Quit => {}
         }
+    }
+
+    /// Not by its drain thread, which a disk may hold.
+    fn peek(&self, peek: &Peek) {
+        let output = self.thread.outputs.peek(peek.n, peek.inline_bytes);
+        // One that has not come here yet has only just begun.
+        let silence_ms = self.children.0.get(&peek.n).map_or(0, |child| self.silence_ms(child));
+        let to = peek.call.map_or(ActorName::Ticker(peek.n), |_| ActorName::Process(peek.n));
+        let _ = self.thread.events.send(KernelEvent::new(to, Peeked { output, silence_ms, call: peek.call }));
+    }
+
+    fn survey(&self, survey: &Survey) {
+        let seen = |n: &u64| {
+            let child = self.children.0.get(n)?;
+            Some(Seen { n: *n, age_ms: millis(child.began.elapsed()), silence_ms: self.silence_ms(child) })
+        };
+        let surveyed = Surveyed { call: survey.call, seen: survey.ns.iter().filter_map(seen).collect() };
+        let _ = self.thread.events.send(KernelEvent::new(ActorName::Supervisor, surveyed));
+    }
+
+    fn silence_ms(&self, child: &Child) -> u64 {
+        self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000
     }
 
     fn watch(&mut self, watch: Watch) {
@@ -358,7 +384,7 @@ impl State {
                 self.report(n, Survived { leftovers });
             }
             TimerKey::Graph(ActorName::Process(n), TimerKind::SealTimeout) => {
-                let output = self.thread.outputs.peek(n);
+                let output = self.thread.outputs.peek(n, u64::MAX);
                 self.report(n, Unsealed { output });
             }
             TimerKey::Graph(owner, kind) => {

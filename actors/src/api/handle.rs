@@ -1,0 +1,196 @@
+//! A handle, as a host holds it: a name, which ends nothing when it is dropped.
+
+use super::{Call, Ostler, ReadOutput, session::timeout_ms};
+use ostler_messages::{
+    Answer, AwaitResult, Cancel, CommandId, GetStatus, HandleId, Listed as ListedMessage, Record,
+};
+use std::{sync::Arc, time::Duration};
+
+/// What became of a cancel.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Cancelled {
+    /// Whether this call stopped the command, or what was kept of it; false if it had ended before.
+    pub cancelled: bool,
+    /// The result; or, if the wait ran out, the record as it was.
+    pub record: Arc<Record>,
+}
+
+/// A result, to who has asked for it by its handle.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Whether it was taken with this answer: then it is not in the inbox, nor delivered again. False if somebody else had it before, or
+    /// may still come to have it: then this is a copy.
+    pub taken: bool,
+    /// The result.
+    pub record: Arc<Record>,
+}
+
+/// What [`Session::run_for`](crate::Session::run_for) brings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Ran {
+    /// The command ended in time.
+    Ended(Ended),
+    /// The time is up, and the command goes on. The handle's record is of this moment: its texts are the output so far, and its
+    /// `output_offset` is where reading goes on.
+    Running(Handle),
+}
+
+/// A handle in a list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listed {
+    /// With what is known of it without asking for its output: of a live one as it was launched, of another its result, both without
+    /// texts. [`Handle::status`] has them.
+    pub handle: Handle,
+    /// Of a live one, the time since its start.
+    pub age: Option<Duration>,
+    /// Of a live one, the time since its last byte of output.
+    pub silence: Option<Duration>,
+    /// How many of its leftovers were kept and live on, as they were seen at its end. [`Handle::cancel`] stops them.
+    pub kept: u64,
+}
+impl Listed {
+    pub(crate) fn new(ostler: &Ostler, listed: ListedMessage) -> Listed {
+        let ListedMessage { record, age_ms, silence_ms, kept } = listed;
+        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
+        let handle = Handle::new(ostler.clone(), record.0);
+        Listed { handle, age: time(age_ms), silence: time(silence_ms), kept }
+    }
+}
+
+/// One running or finished command.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    ostler: Ostler,
+    record: Arc<Record>,
+}
+impl Handle {
+    pub(crate) fn new(ostler: Ostler, record: Arc<Record>) -> Handle {
+        Handle { ostler, record }
+    }
+    /// Its name.
+    pub fn id(&self) -> HandleId {
+        self.record.handle_id
+    }
+    /// Names its artifact directory.
+    pub fn command_id(&self) -> CommandId {
+        self.record.command_id
+    }
+    /// The record as it was when this value was made: pid, paths, times. [`status`](Handle::status) asks anew.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Waits for the result and **takes** it: then it is not in the inbox, nor delivered again. It is there for who asks by the
+    /// handle before any reader of the inbox; one that is unread already leaves the inbox. If a reader has it, or somebody took it before, the
+    /// answer is a copy, with `taken: false`.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("make", Program::new().exits_at(Duration::from_secs(90), 2));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let handle = session.launch(Command::new("make")).wait()?;
+    /// let result = handle.result().wait()?;
+    /// assert_eq!((result.taken, result.record.exit_code), (true, Some(2)));
+    /// assert!(session.inbox().drain().wait()?.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Dropped at whatever moment before it has returned, nothing is lost: the result goes to somebody else who waits for it by
+    /// the handle, or to the inbox.
+    pub fn result(&self) -> Call<Ended> {
+        self.await_result(None, true, |answer| match answer {
+            Answer::Result { taken, record } => Some(Ended { taken, record: record.0 }),
+            Answer::Status(record) => Some(Ended { taken: false, record: record.0 }),
+            _ => None,
+        })
+    }
+    /// The same with a limit: none when the time is up. Then the result goes to the inbox as ever.
+    pub fn result_within(&self, time: Duration) -> Call<Option<Ended>> {
+        self.await_result(Some(time), true, |answer| match answer {
+            Answer::Result { taken, record } => Some(Some(Ended { taken, record: record.0 })),
+            Answer::Status(_) => Some(None),
+            _ => None,
+        })
+    }
+    /// Waits for the result and takes nothing: it goes where it goes without this call. Safe to drop.
+    pub fn exited(&self) -> Call<Arc<Record>> {
+        self.await_result(None, false, status)
+    }
+    /// The same with a limit: when the time is up, the record as it stands then, with `status: running`. Safe to drop.
+    pub fn exited_within(&self, time: Duration) -> Call<Arc<Record>> {
+        self.await_result(Some(time), false, status)
+    }
+    fn await_result<T>(
+        &self,
+        time: Option<Duration>,
+        take: bool,
+        convert: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Call<T> {
+        let (handle_id, wait_ms) = (self.id(), time.map(timeout_ms));
+        self.ostler.call(|call| AwaitResult { call, handle_id, wait_ms, take }, convert)
+    }
+    /// The record as it is at this moment: while it runs, the output so far with its counts, and its silence. Takes nothing. Safe to
+    /// drop.
+    ///
+    /// # Errors
+    /// `HandleForgotten` when it has finished, its result is read, and it is no longer kept.
+    pub fn status(&self) -> Call<Arc<Record>> {
+        let handle_id = self.id();
+        self.ostler.call(|call| GetStatus { call, handle_id, session_id: None }, status)
+    }
+
+    /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel
+    /// means now. The result comes here and not to the inbox.
+    ///
+    /// Of a command that has ended and whose leftovers were kept, it stops those, and answers with the record and what became of them.
+    ///
+    /// Dropped after it was begun or polled, the command is stopped all the same, and its result goes to another canceller that
+    /// waits, or to the inbox.
+    pub fn cancel(&self) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), None, false)
+    }
+    /// The same, with a limit on the wait: after it the answer is what is known, and the result goes to the inbox.
+    pub fn cancel_within(&self, wait: Duration) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), Some(wait), false)
+    }
+    /// The same as [`cancel`](Handle::cancel); the result comes here and to the inbox.
+    pub fn cancel_and_notify(&self) -> Call<Cancelled> {
+        self.ostler.cancel(self.id(), None, true)
+    }
+    /// Reads the command's output; see [`ReadOutput`].
+    pub fn read(&self) -> ReadOutput {
+        self.ostler.read_command(self.command_id())
+    }
+}
+
+fn status(answer: Answer) -> Option<Arc<Record>> {
+    match answer {
+        Answer::Status(record) | Answer::Result { record, .. } => Some(record.0),
+        _ => None,
+    }
+}
+
+impl Ostler {
+    /// Stops a command by its id; see [`Handle::cancel`].
+    pub fn cancel(
+        &self,
+        handle_id: HandleId,
+        wait: Option<Duration>,
+        notify_on_cancel: bool,
+    ) -> Call<Cancelled> {
+        let wait_ms = wait.map(timeout_ms);
+        self.call(
+            |call| Cancel { call, handle_id, wait_ms, notify_on_cancel },
+            |answer| match answer {
+                Answer::Cancelled { cancelled, record } => Some(Cancelled { cancelled, record: record.0 }),
+                _ => None,
+            },
+        )
+    }
+}
