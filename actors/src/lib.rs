@@ -89,7 +89,7 @@ pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequ
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,
-    Stage, Stamp, Status, Stream, Tally, Text, Usage, counted, duration,
+    Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

@@ -17,7 +17,7 @@ use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
     Answer, CallError, CallId, Cause, HandleId, LaunchError, LaunchRequest, Limit, Refusal,
-    SESSION_ID_MAX_BYTES, SessionId, Shared, Status, Tally,
+    SESSION_ID_MAX_BYTES, SessionId, Shared, Status, StopCause, Tally,
 };
 use sessions::{EndedIds, Session};
 use std::{

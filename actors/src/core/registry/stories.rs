@@ -8,7 +8,7 @@ use super::{
 use crate::config::Limits;
 use ostler_messages::{
     Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
-    SESSION_ID_MAX_BYTES, SessionId, Status, TextOnDisk,
+    SESSION_ID_MAX_BYTES, SessionId, Status, StopCause, TextOnDisk,
 };
 
 const CALL: CallId = CallId(1);
@@ -300,7 +300,8 @@ fn what_nobody_can_follow_any_more_is_lost_without_a_code() {
         Effect::Deliver { record, .. } => Some(record),
         _ => None,
     });
-    assert_eq!(record.map(|record| (record.status, record.exit_code)), Some((Status::Lost, Some(-1))));
+    let ended = record.map(|record| (record.status, record.exit_code, record.stop_cause, record.success));
+    assert_eq!(ended, Some((Status::Lost, Some(-1), Some(StopCause::Crashed), Some(false))));
 }
 
 #[test]
