@@ -150,7 +150,7 @@ impl Queue {
             leased(
                 claim.call,
                 match claim.by {
-                    ClaimBy::Cancel => Answer::Cancelled { cancelled, record },
+                    ClaimBy::Cancel => Answer::Cancelled { cancelled, taken: true, record },
                     ClaimBy::Result => Answer::Result { taken: true, record },
                 },
             )

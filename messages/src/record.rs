@@ -31,6 +31,41 @@ impl fmt::Display for Status {
     }
 }
 
+/// Who or what ended a command that did not end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopCause {
+    /// A `Cancel`. The status is `killed`.
+    Cancelled,
+    /// Its session ended. The status is `killed`.
+    SessionEnded,
+    /// `timeout_ms` passed. The status is `timed_out`.
+    Deadline,
+    /// `idle_timeout_ms` passed without a byte. The status is `timed_out`.
+    Idle,
+    /// It wrote more than it was allowed to. The status is `killed`.
+    OutputLimit,
+    /// The host let go of its last handle to ostler (`killed`), or ended itself (`lost`).
+    HostGone,
+    /// Something of ostler's that followed it crashed or was killed. The status is `lost`.
+    Crashed,
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopCause::Cancelled => "cancelled",
+            StopCause::SessionEnded => "session_ended",
+            StopCause::Deadline => "deadline",
+            StopCause::Idle => "idle",
+            StopCause::OutputLimit => "output_limit",
+            StopCause::HostGone => "host_gone",
+            StopCause::Crashed => "crashed",
+        })
+    }
+}
+
 /// What really holds the tree together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +226,12 @@ pub struct Record {
     pub leftovers: Option<Vec<Leftover>>,
     /// What the leader used.
     pub usage: Option<Usage>,
+    /// Whether it did what was asked: true for `completed` with exit code 0; null while it runs.
+    #[serde(default)]
+    pub success: Option<bool>,
+    /// Who or what ended it; null while it runs, and exactly then when it ended by itself (`completed`).
+    #[serde(default)]
+    pub stop_cause: Option<StopCause>,
     /// Whether the kernel has ended a process of the tree for want of memory, up to the leader's exit; null where it does not say (it
     /// does in the cgroup of a command with a limit, or after one).
     pub oom_killed: Option<bool>,
@@ -270,6 +311,8 @@ impl Record {
             artifact_error: None,
             leftovers: None,
             usage: None,
+            success: None,
+            stop_cause: None,
             oom_killed: None,
             env_withheld: None,
             text_omitted: false,
@@ -281,12 +324,12 @@ impl Record {
         self.status = status;
         self
     }
-    /// Whether it did what was asked: true for `completed` with exit code 0; none while it runs.
-    pub fn success(&self) -> Option<bool> {
-        match self.status {
-            Status::Running => None,
-            status => Some(status == Status::Completed && self.exit_code == Some(0)),
-        }
+    /// It is over: fills in `status`, `stop_cause` and what follows from them and from `exit_code`, which is known by now.
+    pub fn end(&mut self, status: Status, stop_cause: Option<StopCause>) {
+        self.status = status;
+        self.stop_cause = stop_cause;
+        self.timed_out = status == Status::TimedOut;
+        self.success = Some(status == Status::Completed && self.exit_code == Some(0));
     }
     /// Takes over what flowed.
     pub fn set_output(&mut self, output: Output) {

@@ -204,6 +204,8 @@ pub enum Answer {
     Cancelled {
         /// Whether this call stopped it; false if it had finished before.
         cancelled: bool,
+        /// Whether the result is taken with this answer; false: it is in the inbox, or was taken before.
+        taken: bool,
         /// Its result, or, if `wait_ms` ran out, how it stands.
         record: Shared,
     },

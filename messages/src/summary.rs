@@ -73,7 +73,7 @@ pub fn counted(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CommandId, HandleId, SessionId};
+    use crate::{CommandId, HandleId, SessionId, StopCause};
 
     #[test]
     fn numbers_and_times_are_written_for_people() {
@@ -94,7 +94,6 @@ mod tests {
         let mut record = Record::new(SessionId::new("s"), command_id, handle_id);
         record.output_path = "/a/cmd_1_2_3/combined.txt".into();
         assert_eq!(record.summary(), "running, 0 lines, 0 bytes, artifacts in /a/cmd_1_2_3");
-        assert_eq!(record.success(), None);
         let mut record = record.with_status(Status::TimedOut);
         (record.exit_code, record.signal, record.duration_ms) =
             (Some(-1), Some("SIGKILL".into()), Some(1_500));
@@ -105,9 +104,32 @@ mod tests {
             "timed out, SIGKILL, 1.5 s, 0 lines, 0 bytes, left over: sleep (7, survived SIGKILL), \
              record incomplete: disk full, artifacts in /a/cmd_1_2_3"
         );
-        assert_eq!(record.success(), Some(false));
         let mut done = record.with_status(Status::Completed);
         (done.exit_code, done.signal) = (Some(0), None);
-        assert_eq!((done.success(), done.ending().as_str()), (Some(true), "completed, exit 0"));
+        assert_eq!(done.ending(), "completed, exit 0");
+    }
+
+    #[test]
+    fn an_end_says_what_it_means_and_a_result_of_an_older_version_is_read() {
+        let (command_id, handle_id) =
+            (CommandId { host_pid: 1, unix_ns: 2, n: 3 }, HandleId { host_pid: 1, n: 3 });
+        let running = Record::new(SessionId::new("s"), command_id, handle_id);
+        assert_eq!((running.success, running.stop_cause), (None, None));
+        let ended = |exit_code, status, stop_cause| {
+            let mut record = running.clone();
+            record.exit_code = Some(exit_code);
+            record.end(status, stop_cause);
+            (record.success, record.timed_out, record.stop_cause)
+        };
+        assert_eq!(ended(0, Status::Completed, None), (Some(true), false, None));
+        assert_eq!(ended(2, Status::Completed, None), (Some(false), false, None));
+        let deadline = Some(StopCause::Deadline);
+        assert_eq!(ended(0, Status::TimedOut, deadline), (Some(false), true, deadline));
+
+        let mut json = serde_json::to_value(&running).unwrap();
+        for field in ["success", "stop_cause"] {
+            assert!(json.as_object_mut().unwrap().remove(field).is_some());
+        }
+        assert_eq!(serde_json::from_value::<Record>(json).unwrap(), running);
     }
 }

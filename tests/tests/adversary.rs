@@ -5,8 +5,8 @@
 
 use futures_lite::future;
 use ostler::{
-    Cancelled, Command, Config, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Session,
-    Status, World,
+    Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Ran,
+    Session, World,
 };
 use ostler_tests::{Bench, Dice, Ground, LIMIT, Settings, in_every_tier, ms, seed_or, sh};
 use std::{
@@ -73,10 +73,17 @@ impl Host {
         }
     }
     fn answered(&self, cancelled: &Cancelled) {
-        let record = &cancelled.record;
-        if cancelled.cancelled && record.status == Status::Killed {
-            *self.seen.lock().unwrap().answered.entry(record.handle_id).or_default() += 1;
+        if cancelled.taken {
+            self.took(cancelled.record.handle_id);
         }
+    }
+    fn ended(&self, ended: &Ended) {
+        if ended.taken {
+            self.took(ended.record.handle_id);
+        }
+    }
+    fn took(&self, handle_id: HandleId) {
+        *self.seen.lock().unwrap().answered.entry(handle_id).or_default() += 1;
     }
     fn some_handle(&self, dice: &mut Dice) -> Option<Handle> {
         let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +94,27 @@ impl Host {
         let session = &self.sessions[dice.below(self.sessions.len() as u64) as usize];
         let inbox = session.inbox();
         let soon = Duration::from_millis(dice.below(30));
-        match dice.below(12) {
+        match dice.below(18) {
+            12..15 => {
+                let Some(handle) = self.some_handle(dice) else { return };
+                // Not for ever: nobody may be left who stops it.
+                if let Some(Ok(Some(ended))) = try_out(dice, handle.result_within(10 * soon)) {
+                    self.ended(&ended);
+                }
+            }
+            15 => {
+                let run = session.run_for((self.commands)(dice.below(3)), soon);
+                match try_out(dice, run) {
+                    Some(Ok(Ran::Ended(ended))) => self.ended(&ended),
+                    Some(Ok(Ran::Running(handle))) => self.handles.lock().unwrap().push(handle),
+                    _ => {}
+                }
+            }
+            16 => {
+                let Some(handle) = self.some_handle(dice) else { return };
+                let (told, exited) = (handle.status(), handle.exited_within(soon));
+                let _ = (try_out(dice, told), try_out(dice, exited));
+            }
             0..4 => {
                 let launch = session.launch((self.commands)(dice.below(3)));
                 if let Some(Ok(handle)) = try_out(dice, launch) {
@@ -112,7 +139,7 @@ impl Host {
                     self.read(&entries);
                 }
             }
-            8..11 => {
+            8..12 => {
                 let Some(handle) = self.some_handle(dice) else { return };
                 let call = match dice.below(3) {
                     0 => handle.cancel_within(soon),

@@ -3,7 +3,7 @@
 
 use ostler::{
     Command, Descendant, Error, Filter, Handle, LaunchError, OnTerminate, Ostler, Program, Record, Status,
-    Stream, World,
+    StopCause, Stream, World,
 };
 use ostler_messages::{ActorName, trace::Fault};
 use ostler_tests::{
@@ -236,7 +236,7 @@ fn f68_a_host_that_waits_for_its_signals_gets_each_of_them() {
     let _ground = Ground::take();
     let results = records(OtherHost::new(fixture!("a-host")).run(&["waits-for-signals", "/bin/true"]));
     assert_eq!(results.len(), 50);
-    assert!(results.iter().all(|result| result.success() == Some(true)), "{results:?}");
+    assert!(results.iter().all(|result| result.success == Some(true)), "{results:?}");
 }
 
 fn f42_a_host_that_ignores_sigchld_gets_results_all_the_same() {
@@ -375,12 +375,15 @@ fn f44_a_dropped_handle_ends_nothing_and_the_last_name_of_the_graph_everything()
         handle.read().offset(6).wait_for(Duration::from_millis(10)).wait().unwrap();
     }
     let tree = group(handle.record().process_group_id.unwrap());
+    let result = handle.record().output_path.with_file_name("result.json");
     drop((other, session));
     assert_eq!(living(&tree), tree, "a handle still names the graph");
     let began = Instant::now();
     drop(handle);
     assert!(began.elapsed() < ostler::DROP_LIMIT, "{:?}", began.elapsed());
     assert_eq!(living(&tree), [0; 0], "it has no grace");
+    let result: Record = serde_json::from_slice(&std::fs::read(result).unwrap()).unwrap();
+    assert_eq!((result.status, result.stop_cause), (Status::Killed, Some(StopCause::HostGone)));
 }
 
 ostler_tests::in_every_tier!(

@@ -12,6 +12,9 @@ use std::{sync::Arc, time::Duration};
 pub struct Cancelled {
     /// Whether this call stopped the command, or what was kept of it; false if it had ended before.
     pub cancelled: bool,
+    /// Whether the result was taken with this answer: then it is not in the inbox, nor delivered again. False: it is in the inbox, or
+    /// somebody took it before, or it is not there yet.
+    pub taken: bool,
     /// The result; or, if the wait ran out, the record as it was.
     pub record: Arc<Record>,
 }
@@ -188,7 +191,9 @@ impl Ostler {
         self.call(
             |call| Cancel { call, handle_id, wait_ms, notify_on_cancel },
             |answer| match answer {
-                Answer::Cancelled { cancelled, record } => Some(Cancelled { cancelled, record: record.0 }),
+                Answer::Cancelled { cancelled, taken, record } => {
+                    Some(Cancelled { cancelled, taken, record: record.0 })
+                }
                 _ => None,
             },
         )

@@ -15,7 +15,7 @@ mod events;
 mod walk;
 
 pub(crate) use events::{Effect, Event, Failure, Phase, Plan};
-use ostler_messages::{Cause, Status, StopSignal, Stream, SweepFor, TimerKind};
+use ostler_messages::{Cause, Status, StopCause, StopSignal, Stream, SweepFor, TimerKind};
 
 /// The timers of a life, as bits. Each is armed at most once, so a late firing can't be taken for a new one.
 const TIMERS: [TimerKind; 8] = [
@@ -118,6 +118,19 @@ impl Life {
             (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone), _) => Status::Killed,
             (Some(Cause::Deadline | Cause::Idle), _) => Status::TimedOut,
         }
+    }
+
+    /// Who or what ended it: none exactly for what ended by itself, whatever was asked.
+    pub(crate) fn stop_cause(&self) -> Option<StopCause> {
+        let cause = self.cause.filter(|_| self.status() != Status::Completed)?;
+        Some(match cause {
+            Cause::Cancelled => StopCause::Cancelled,
+            Cause::SessionEnded => StopCause::SessionEnded,
+            Cause::HostGone => StopCause::HostGone,
+            Cause::Deadline => StopCause::Deadline,
+            Cause::Idle => StopCause::Idle,
+            Cause::Lost => StopCause::Crashed,
+        })
     }
 
     /// Whether this can happen now, in a world that keeps to its protocol; what comes late can. The dashes of the table.

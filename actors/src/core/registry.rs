@@ -18,7 +18,7 @@ use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
     Answer, CallError, CallId, Cause, Claim, ClaimBy, HandleId, LaunchError, LaunchRequest, Leftover, Limit,
-    Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, Seen, SessionId, Shared, Status, Tally,
+    Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, Seen, SessionId, Shared, Status, StopCause, Tally,
 };
 use sessions::{EndedIds, Session};
 use std::{

@@ -20,7 +20,7 @@ use ostler_messages::{
     ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
     Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
     Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed, Signal, StartFailed, Started,
-    Status, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
+    Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -167,10 +167,8 @@ impl ProcessActor {
         if let Some(ticker) = self.children.as_ref().and_then(|children| children.ticker.as_ref()) {
             ticker.do_send(Sent(Halt {}));
         }
-        let status = self.life.status();
         let record = Arc::make_mut(&mut self.record);
-        record.status = status;
-        record.timed_out = status == Status::TimedOut;
+        record.end(self.life.status(), self.life.stop_cause());
         record.artifact_error = self.read_error.clone();
         let record = self.record.clone();
         let discard = self.life.undone();

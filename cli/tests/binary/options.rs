@@ -16,7 +16,7 @@ use std::{
     process::Stdio,
 };
 
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 36] = [
     "artifact_error",
     "byte_count",
     "command",
@@ -49,6 +49,8 @@ const KEYS: [&str; 34] = [
     "stdout",
     "stdout_path",
     "stdout_truncated",
+    "stop_cause",
+    "success",
     "timed_out",
     "usage",
 ];
@@ -65,6 +67,7 @@ fn json_is_one_object_with_the_keys_of_the_contract_and_nothing_else() {
     keys.sort_unstable();
     assert_eq!(keys, KEYS);
     assert_eq!((&result["status"], &result["exit_code"]), (&"completed".into(), &3.into()));
+    assert_eq!((&result["success"], &result["stop_cause"]), (&false.into(), &Value::Null));
     assert_eq!((&result["stdout_truncated"], &result["stderr"]), (&true.into(), &"err\n".into()));
     let combined = fs::read(result["output_path"].as_str().unwrap()).unwrap();
     let hex: String = Sha256::digest(&combined).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -181,7 +181,7 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         let counts =
             [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
         let mut heard = bench.heard().await;
-        let cancelled = Answer::Cancelled { cancelled: false, record: result(2) };
+        let cancelled = Answer::Cancelled { cancelled: false, taken: true, record: result(2) };
         let leased = Reply { call: CallId(8), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
         assert_eq!(heard.remove(2), Heard::Reply(leased));
         assert_eq!(

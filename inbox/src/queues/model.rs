@@ -317,7 +317,7 @@ impl Run {
                 }
                 Out::Taken(sequences)
             }
-            Ok(Answer::Cancelled { record, cancelled: true } | Answer::Result { record, taken: true })
+            Ok(Answer::Cancelled { record, taken: true, .. } | Answer::Result { record, taken: true })
                 if !self.taking =>
             {
                 assert!(leased_by.is_some());

@@ -1,6 +1,6 @@
 use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
-use ostler::{Command, Descendant, LeftoversPolicy, OnTerminate, Outcome, Program, Status};
+use ostler::{Command, Descendant, LeftoversPolicy, OnTerminate, Outcome, Program, Status, StopCause};
 use ostler_tests::ms;
 
 fn cleans_up(after_ms: u64) -> OnTerminate {
@@ -16,6 +16,8 @@ fn a_cancelled_command_cleans_up_in_its_grace() {
         let cancelled = handle.cancel().wait().unwrap();
         assert!(cancelled.cancelled);
         assert_eq!(cancelled.record.status, Status::Killed);
+        assert_eq!(cancelled.record.stop_cause, Some(StopCause::Cancelled));
+        assert_eq!(cancelled.record.success, Some(false));
         assert_eq!((cancelled.record.exit_code, cancelled.record.stdout.as_str()), (Some(7), "cleaned up\n"));
         // The canceller has it: it is not in the inbox.
         assert!(story.drain().is_empty());
@@ -64,6 +66,7 @@ fn a_canceller_that_does_not_wait_finds_the_result_in_the_inbox() {
     let handle = story.launch(Command::new("job"));
     let known = handle.cancel_within(ms(100)).wait().unwrap();
     assert_eq!(known.record.status, Status::Running);
+    assert_eq!((known.record.success, known.record.stop_cause), (None, None));
     assert_eq!(story.result().status, Status::Killed);
     assert_snapshot!(story.told());
 }
@@ -96,6 +99,7 @@ fn a_cancel_that_loses_the_race_reports_completed() {
     let cancelled = handle.cancel().wait().unwrap();
     assert!(!cancelled.cancelled);
     assert_eq!((cancelled.record.status, cancelled.record.duration_ms), (Status::Completed, Some(100)));
+    assert_eq!((cancelled.record.success, cancelled.record.stop_cause), (Some(true), None));
     // It ended by itself, so its result is in the inbox too.
     assert_eq!(story.drain().len(), 1);
     assert_snapshot!(story.told());
@@ -107,6 +111,7 @@ fn a_deadline_terminates_and_the_result_says_timed_out() {
     story.launch(Command::new("job").timeout(ms(500)));
     let result = story.result();
     assert_eq!((result.status, result.timed_out, result.duration_ms), (Status::TimedOut, true, Some(500)));
+    assert_eq!(result.stop_cause, Some(StopCause::Deadline));
     assert_snapshot!(story.told());
 }
 
@@ -117,6 +122,7 @@ fn an_idle_time_counts_from_the_last_byte_of_either_stream() {
     story.launch(Command::new("job").idle_timeout(ms(500)));
     let result = story.result();
     assert_eq!((result.status, result.duration_ms), (Status::TimedOut, Some(1_300)));
+    assert_eq!(result.stop_cause, Some(StopCause::Idle));
     assert_snapshot!(story.told());
 }
 
@@ -132,6 +138,9 @@ fn a_session_ends_all_its_handles_in_one_grace() {
     let tally = story.session.end().wait().unwrap();
     assert_eq!((tally.killed, tally.unread), (3, 3));
     assert_snapshot!(story.told());
+    let entries = story.drain();
+    let causes: Vec<_> = entries.iter().map(|entry| entry.record().unwrap().stop_cause).collect();
+    assert_eq!(causes, [Some(StopCause::SessionEnded); 3]);
 }
 
 #[test]
@@ -141,7 +150,9 @@ fn a_session_end_joins_a_grace_that_is_already_running() {
     let cancel = handle.cancel().begin();
     story.advance_ms(1_500);
     story.session.end().wait().unwrap();
-    assert_eq!(cancel.wait().unwrap().record.duration_ms, Some(2_000));
+    let record = cancel.wait().unwrap().record;
+    // The first cause wins.
+    assert_eq!((record.duration_ms, record.stop_cause), (Some(2_000), Some(StopCause::Cancelled)));
     assert_snapshot!(story.told());
 }
 

@@ -1,7 +1,7 @@
 use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::testing::Fault;
-use ostler::{ActorName, Command, Error, LaunchError, Program, Status, Stream};
+use ostler::{ActorName, Command, Error, LaunchError, Program, Status, StopCause, Stream};
 use ostler_tests::ms;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ fn a_process_actor_that_panics_ends_as_lost_with_its_tree_killed() {
     let handle = story.launch(Command::new("job"));
     let lost = other.cancel().wait().unwrap();
     assert_eq!((lost.cancelled, lost.record.status), (false, Status::Lost));
+    assert_eq!((lost.record.success, lost.record.stop_cause), (Some(false), Some(StopCause::Crashed)));
     assert_eq!(story.drain().len(), 1, "a lost result always goes to the inbox");
     // All others go on.
     assert_eq!(handle.cancel().wait().unwrap().record.status, Status::Killed);

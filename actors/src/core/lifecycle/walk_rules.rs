@@ -5,7 +5,7 @@ use super::{
     super::{Effect, Event, Life, Phase, TIMERS, bit},
     world::{Steered, World},
 };
-use ostler_messages::{Cause, Status, StopSignal, SweepFor, TimerKind};
+use ostler_messages::{Cause, Status, StopCause, StopSignal, SweepFor, TimerKind};
 
 /// What the outside has seen of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub(super) struct Past {
     failed: bool,
     finished: Option<bool>,
     released: bool,
-    sealed_as: Option<Status>,
+    sealed_as: Option<(Status, Option<StopCause>)>,
     cause: Option<Cause>,
     exit: Option<bool>,
     empty: bool,
@@ -133,7 +133,7 @@ impl Past {
             }
             Effect::Seal => {
                 ensure!(self.sealed_as.is_none(), "sealed twice");
-                self.sealed_as = Some(life.status());
+                self.sealed_as = Some((life.status(), life.stop_cause()));
             }
             Effect::ReplyLaunched => {
                 ensure!(self.started && !self.launched && !self.recovered, "launched without cause");
@@ -148,7 +148,8 @@ impl Past {
             Effect::Finish { kept } => {
                 ensure!(self.launched || self.recovered, "a result of what was not launched");
                 ensure!(self.finished.is_none(), "a second result");
-                ensure!(self.sealed_as == Some(life.status()), "the result differs from what was sealed");
+                let says = (life.status(), life.stop_cause());
+                ensure!(self.sealed_as == Some(says), "the result differs from what was sealed");
                 ensure!(!kept || !self.empty, "nobody is kept");
                 self.finished = Some(kept);
                 self.ended &= kept;
@@ -213,6 +214,10 @@ impl Past {
         };
         if life.phase != Phase::Done {
             ensure!(life.status() == status, "status {} should be {status}", life.status());
+            let (named, by_itself) = (life.stop_cause(), status == Status::Completed);
+            ensure!(named.is_none() == by_itself, "{status}, and the cause of its stop is {named:?}");
+            let first = self.cause.map(named_cause).filter(|_| !by_itself);
+            ensure!(named == first, "the cause of its stop is {named:?}, not {first:?}");
         }
         let untouched = self.empty || !self.started || self.sealed_as.is_some() && self.finished.is_none();
         ensure!(!self.now || self.killed || untouched, "no grace is left, yet nothing is killed");
@@ -247,5 +252,16 @@ impl Past {
         ensure!(self.launched <= self.finished.is_some(), "launched without a result");
         ensure!(!self.started || self.sealed_as.is_some(), "never sealed");
         Ok(())
+    }
+}
+
+fn named_cause(cause: Cause) -> StopCause {
+    match cause {
+        Cause::Cancelled => StopCause::Cancelled,
+        Cause::SessionEnded => StopCause::SessionEnded,
+        Cause::HostGone => StopCause::HostGone,
+        Cause::Deadline => StopCause::Deadline,
+        Cause::Idle => StopCause::Idle,
+        Cause::Lost => StopCause::Crashed,
     }
 }

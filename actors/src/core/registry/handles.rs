@@ -167,8 +167,8 @@ impl Registry {
             // The one that took over crashed too: there is nobody left to ask what became of it.
             State::Live(record) => {
                 let mut lost = (**record).clone();
-                lost.status = Status::Lost;
                 lost.exit_code = Some(-1);
+                lost.end(Status::Lost, Some(StopCause::Crashed));
                 effects.extend(self.finished(n, lost.into(), false));
             }
             State::Kept(record) => {

@@ -61,14 +61,18 @@ impl Registry {
             Ok(State::Launching { .. }) => return Vec::new(),
         };
         if !stop {
-            return vec![Effect::Reply(call, Ok(Answer::Cancelled { cancelled: false, record }))];
+            return vec![Effect::Reply(
+                call,
+                Ok(Answer::Cancelled { cancelled: false, taken: false, record }),
+            )];
         }
         if let Some(handle) = self.handles.get_mut(&n) {
             handle.notify |= notify;
         }
         let mut effects = vec![Effect::Stop { n, cause: Cause::Cancelled }];
         match wait_ms {
-            Some(0) => effects.push(Effect::Reply(call, Ok(Answer::Cancelled { cancelled: true, record }))),
+            Some(0) => effects
+                .push(Effect::Reply(call, Ok(Answer::Cancelled { cancelled: true, taken: false, record }))),
             wait_ms => effects.extend(self.wait(call, n, wait_ms, Want::Cancel)),
         }
         effects
@@ -148,7 +152,7 @@ impl Registry {
         let cancels = |waiting: &Waiting| waiting.call == call && waiting.want == Want::Cancel;
         match &handle.state {
             State::Live(record) | State::Kept(record) if handle.waiting.iter().any(cancels) => {
-                let answer = Answer::Cancelled { cancelled: true, record: record.clone() };
+                let answer = Answer::Cancelled { cancelled: true, taken: false, record: record.clone() };
                 self.waits_no_more(call);
                 vec![Effect::Reply(call, Ok(answer))]
             }
@@ -197,7 +201,7 @@ impl Registry {
             let record = record.clone();
             let answer = match want {
                 Want::Cancel | Want::Result if leased => continue,
-                Want::Cancel => Answer::Cancelled { cancelled: killed, record },
+                Want::Cancel => Answer::Cancelled { cancelled: killed, taken: false, record },
                 Want::Result => Answer::Result { taken: false, record },
                 Want::Exit | Want::Status => Answer::Status(record),
             };
@@ -223,7 +227,7 @@ impl Registry {
         let session_id = handle.session_id.clone();
         self.answered(&waiting, &mut effects);
         for Waiting { call, .. } in waiting {
-            let answer = Answer::Cancelled { cancelled: true, record: record.clone() };
+            let answer = Answer::Cancelled { cancelled: true, taken: false, record: record.clone() };
             effects.push(Effect::Reply(call, Ok(answer)));
         }
         self.remove(n, &session_id, &mut effects);

@@ -8,7 +8,7 @@ use super::{
 use crate::config::Limits;
 use ostler_messages::{
     Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
-    SESSION_ID_MAX_BYTES, Seen, SessionId, Status, TextOnDisk,
+    SESSION_ID_MAX_BYTES, Seen, SessionId, Status, StopCause, TextOnDisk,
 };
 
 const CALL: CallId = CallId(1);
@@ -204,7 +204,8 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
         let effects = registry.finished(1, result.clone().into(), false);
         assert_eq!(effects[0], Effect::Deliver { record: result.into(), to: Vec::new() });
         let again = registry.cancel(CALL, HandleId { host_pid: HOST_PID, n: 1 }, None, false);
-        let [Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))] = &again[..] else {
+        let [Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, taken: false, record }))] = &again[..]
+        else {
             panic!("{again:?}")
         };
         assert_eq!(record.stdout.len(), kept);
@@ -329,7 +330,8 @@ fn what_nobody_can_follow_any_more_is_lost_without_a_code() {
         Effect::Deliver { record, .. } => Some(record),
         _ => None,
     });
-    assert_eq!(record.map(|record| (record.status, record.exit_code)), Some((Status::Lost, Some(-1))));
+    let ended = record.map(|record| (record.status, record.exit_code, record.stop_cause, record.success));
+    assert_eq!(ended, Some((Status::Lost, Some(-1), Some(StopCause::Crashed), Some(false))));
 }
 
 #[test]

@@ -353,8 +353,10 @@ impl Plan {
                     }
                     Some(State::Stopped) if known || process.is_some_and(|p| p.is_unread()) => {
                         let process = process.unwrap();
-                        let Some(Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, record }))) =
-                            effects.first()
+                        let Some(Effect::Reply(
+                            _,
+                            Ok(Answer::Cancelled { cancelled: false, taken: false, record }),
+                        )) = effects.first()
                         else {
                             return Err("the stored result is not given".into());
                         };

@@ -264,7 +264,7 @@ impl Model {
                 record.status == Status::Running || key.is_some()
             }
             (Ask::Launch { .. }, Err(Refusal::Launch(_))) => true,
-            (Ask::Cancel { n, .. }, Ok(Answer::Cancelled { cancelled, record })) => {
+            (Ask::Cancel { n, .. }, Ok(Answer::Cancelled { cancelled, taken: false, record })) => {
                 let kept = self.processes[usize::try_from(*n).unwrap() - 1].kept;
                 let stopped = record.status == Status::Killed || record.status == Status::Running;
                 record.handle_id.n == *n && (!cancelled || stopped || kept)
