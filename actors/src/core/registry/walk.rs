@@ -11,12 +11,10 @@ use super::{
     Effect, Effects, Registry,
 };
 use crate::config::Limits;
-use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request};
-use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
-use std::{
-    collections::hash_map::DefaultHasher,
-    hash::{Hash as _, Hasher as _},
+use model::{
+    Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request, text_hash,
 };
+use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -375,52 +373,6 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// By its text. Records are known by their status: which one it is follows from that and the handle.
-fn text_hash(state: &Model) -> u64 {
-    let Model {
-        registry,
-        calls,
-        timers,
-        processes,
-        queues,
-        ending,
-        paused,
-        discarding,
-        host_gone,
-        over,
-        finished,
-        reporting,
-    } = state;
-    let handles = registry.handles.iter().map(|(n, handle)| {
-        let (state, calls, status) = match &handle.state {
-            super::handles::State::Launching { calls } => (0, &calls[..], None),
-            super::handles::State::Live(record) => (1, &[][..], Some(record.status)),
-            super::handles::State::Kept(record) => (2, &[][..], Some(record.status)),
-            super::handles::State::Finished(record) => (3, &[][..], Some(record.status)),
-        };
-        (n, state, calls, status, &handle.waiting, (handle.notify, handle.recovered, handle.unread))
-    });
-    let handles: Vec<_> = handles.collect();
-    let around = (
-        calls,
-        timers,
-        processes,
-        queues,
-        ending,
-        paused,
-        discarding,
-        host_gone,
-        over,
-        (finished, reporting),
-    );
-    let own =
-        (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
-    let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
-    let mut hasher = DefaultHasher::new();
-    format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
-    hasher.finish()
 }
 
 const LAUNCH: Ask = Ask::Launch { session: 0, key: None };
