@@ -33,12 +33,13 @@ const ROOMS: [(&str, &[&str]); 7] = [
 ];
 
 /// The rooms of `actors/src/linux`.
-const LINUX: [(&str, &[&str]); 11] = [
+const LINUX: [(&str, &[&str]); 12] = [
     ("sys", &[]),
     ("clock", &["sys"]),
     ("names", &[]),
     ("proc", &[]),
     ("mailbox", &["sys"]),
+    ("sight", &["sys", "proc"]),
     ("exec", &["sys", "proc"]),
     ("contain", &["sys", "proc", "exec"]),
     ("watch", &["sys", "clock", "names", "proc", "mailbox", "contain"]),

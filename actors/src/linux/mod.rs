@@ -15,6 +15,8 @@ mod names;
 // The helper uses more of it than the graph.
 #[allow(dead_code)]
 mod proc;
+#[allow(dead_code, reason = "nobody waits for ports or input yet")]
+mod sight;
 mod spawn;
 mod sys;
 mod watch;

@@ -98,7 +98,11 @@ pub(crate) struct Stat {
     pub(crate) parent: u32,
     pub(crate) group: u32,
     pub(crate) session: u32,
+    /// Its controlling terminal, as the kernel writes a device's number here; 0: none.
+    pub(crate) terminal: u32,
     threads: u32,
+    /// Until something comes, and a signal wakes it too.
+    pub(crate) waits: bool,
     /// By a signal or a debugger.
     pub(crate) stopped: bool,
     /// As it is, but for bytes that are no UTF-8.
@@ -142,6 +146,12 @@ pub(crate) fn look(pid: u32) -> io::Result<Seen> {
     Ok(if alive { Seen::Alive(stat) } else { Seen::Dead(stat) })
 }
 
+/// What a thread does. None: it is gone.
+pub(crate) fn look_at_task(pid: u32, task: u32) -> io::Result<Option<Stat>> {
+    let bytes = unless_gone(fs::read(format!("/proc/{pid}/task/{task}/stat")))?;
+    Ok(bytes.and_then(|bytes| parse(&bytes)))
+}
+
 fn a_thread_lives(pid: u32) -> io::Result<bool> {
     let Some(tasks) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(false) };
     for task in tasks {
@@ -181,11 +191,14 @@ fn parse(stat: &[u8]) -> Option<Stat> {
     let mut fields = str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
     let (zombie, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
+    let waits = state == "S";
     let mut number = || fields.next()?.parse::<u32>().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
-    // The 20th field; this far is the sixth.
-    let threads = fields.nth(13).and_then(|field| field.parse().ok()).unwrap_or(1);
-    Some(Stat { zombie, parent, group, session, threads, stopped, name })
+    // The kernel prints 32 bits with a sign.
+    let terminal = fields.next()?.parse::<i32>().ok()?.cast_unsigned();
+    // The 20th field; this far is the seventh.
+    let threads = fields.nth(12).and_then(|field| field.parse().ok()).unwrap_or(1);
+    Some(Stat { zombie, parent, group, session, terminal, threads, waits, stopped, name })
 }
 
 #[cfg(test)]

@@ -223,3 +223,14 @@ pub(crate) fn wait_for_events(epoll: &Epoll, events: &mut [EpollEvent], limit: O
         }
     }
 }
+
+/// Takes its rights from the calling thread, if it is root's; the other threads keep theirs.
+#[cfg(test)]
+pub(crate) fn become_nobody_in_this_thread() {
+    const NOBODY: libc::uid_t = 65_534;
+    if nix::unistd::geteuid().is_root() {
+        // SAFETY: takes three integers. The raw call is used because the C library's is for all threads.
+        let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        assert_eq!(result, 0, "{}", Errno::last());
+    }
+}
