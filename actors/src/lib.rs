@@ -87,9 +87,10 @@ pub use config::{
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
-    ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
-    HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES, Outcome, Record,
-    SessionId, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, counted, duration,
+    ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
+    EnvMode, EnvVars, Filter, Found, Group, HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy,
+    Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Record, RecordingStopped, SessionId,
+    Span, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, WaitEnd, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

@@ -52,23 +52,29 @@ mod digest_worker;
 mod growth;
 mod lock;
 mod paths;
+mod pattern;
 mod read;
 mod recorder;
 mod result;
 mod retention;
 mod root;
 mod said;
+mod search;
 mod text;
 
 pub use digest_worker::DigestWorker;
 pub use growth::Growth;
+pub use ostler_messages::OutputFile;
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
-pub use read::{
-    OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now,
+pub use pattern::{
+    PATTERN_MAX_BYTES, PATTERN_MAX_COMPILED_BYTES, PATTERN_MAX_GROUPS, PATTERN_MAX_PROPERTIES, Pattern,
+    PatternError,
 };
+pub use read::{Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now};
 pub use recorder::Recorder;
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
 pub use root::{Root, RootError, default_root};
+pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
 pub use text::HeadTail;

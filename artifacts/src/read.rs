@@ -10,74 +10,19 @@ use crate::{
     text::{character_across, incomplete},
 };
 
-use ostler_messages::{BadId, CommandId, MAX_TIME_MS, Stream};
+use ostler_messages::{CommandId, MAX_TIME_MS, OutputFile};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{
-    fmt,
     fs::File,
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    str::FromStr,
     time::{Duration, Instant},
 };
 
 /// Most bytes in one page; a request for more gets this much. A page is held in memory and usually copied again into
 /// some message, so a reader of a large file takes it in pieces.
 pub const READ_MAX_BYTES: u64 = 1 << 20;
-
-/// One of a command's three files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputFile {
-    /// Both streams in order of arrival.
-    #[default]
-    Combined,
-    /// All of stdout.
-    Stdout,
-    /// All of stderr.
-    Stderr,
-}
-impl OutputFile {
-    /// All three.
-    pub const ALL: [OutputFile; 3] = [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr];
-
-    /// The file's name in the command's directory.
-    pub fn file_name(self) -> &'static str {
-        match self {
-            OutputFile::Combined => "combined.txt",
-            OutputFile::Stdout => "stdout.txt",
-            OutputFile::Stderr => "stderr.txt",
-        }
-    }
-}
-impl From<Stream> for OutputFile {
-    fn from(stream: Stream) -> OutputFile {
-        match stream {
-            Stream::Stdout => OutputFile::Stdout,
-            Stream::Stderr => OutputFile::Stderr,
-        }
-    }
-}
-impl fmt::Display for OutputFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OutputFile::Combined => "combined",
-            OutputFile::Stdout => "stdout",
-            OutputFile::Stderr => "stderr",
-        })
-    }
-}
-impl FromStr for OutputFile {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<OutputFile, BadId> {
-        OutputFile::ALL.into_iter().find(|which| which.to_string() == text).ok_or_else(|| BadId {
-            kind: "stream",
-            text: text.to_owned(),
-            form: "combined, stdout or stderr",
-        })
-    }
-}
 
 /// What to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

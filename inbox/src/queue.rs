@@ -297,7 +297,7 @@ impl Queue {
             let count = self.fitting(new, &waiter.filter).count();
             if count > 0 {
                 effects.push(Effect::Disarm { call: waiter.call });
-                effects.push(reply(waiter.call, Answer::Waited(count)));
+                effects.push(reply(waiter.call, Answer::Counted(count)));
             }
             count == 0
         });
@@ -323,7 +323,7 @@ impl Queue {
     }
     fn nothing(&self, waiter: &Waiter) -> Effect {
         match waiter.want {
-            Want::Count => reply(waiter.call, Answer::Waited(0)),
+            Want::Count => reply(waiter.call, Answer::Counted(0)),
             Want::Take(_) => self.drained(waiter.call, Vec::new()),
         }
     }

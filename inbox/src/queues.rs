@@ -207,7 +207,7 @@ impl Queues {
         self.change(&session_id, take).unwrap_or_else(|| no_queue(call, &session_id, Some(nothing)))
     }
 
-    /// Answers [`Answer::Waited`] with the number of fitting entries as soon as there is one; with 0 when the time is up
+    /// Answers [`Answer::Counted`] with the number of fitting entries as soon as there is one; with 0 when the time is up
     /// or the session ends. Takes nothing. After the session's end nothing waits.
     pub fn wait(&mut self, wait: Wait) -> Vec<Effect> {
         let Wait { call, session_id, filter, timeout_ms } = wait;
@@ -217,10 +217,11 @@ impl Queues {
                 queue.wait(call, filter, Want::Count);
                 effects.push(Effect::Arm { call, after_ms: timeout_ms });
             } else {
-                effects.push(reply(call, Answer::Waited(count)));
+                effects.push(reply(call, Answer::Counted(count)));
             }
         };
-        self.change(&session_id, look).unwrap_or_else(|| no_queue(call, &session_id, Some(Answer::Waited(0))))
+        self.change(&session_id, look)
+            .unwrap_or_else(|| no_queue(call, &session_id, Some(Answer::Counted(0))))
     }
 
     /// Answers [`Answer::Pending`] with the number of fitting entries.

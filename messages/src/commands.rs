@@ -1,8 +1,9 @@
 //! process, drain, ticker, supervisor, inbox → kernel: what the graph asks of the world. Handled in
 //! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
 
-use crate::{ActorName, Asked, CallId, CommandId, Shared, Stream, table::table};
+use crate::{ActorName, Asked, CallId, CommandId, Condition, Shared, Stream, table::table};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a timer is for; with its owner it names the timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub enum TimerKind {
     Progress,
     /// A call's own `wait_ms`.
     Call(CallId),
+    /// For a wait: this process has said nothing for so long. The kernel starts it again while bytes flow.
+    Silence(u64),
+    /// For a wait whose time is up before everything could be looked at.
+    LastLook,
 }
 
 /// SIGTERM or SIGKILL.
@@ -128,8 +133,38 @@ table! {
         n: u64,
         /// Limit of the text for each stream.
         inline_bytes: u64,
-        /// For which call of the host; none: for the process's ticker.
+        /// For which call of the host; none: for its own sake.
         call: Option<CallId>,
+        /// Who is told.
+        owner: ActorName,
+    }
+    /// Look for what a wait is for, until it is found or [`Unfollow`] comes. → for each condition [`ConditionMet`](crate::ConditionMet),
+    /// [`ConditionOpen`](crate::ConditionOpen) or [`ConditionNever`](crate::ConditionNever)
+    Follow {
+        /// The call of the host.
+        call: CallId,
+        /// The number of the process.
+        n: u64,
+        /// Names the files.
+        command_id: CommandId,
+        /// All of the wait; those for exit and silence are not the kernel's.
+        conditions: Arc<Vec<Condition>>,
+        /// How long the command has been silent: what stands in the files has come before.
+        silence_ms: u64,
+    }
+    /// The wait is over.
+    Unfollow {
+        /// The call of the host.
+        call: CallId,
+        /// The number of the process.
+        n: u64,
+    }
+    /// Tell on which TCP ports a tree listens. → [`PortsSeen`](crate::PortsSeen)
+    LookForPorts {
+        /// For which call of the host.
+        call: CallId,
+        /// The number of the process.
+        n: u64,
     }
     /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
     Survey {

@@ -344,6 +344,39 @@ pub enum CallError {
         /// The id.
         handle_id: HandleId,
     },
+    /// A condition of a wait that can't be.
+    #[error("conditions[{index}]: {reason}")]
+    BadCondition {
+        /// Its place in the list.
+        index: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Too many conditions in one wait.
+    #[error("conditions: {count} are over the limit of {limit}; start more waits")]
+    TooManyConditions {
+        /// How many there are.
+        count: usize,
+        /// How many there can be.
+        limit: usize,
+    },
+    /// What was asked for can't be seen here.
+    #[error("{what}: it can't be seen here: {reason}")]
+    CannotLook {
+        /// `port`, `input`.
+        what: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// It has ended, so it has no processes any more.
+    #[error("handle {handle_id} has ended")]
+    HandleEnded {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// An actor of ostler's crashed while it worked on the call.
+    #[error("ostler: an actor crashed during the call; make it again")]
+    Crashed,
     /// A limit of the graph.
     #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
     LimitReached {

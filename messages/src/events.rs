@@ -2,7 +2,8 @@
 //! `actors/src/graph/router.rs`.
 
 use crate::{
-    CallId, Containment, LaunchError, Leftover, Output, Stamp, Text, TimerKind, Usage, table::table,
+    CallId, Containment, LaunchError, Leftover, ListeningPort, Met, Output, RecordingStopped, Stamp, Text,
+    TimerKind, Usage, table::table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub struct Exit {
 
 /// One process of a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct SeenProcess {
     /// Its number.
     pub n: u64,
     /// Since its start.
@@ -114,12 +115,46 @@ table! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallId>,
     }
+    /// A condition of a wait holds.
+    ConditionMet {
+        /// Its place in the caller's list.
+        index: usize,
+        /// How it was seen.
+        by: Met,
+    }
+    /// It was looked for, and does not hold yet; told once, and when what could not be looked at has changed.
+    ConditionOpen {
+        /// Its place in the caller's list.
+        index: usize,
+        /// Processes that could not be looked at.
+        unseen: u64,
+    }
+    /// It can't hold any more, or can't be looked for.
+    ConditionNever {
+        /// Its place in the caller's list.
+        index: usize,
+        /// Where the recording stopped; none: everything was searched to the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<RecordingStopped>,
+        /// Why nobody can look here; the wait is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    }
+    /// On which ports a tree listens.
+    PortsSeen {
+        /// For which call of the host.
+        call: CallId,
+        /// The ports, or why nobody can look.
+        ports: Result<Vec<ListeningPort>, String>,
+        /// Processes that could not be looked at.
+        unseen: u64,
+    }
     /// How old processes are, and how silent.
     Surveyed {
         /// For which call of the host.
         call: CallId,
         /// Those that were found, in the order in which they were asked for.
-        seen: Vec<Seen>,
+        seen: Vec<SeenProcess>,
     }
     /// The files are complete.
     Sealed {

@@ -162,6 +162,8 @@ pub enum ActorName {
     Drain(u64, Stream),
     /// Reports to the session that a command is running.
     Ticker(u64),
+    /// Waits for what a call of the host's has asked for; its number is the call's.
+    Wait(u64),
 }
 impl fmt::Display for ActorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,6 +175,7 @@ impl fmt::Display for ActorName {
             ActorName::Process(n) => write!(f, "process/{n}"),
             ActorName::Drain(n, stream) => write!(f, "drain/{n}.{stream}"),
             ActorName::Ticker(n) => write!(f, "ticker/{n}"),
+            ActorName::Wait(n) => write!(f, "wait/{n}"),
         }
     }
 }
@@ -190,6 +193,7 @@ impl FromStr for ActorName {
                 },
                 Some(("process", n)) => ActorName::Process(n.parse().ok()?),
                 Some(("ticker", n)) => ActorName::Ticker(n.parse().ok()?),
+                Some(("wait", n)) => ActorName::Wait(n.parse().ok()?),
                 Some(("drain", rest)) => match rest.split_once('.')? {
                     (n, "stdout") => ActorName::Drain(n.parse().ok()?, Stream::Stdout),
                     (n, "stderr") => ActorName::Drain(n.parse().ok()?, Stream::Stderr),
@@ -201,7 +205,7 @@ impl FromStr for ActorName {
         parse().ok_or_else(|| BadId {
             kind: "actor name",
             text: text.to_owned(),
-            form: "host, kernel, supervisor, inbox, process/n, drain/n.stdout, ticker/n",
+            form: "host, kernel, supervisor, inbox, process/n, drain/n.stdout, ticker/n, wait/n",
         })
     }
 }
@@ -239,7 +243,7 @@ mod tests {
         for bad in ["cmd_31_5", "cmd_31_5_7_9", "cmd_031_5_7", "../cmd_31_5_7", "cmd_31_5_7/"] {
             assert!(bad.parse::<CommandId>().is_err(), "{bad}");
         }
-        for name in ["host", "process/12", "drain/3.stderr", "ticker/1"] {
+        for name in ["host", "process/12", "drain/3.stderr", "ticker/1", "wait/4"] {
             assert_eq!(name.parse::<ActorName>().map(|n| n.to_string()), Ok(name.to_owned()));
         }
     }

@@ -5,7 +5,8 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, SessionId, Shared, Tally, table::messages,
+    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, SessionId, Shared,
+    Tally, Waited, table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -117,6 +118,24 @@ requests! {
         /// Its unread entries are not kept.
         discard: bool,
     }
+    /// Waits for the first condition that holds. → [`Answer::Waited`](Answer::Waited)
+    WaitFor {
+        /// The call of the host.
+        call: CallId,
+        /// Of which command.
+        handle_id: HandleId,
+        /// In the order of preference. The command's exit ends the wait too.
+        conditions: Arc<Vec<Condition>>,
+        /// For how long.
+        timeout_ms: u64,
+    }
+    /// Tells on which TCP ports a tree listens. → [`Answer::Ports`](Answer::Ports)
+    ListPorts {
+        /// The call of the host.
+        call: CallId,
+        /// Whose.
+        handle_id: HandleId,
+    }
     /// Lists the handles of a session. → [`Answer::Listed`](Answer::Listed)
     List {
         /// The call of the host.
@@ -169,7 +188,7 @@ requests! {
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }
-    /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](Answer::Waited)
+    /// Waits until an entry is there; takes nothing. → [`Answer::Counted`](Answer::Counted)
     Wait {
         /// The call of the host.
         call: CallId,
@@ -218,6 +237,15 @@ pub enum Answer {
     },
     /// How the handle stands; nothing is taken.
     Status(Shared),
+    /// What ended a wait.
+    Waited(Box<Waited>),
+    /// The ports.
+    Ports {
+        /// In order.
+        ports: Vec<ListeningPort>,
+        /// Processes that could not be looked at.
+        unseen: u64,
+    },
     /// The session has ended.
     Ended(Tally),
     /// The handles, in the order of their launches.
@@ -237,7 +265,7 @@ pub enum Answer {
         entries: Vec<Entry>,
     },
     /// So many entries are there; 0 if the time ran out.
-    Waited(usize),
+    Counted(usize),
     /// So many entries are there.
     Pending(usize),
 }

@@ -113,6 +113,22 @@ notices! {
     }
 }
 
+// supervisor → wait, in `actors/src/graph/wait.rs`; wait → supervisor.
+notices! {
+    /// The command has ended.
+    CommandEnded {
+        /// Its result.
+        record: Shared,
+    }
+    /// The caller is gone.
+    StopWaiting {}
+    /// The wait is answered.
+    WaitOver {
+        /// The call of the host.
+        call: CallId,
+    }
+}
+
 // process → drain, in `actors/src/graph/drain.rs`; drain → process; process → ticker, in `actors/src/graph/progress.rs`.
 messages! {
     /// End your stream now.

@@ -196,6 +196,7 @@ fn lacks_text(answer: &Result<Answer, Refusal>) -> bool {
             | Answer::Result { record, .. }
             | Answer::Status(record),
         ) => record.text_omitted,
+        Ok(Answer::Waited(waited)) => waited.record.text_omitted,
         Ok(Answer::Drained { entries, .. }) => {
             entries.iter().any(|entry| entry.record().is_some_and(|record| record.text_omitted))
         }
@@ -211,6 +212,7 @@ fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
             | Answer::Result { record, .. }
             | Answer::Status(record),
         ) => fill(&mut record.0),
+        Ok(Answer::Waited(waited)) => fill(&mut waited.record.0),
         Ok(Answer::Drained { entries, .. }) => {
             for entry in entries {
                 if let Content::Record(record) = &mut entry.content {

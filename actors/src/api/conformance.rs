@@ -211,7 +211,7 @@ fn a_leader_that_ignores_the_first_signal_dies_of_the_second(mut rig: Rig) {
     // Its trap is set when it has written.
     let limit = Instant::now() + Duration::from_millis(PATIENCE_MS);
     loop {
-        rig.perform(Peek { n: N, inline_bytes: 100, call: None });
+        rig.perform(Peek { n: N, inline_bytes: 100, call: None, owner: ActorName::Ticker(N) });
         let peeked = rig.until("Peeked", |event| match event {
             Event::Peeked(peeked) => Some(peeked.output.stdout),
             _ => None,

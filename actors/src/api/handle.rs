@@ -1,8 +1,11 @@
 //! A handle, as a host holds it: a name, which ends nothing when it is dropped.
 
 use super::{Call, Ostler, ReadOutput, session::timeout_ms};
+use ostler_artifacts::Pattern;
 use ostler_messages::{
-    Answer, AwaitResult, Cancel, CommandId, GetStatus, HandleId, Listed as ListedMessage, Record,
+    Answer, AwaitResult, CallError, Cancel, CommandId, Condition, Found, GetStatus, HandleId, ListPorts,
+    Listed as ListedMessage, ListeningPort, Met, Record, RecordingStopped, WaitEnd, WaitFor,
+    Waited as WaitedMessage,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +31,50 @@ pub struct Ended {
     pub taken: bool,
     /// The result.
     pub record: Arc<Record>,
+}
+
+/// The answer to [`Handle::wait_for`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Waited {
+    /// What ended the wait.
+    pub end: WaitEnd,
+    /// The record as of that moment, with the output so far; the result, if the command has ended.
+    pub record: Arc<Record>,
+    /// Processes that could not be looked at, for `input` and `port`: where there are some, it is not known whether these hold.
+    pub unseen: u64,
+    /// The recording of the output has stopped: what came after it was not searched.
+    pub recording_stopped: Option<RecordingStopped>,
+}
+impl Waited {
+    fn new(waited: WaitedMessage) -> Waited {
+        let WaitedMessage { end, record, unseen, recording_stopped } = waited;
+        Waited { end, record: record.0, unseen, recording_stopped }
+    }
+    /// Which condition holds, by its place in the list.
+    pub fn condition(&self) -> Option<usize> {
+        match self.end {
+            WaitEnd::Met { index, .. } => Some(index),
+            _ => None,
+        }
+    }
+    /// The match, if an `output` condition holds.
+    pub fn found(&self) -> Option<&Found> {
+        match &self.end {
+            WaitEnd::Met { by: Met::Output(found), .. } => Some(found),
+            _ => None,
+        }
+    }
+}
+
+/// The answer to [`Handle::ports`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ports {
+    /// In the order of their numbers.
+    pub ports: Vec<ListeningPort>,
+    /// Processes that could not be looked at: they may listen too.
+    pub unseen: u64,
 }
 
 /// What [`Session::run_for`](crate::Session::run_for) brings.
@@ -146,6 +193,65 @@ impl Handle {
     pub fn status(&self) -> Call<Arc<Record>> {
         let handle_id = self.id();
         self.ostler.call(|call| GetStatus { call, handle_id, session_id: None }, status)
+    }
+
+    /// Waits for the first of these conditions that holds, up to `timeout`, and answers which one, and how it was seen; with
+    /// [`WaitEnd::Exit`] whenever the command ends first, asked for or not, since nothing else can come; with [`WaitEnd::TimedOut`] if none
+    /// did in time. What was written before counts. If several hold at once, the first in the list is answered; on a command that has ended a match in
+    /// its output wins over its exit.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("server", Program::new().stdout_at(Duration::from_secs(2), "listening on port 3000\n"));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server")).wait()?;
+    /// let ready = Condition::regex(r"listening on port (\d+)");
+    /// let waited = server.wait_for([ready], Duration::from_secs(60)).wait()?;
+    /// let WaitEnd::Met { by: Met::Output(found), .. } = waited.end else { panic!("{:?}", waited.end) };
+    /// assert_eq!(found.groups[1].text.as_deref(), Some("3000"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Any number of waits can be on a handle. They cost no thread, and nothing while nothing happens; only `port` and `input` are looked at every 10
+    /// to 200 ms, once for all waits of a tree, since no event tells of them. Safe to drop: it cancels nothing.
+    ///
+    /// # Errors
+    /// `BadCondition` for a pattern that is refused, `CannotLook` where `port` or `input` can't be seen.
+    pub fn wait_for(
+        &self,
+        conditions: impl IntoIterator<Item = Condition>,
+        timeout: Duration,
+    ) -> Call<Waited> {
+        let conditions: Vec<Condition> = conditions.into_iter().collect();
+        for (index, condition) in conditions.iter().enumerate() {
+            if let Condition::Output { pattern, .. } = condition
+                && let Err(error) = Pattern::try_from(pattern.clone())
+            {
+                let reason = error.to_string();
+                return self.ostler.refused(CallError::BadCondition { index, reason }.into());
+            }
+        }
+        let (handle_id, timeout_ms, conditions) = (self.id(), timeout_ms(timeout), Arc::new(conditions));
+        self.ostler.call(
+            |call| WaitFor { call, handle_id, conditions, timeout_ms },
+            |answer| match answer {
+                Answer::Waited(waited) => Some(Waited::new(*waited)),
+                _ => None,
+            },
+        )
+    }
+    /// On which TCP ports a process of the tree listens now. Safe to drop.
+    pub fn ports(&self) -> Call<Ports> {
+        let handle_id = self.id();
+        self.ostler.call(
+            |call| ListPorts { call, handle_id },
+            |answer| match answer {
+                Answer::Ports { ports, unseen } => Some(Ports { ports, unseen }),
+                _ => None,
+            },
+        )
     }
 
     /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel

@@ -12,7 +12,7 @@ pub mod testing;
 
 pub use call::Call;
 pub use command::Command;
-pub use handle::{Cancelled, Ended, Handle, Listed, Ran};
+pub use handle::{Cancelled, Ended, Handle, Listed, Ports, Ran, Waited};
 pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;

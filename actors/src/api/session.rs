@@ -187,7 +187,7 @@ impl Inbox {
         self.ostler.call(
             |call| Wait { call, session_id, filter, timeout_ms },
             |answer| match answer {
-                Answer::Waited(count) => Some(count),
+                Answer::Counted(count) => Some(count),
                 _ => None,
             },
         )

@@ -6,6 +6,7 @@
 //! Two do it: `linux` with real processes, and `scripted` in virtual time. Nothing of the graph's decisions depends on which.
 
 mod facts;
+mod follow;
 mod host;
 mod outputs;
 pub(crate) mod thread;
@@ -14,6 +15,7 @@ use crossbeam_channel::Receiver;
 pub(crate) use facts::Containments;
 pub use facts::{ContainmentReport, Refused, StartError};
 pub(crate) use facts::{Facts, NextN};
+pub(crate) use follow::{Files, Follow, Turn};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand};
 pub(crate) use outputs::Outputs;

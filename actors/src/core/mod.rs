@@ -4,3 +4,4 @@
 mod explore;
 pub(crate) mod lifecycle;
 pub(crate) mod registry;
+pub(crate) mod wait;

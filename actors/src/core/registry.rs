@@ -11,20 +11,24 @@ mod calls;
 mod handles;
 mod results;
 mod sessions;
+mod waits;
 #[cfg(test)]
 mod walk;
 
 use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
-    Answer, CallError, CallId, Cause, Claim, ClaimBy, HandleId, LaunchError, LaunchRequest, Leftover, Limit,
-    Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, Seen, SessionId, Shared, Status, StopCause, Tally,
+    Answer, CallError, CallId, Cause, Claim, ClaimBy, Condition, HandleId, LaunchError, LaunchRequest,
+    Leftover, Limit, Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Shared, Status,
+    StopCause, Tally,
 };
 use sessions::{EndedIds, Session};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
+use waits::Waits;
+pub(crate) use waits::name_of;
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +63,32 @@ pub(crate) enum Effect {
     Report {
         n: u64,
         call: CallId,
+    },
+    /// An actor waits from here on.
+    StartWait {
+        call: CallId,
+        record: Shared,
+        ended: bool,
+        conditions: Arc<Vec<Condition>>,
+        timeout_ms: u64,
+    },
+    /// The command has ended.
+    TellWait {
+        call: CallId,
+        record: Shared,
+    },
+    /// The caller is gone.
+    StopWait(CallId),
+    /// Nothing comes from this wait any more.
+    RemoveWait(CallId),
+    /// What a crashed wait had followed.
+    Unfollow {
+        call: CallId,
+        n: u64,
+    },
+    LookForPorts {
+        call: CallId,
+        n: u64,
     },
     /// The kernel is to tell of these processes how old they are, and how silent.
     Survey {
@@ -113,6 +143,7 @@ pub(crate) struct Registry {
     timed: BTreeMap<CallId, Option<u64>>,
     /// Launches that wait for their start and calls that wait for a result, with their handle.
     waiting: BTreeMap<CallId, u64>,
+    waits: Waits,
     /// Lists that wait for what the kernel sees of live handles.
     listing: BTreeMap<CallId, Vec<Listed>>,
     /// Callers that do not have the name of their anonymous session yet.
@@ -142,6 +173,7 @@ impl Registry {
             finished: VecDeque::new(),
             timed: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            waits: Waits::default(),
             listing: BTreeMap::new(),
             opening: BTreeMap::new(),
             ending: BTreeMap::new(),

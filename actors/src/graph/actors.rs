@@ -2,7 +2,7 @@
 
 use super::{
     drain::DrainActor, kernel::KernelActor, process::ProcessActor, progress::ProgressTicker,
-    router::HostActor, supervisor::Supervisor,
+    router::HostActor, supervisor::Supervisor, wait::WaitActor,
 };
 use actix::Addr;
 use ostler_inbox::Inbox;
@@ -25,6 +25,8 @@ pub(crate) struct CoreActors {
     pub(crate) kernel: Addr<KernelActor>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) inbox: Addr<Inbox>,
+    /// By call. The Supervisor adds and removes them.
+    pub(crate) waits: RefCell<BTreeMap<u64, Addr<WaitActor>>>,
 }
 
 /// The actors of each process. The Supervisor adds and removes a process; a process adds its drains and ticker.

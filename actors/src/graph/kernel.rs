@@ -4,7 +4,10 @@
 use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
-use ostler_messages::{Arm, Close, Disarm, Exec, KernelCommand, Peek, Release, Seal, Signal, Survey, Sweep};
+use ostler_messages::{
+    Arm, Close, Disarm, Exec, Follow, KernelCommand, LookForPorts, Peek, Release, Seal, Signal, Survey,
+    Sweep, Unfollow,
+};
 use std::{cell::RefCell, rc::Rc};
 
 pub(crate) struct KernelActor {
@@ -29,4 +32,18 @@ macro_rules! forward {
         }
     )*};
 }
-forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey);
+forward!(
+    Exec,
+    Signal,
+    Sweep,
+    Seal,
+    Release,
+    Arm,
+    Disarm,
+    Close,
+    Peek,
+    Survey,
+    Follow,
+    Unfollow,
+    LookForPorts
+);

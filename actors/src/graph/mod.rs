@@ -9,5 +9,6 @@ mod router;
 mod supervisor;
 mod thread;
 pub(crate) mod trace;
+mod wait;
 
 pub(crate) use thread::start;

@@ -211,7 +211,9 @@ impl ProcessActor {
             TimerKind::LeftoversGrace => self.request.leftovers_grace_ms,
             TimerKind::Unkillable => millis(times.unkillable),
             TimerKind::SealTimeout => millis(times.seal_timeout),
-            TimerKind::Progress | TimerKind::Call(_) => u64::MAX,
+            TimerKind::Progress | TimerKind::Call(_) | TimerKind::Silence(_) | TimerKind::LastLook => {
+                u64::MAX
+            }
         }
     }
 }
@@ -255,7 +257,12 @@ impl Handler<Sent<Report>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(report): Sent<Report>, _: &mut Context<ProcessActor>) {
         let (n, inline_bytes) = (self.origin.n, self.request.capture.max_inline_bytes);
-        self.origin.core_actors.kernel.do_send(Sent(Peek { n, inline_bytes, call: Some(report.call) }));
+        self.origin.core_actors.kernel.do_send(Sent(Peek {
+            n,
+            inline_bytes,
+            call: Some(report.call),
+            owner: ActorName::Process(n),
+        }));
     }
 }
 impl Handler<Sent<Peeked>> for ProcessActor {

@@ -60,6 +60,7 @@ impl Handler<Sent<TimerFired>> for ProgressTicker {
             n: self.n,
             inline_bytes: self.inline_bytes,
             call: None,
+            owner: ActorName::Ticker(self.n),
         }));
     }
 }

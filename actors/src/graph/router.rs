@@ -103,7 +103,7 @@ pub(crate) fn deliver_event(
     core_actors: &CoreActors,
     processes: &ProcessTable,
 ) {
-    let processes = processes.borrow();
+    let (processes, waits) = (processes.borrow(), core_actors.waits.borrow());
     let process = |n: u64| processes.get(&n).map(|process_actors| &process_actors.process);
     let drain = |n: u64, stream: usize| {
         processes
@@ -138,6 +138,12 @@ pub(crate) fn deliver_event(
             send!(processes.get(&n).and_then(|actors| actors.ticker.as_ref()), m)
         }
         (ActorName::Supervisor, Event::TimerFired(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Wait(call), Event::Peeked(m)) => send!(waits.get(&call), m),
+        (ActorName::Wait(call), Event::ConditionMet(m)) => send!(waits.get(&call), m),
+        (ActorName::Wait(call), Event::ConditionOpen(m)) => send!(waits.get(&call), m),
+        (ActorName::Wait(call), Event::ConditionNever(m)) => send!(waits.get(&call), m),
+        (ActorName::Wait(call), Event::TimerFired(m)) => send!(waits.get(&call), m),
+        (ActorName::Supervisor, Event::PortsSeen(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::Surveyed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::KernelFailed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Inbox, Event::TimerFired(m)) => core_actors.inbox.do_send(Sent(m)),

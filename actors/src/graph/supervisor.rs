@@ -8,6 +8,7 @@
 use super::{
     actors::{CoreActors, ProcessActors, ProcessTable},
     process::{Origin, ProcessActor},
+    wait::WaitActor,
 };
 use crate::{
     backend::{Facts, NextN},
@@ -17,11 +18,12 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, AwaitResult, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
-    Discarded, Down, EndSession, Finished, GetStatus, HostGone, KernelFailed, Launch, LaunchFailed,
-    LaunchRequest, Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed,
-    QueueEmptied, RefuseLaunch, Release, Released, Reply, Report, Reported, ResultsGone, Shutdown, Sleep,
-    Stop, Stopped, Survey, Surveyed, TakeResult, TimerFired, TimerKind, Unexpected,
+    Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CommandEnded, CommandId, Deliver,
+    Disarm, DiscardAll, Discarded, Down, EndSession, Finished, GetStatus, HostGone, KernelFailed, Launch,
+    LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue,
+    OpenQueue, OpenSession, PortsSeen, QueueClosed, QueueEmptied, RefuseLaunch, Release, Released, Reply,
+    Report, Reported, ResultsGone, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed, TakeResult,
+    TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -84,6 +86,26 @@ impl Supervisor {
                         process_actors.process.do_send(Sent(Report { call }));
                     }
                 }
+                Effect::StartWait { call, record, ended, conditions, timeout_ms } => {
+                    let wait =
+                        WaitActor::new(call, (record, ended), conditions, timeout_ms, core_actors.clone());
+                    let parent = self.own_address(ctx);
+                    let wait = start(wait, ActorName::Wait(call.0), ctx.tracer(), Some(parent));
+                    core_actors.waits.borrow_mut().insert(call.0, wait);
+                }
+                Effect::TellWait { call, record } => {
+                    if let Some(wait) = core_actors.waits.borrow().get(&call.0) {
+                        wait.do_send(Sent(CommandEnded { record }));
+                    }
+                }
+                Effect::StopWait(call) => {
+                    if let Some(wait) = core_actors.waits.borrow().get(&call.0) {
+                        wait.do_send(Sent(StopWaiting {}));
+                    }
+                }
+                Effect::RemoveWait(call) => drop(core_actors.waits.borrow_mut().remove(&call.0)),
+                Effect::Unfollow { call, n } => kernel.do_send(Sent(Unfollow { call, n })),
+                Effect::LookForPorts { call, n } => kernel.do_send(Sent(LookForPorts { call, n })),
                 Effect::Survey { call, ns } => kernel.do_send(Sent(Survey { call, ns })),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),
                 Effect::Stop { n, cause } => {
@@ -127,8 +149,12 @@ impl Supervisor {
         self.start_process(n, actor, ctx);
     }
 
+    fn own_address(&mut self, ctx: &mut Context<Supervisor>) -> Parent {
+        self.parent.get_or_insert_with(|| Rc::new(ctx.address().recipient())).clone()
+    }
+
     fn start_process(&mut self, n: u64, actor: ProcessActor, ctx: &mut Context<Supervisor>) {
-        let parent = self.parent.get_or_insert_with(|| Rc::new(ctx.address().recipient())).clone();
+        let parent = self.own_address(ctx);
         let process = start(actor, ActorName::Process(n), ctx.tracer(), Some(parent));
         self.processes.borrow_mut().insert(n, ProcessActors { process, drains: None, ticker: None });
     }
@@ -158,6 +184,10 @@ on! {
     AwaitResult => |registry, m| registry.await_result(m.call, m.handle_id, m.wait_ms, m.take);
     GetStatus => |registry, m| registry.status(m.call, m.handle_id, m.session_id.as_ref());
     List => |registry, m| registry.list(m.call, &m.session_id, m.finished);
+    WaitFor => |registry, m| registry.wait_for(m);
+    WaitOver => |registry, m| registry.wait_over(m.call);
+    ListPorts => |registry, m| registry.list_ports(m.call, m.handle_id);
+    PortsSeen => |registry, m| registry.ports_seen(m.call, m.ports, m.unseen);
     Surveyed => |registry, m| registry.surveyed(m.call, &m.seen);
     Reported => |registry, m| registry.reported(m.call, m.record);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
@@ -216,10 +246,12 @@ impl Handler<Sent<Unexpected>> for Supervisor {
 impl Handler<Sent<Down>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(down): Sent<Down>, ctx: &mut Context<Supervisor>) {
-        if let ActorName::Process(n) = down.actor {
-            let effects = self.registry.down(n);
-            self.perform(effects, ctx);
-        }
+        let effects = match down.actor {
+            ActorName::Process(n) => self.registry.down(n),
+            ActorName::Wait(call) => self.registry.wait_down(CallId(call)),
+            _ => return,
+        };
+        self.perform(effects, ctx);
     }
 }
 impl Handler<Sent<KernelFailed>> for Supervisor {

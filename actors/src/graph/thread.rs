@@ -124,6 +124,7 @@ async fn run(
     }
     calls.clear();
     processes.borrow_mut().clear();
+    core_actors.waits.borrow_mut().clear();
     kernel.borrow_mut().close();
     tracer.end();
     if let Some(flushed) = flushed {
@@ -165,7 +166,13 @@ fn start_actors(
         unread_results: size(config.limits.unread_results),
     };
     let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
-    let core_actors = Rc::new(CoreActors { host, kernel, supervisor: supervisor.addr().clone(), inbox });
+    let core_actors = Rc::new(CoreActors {
+        host,
+        kernel,
+        supervisor: supervisor.addr().clone(),
+        inbox,
+        waits: RefCell::default(),
+    });
     let actor = Supervisor::new(config, facts, core_actors.clone(), processes.clone());
     supervisor.start(actor, None);
     (core_actors, processes)

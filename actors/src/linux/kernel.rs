@@ -20,6 +20,7 @@ use crate::{
         contain::tier::Choice,
         drain::drains::{DrainCommand, DrainThread},
         exec::{clone, slots},
+        follow::thread::FollowThread,
         mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
@@ -111,6 +112,14 @@ impl Dispatcher {
             KernelCommand::Disarm(disarm) => self.signals.defer(SignalCommand::Disarm(disarm)),
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
             KernelCommand::Peek(peek) => self.signals.send(SignalCommand::Peek(peek)),
+            KernelCommand::Follow(follow) => {
+                if let Some(follow) = self.pending.follow(follow) {
+                    self.signals.send(SignalCommand::Follow(follow));
+                }
+            }
+            KernelCommand::Unfollow(unfollow) if self.pending.unfollow(&unfollow) => {}
+            KernelCommand::Unfollow(unfollow) => self.signals.send(SignalCommand::Unfollow(unfollow)),
+            KernelCommand::LookForPorts(look) => self.signals.send(SignalCommand::LookForPorts(look)),
             KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
         }
@@ -273,6 +282,15 @@ fn threads(
     let group_by = GroupBy::probe();
     let (looks, asks) = unbounded();
     let answers = signals.clone();
+    let (follower, follow_commands) = unbounded();
+    let follow_thread = FollowThread {
+        commands: follow_commands,
+        own: follower.clone(),
+        events: events.clone(),
+        outputs: outputs.clone(),
+        root: root.path().into(),
+        clock,
+    };
     let signal_thread = SignalThread {
         mailbox: signal_mailbox,
         events: events.clone(),
@@ -281,6 +299,7 @@ fn threads(
         outputs: outputs.clone(),
         looks,
         guards,
+        follower,
     };
     let guard_thread = GuardThread { commands: guard_commands, signals: signals.clone() };
     let choice = Choice {
@@ -325,6 +344,8 @@ fn threads(
     };
     add("ostler-signal", Box::new(move || signal_thread.run()))?;
     // Ends with the signal thread, which alone asks it.
+    // The same.
+    add("ostler-follow", Box::new(move || follow_thread.run()))?;
     add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
         let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));

@@ -1,7 +1,7 @@
 //! Real processes on Linux. What is Linux's own is in here, and file modes in `artifacts`.
 //!
 //! ```text
-//! kernel ─▶ spawn ─▶ watch ─▶ contain ─▶ exec ─▶ sys
+//! kernel ─▶ spawn ─▶ watch ─▶ follow ─▶ contain ─▶ exec, sight ─▶ sys
 //!    └────────┴────▶ drain ─────────────────────▶ sys
 //! ```
 
@@ -9,13 +9,13 @@ mod clock;
 mod contain;
 mod drain;
 mod exec;
+mod follow;
 mod kernel;
 mod mailbox;
 mod names;
 // The helper uses more of it than the graph.
 #[allow(dead_code)]
 mod proc;
-#[allow(dead_code, reason = "nobody waits for ports or input yet")]
 mod sight;
 mod spawn;
 mod sys;

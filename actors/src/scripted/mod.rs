@@ -1,5 +1,6 @@
 //! A world that a test writes itself: no process, no file, no clock.
 
+mod followed;
 mod player;
 mod process;
 mod program;

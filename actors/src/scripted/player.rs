@@ -5,18 +5,20 @@
 //! * keeps: time moves only when the host waits and nothing else can happen
 
 use super::{
+    followed::Followed,
     process::{Planned, Process},
     world::{BEGIN, World},
 };
-use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
+use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
 use crossbeam_channel::Receiver;
-use ostler_artifacts::{Growth, Recorder};
+use ostler_artifacts::{Growth, Paths, Recorder};
 use ostler_messages::{
-    ActorName, CallId, Containment, Exec, KernelCommand, LaunchError, Stamp, StartFailed, Started, Surveyed,
-    Survived, TimerFired, TimerKind, Unsealed,
+    ActorName, CallId, Containment, Exec, Follow as FollowCommand, KernelCommand, LaunchError, PortsSeen,
+    Stamp, StartFailed, Started, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
     sync::Arc,
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct Player {
     planned: u64,
     timers: BTreeMap<(ActorName, TimerKind), (u64, u64)>,
     idle_us: BTreeMap<u64, u64>,
+    /// Of waits.
+    silence_ms: BTreeMap<(ActorName, TimerKind), u64>,
     processes: BTreeMap<u64, Process>,
     events: VecDeque<KernelEvent>,
     /// Calls for which the host does nothing but wait.
@@ -47,12 +51,16 @@ pub(crate) struct Player {
     /// Nobody is left who could wait: time runs to the end of everything.
     host_gone: bool,
     advancing: Option<(u64, oneshot::Sender<()>)>,
+    /// Waits, and what they search.
+    followed: Followed,
     /// Readers that wait for output, with the time until which they do.
     watching: Vec<(u64, OutputWatch)>,
 }
 
 enum Event {
     Timer(ActorName, TimerKind),
+    /// An open line may count as it stands.
+    Quiet,
     Start(Box<Exec>),
     Planned(u64, Planned),
 }
@@ -68,11 +76,13 @@ impl Player {
             planned: 0,
             timers: BTreeMap::new(),
             idle_us: BTreeMap::new(),
+            silence_ms: BTreeMap::new(),
             processes: BTreeMap::new(),
             events: VecDeque::new(),
             blocked: BTreeSet::new(),
             host_gone: false,
             advancing: None,
+            followed: Followed::default(),
             watching: Vec::new(),
         }
     }
@@ -100,6 +110,7 @@ impl Player {
 impl Kernel for Player {
     fn perform(&mut self, command: KernelCommand) {
         self.perform_command(command);
+        self.look();
     }
 
     fn now_us(&self) -> u64 {
@@ -188,10 +199,27 @@ impl Player {
         self.now_us = at;
         match event {
             Event::Timer(owner, kind) => self.fire(owner, kind),
+            Event::Quiet => {}
             Event::Start(exec) => self.start(&exec),
             Event::Planned(n, planned) => self.with(n, |process, now| process.happen(planned, now)),
         }
+        self.look();
         true
+    }
+
+    fn follow(&mut self, follow: &FollowCommand) {
+        let growth = self.outputs.growth(follow.command_id);
+        let files = Files { paths: Paths::of(Path::new(ROOT), follow.command_id), growth };
+        self.followed.add(follow, files, self.now_us);
+    }
+
+    /// Whatever has happened, waits look at it at once.
+    fn look(&mut self) {
+        let looked = self.followed.look(&self.processes, self.now_us);
+        self.events.extend(looked.events);
+        for at_us in looked.quiet_at_us {
+            self.plan(at_us, Event::Quiet);
+        }
     }
 
     fn plan(&mut self, at_us: u64, event: Event) -> (u64, u64) {
@@ -213,6 +241,9 @@ impl Player {
                 }
             }
             KernelCommand::Arm(arm) => {
+                if let TimerKind::Silence(_) = arm.kind {
+                    self.silence_ms.insert((arm.owner, arm.kind), arm.after_ms);
+                }
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
                     self.idle_us.insert(n, arm.after_ms.saturating_mul(1_000));
                 }
@@ -220,6 +251,7 @@ impl Player {
                 self.arm(arm.owner, arm.kind, at);
             }
             KernelCommand::Disarm(disarm) => {
+                self.silence_ms.remove(&(disarm.owner, disarm.kind));
                 if let Some(key) = self.timers.remove(&(disarm.owner, disarm.kind)) {
                     self.agenda.remove(&key);
                 }
@@ -230,6 +262,13 @@ impl Player {
             KernelCommand::Sweep(sweep) => self.with(sweep.n, |process, now| process.sweep(sweep.to, now)),
             KernelCommand::Close(close) => self.with(close.n, |process, _| process.close(close.stream)),
             KernelCommand::Peek(peek) => self.with(peek.n, |process, now| process.peek(&peek, now)),
+            KernelCommand::Follow(follow) => self.follow(&follow),
+            KernelCommand::Unfollow(unfollow) => self.followed.remove(unfollow.call),
+            KernelCommand::LookForPorts(look) => {
+                let ports = self.processes.get(&look.n).map(Process::ports).unwrap_or_default();
+                let seen = PortsSeen { call: look.call, ports: Ok(ports), unseen: 0 };
+                self.events.push_back(KernelEvent::new(ActorName::Supervisor, seen));
+            }
             KernelCommand::Survey(survey) => {
                 let seen = |n: &u64| self.processes.get(n).map(|process| process.seen(self.now_us));
                 let seen = survey.ns.iter().filter_map(seen).collect();
@@ -244,7 +283,7 @@ impl Player {
                 self.agenda.retain(|_, event| match event {
                     Event::Start(exec) => exec.n != n,
                     Event::Planned(whose, _) => *whose != n,
-                    Event::Timer(..) => true,
+                    Event::Timer(..) | Event::Quiet => true,
                 });
                 if release.undo {
                     self.outputs.remove(n);
@@ -264,6 +303,14 @@ impl Player {
 
     fn fire(&mut self, owner: ActorName, kind: TimerKind) {
         self.timers.remove(&(owner, kind));
+        if let (TimerKind::Silence(n), Some(ms)) = (kind, self.silence_ms.get(&(owner, kind)))
+            && let Some(process) = self.processes.get(&n)
+        {
+            let due = process.last_byte_us.saturating_add(ms.saturating_mul(1_000));
+            if due > self.now_us {
+                return self.arm(owner, kind, due);
+            }
+        }
         let process = match owner {
             ActorName::Process(n) => self.processes.get_mut(&n).map(|process| (n, process)),
             _ => None,

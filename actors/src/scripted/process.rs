@@ -7,10 +7,16 @@ use super::{
 use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
-    ActorName, EndOfStream, Event, Exit, Exited, Leftover, Outcome, Output, Peek, Peeked, Seal, Sealed, Seen,
-    Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
+    ActorName, EndOfStream, Event, Exit, Exited, Leftover, ListeningPort, Outcome, Output, Peek, Peeked,
+    Seal, Sealed, SeenProcess, Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
 };
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// The address of every server in a scripted world.
+const LISTENS_AT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Something that a process planned.
 pub(super) enum Planned {
@@ -46,6 +52,7 @@ pub(super) struct Process {
     began_us: u64,
     pub(super) last_byte_us: u64,
     members: Vec<Member>,
+    ports: BTreeSet<u16>,
     exit: Option<Exit>,
     exit_reported: bool,
     signalled: bool,
@@ -88,6 +95,7 @@ impl Process {
             began_us: now_us,
             last_byte_us: now_us,
             members,
+            ports: BTreeSet::new(),
             exit: None,
             exit_reported: false,
             signalled: false,
@@ -126,6 +134,7 @@ impl Process {
                     self.left[stream.index()] = true;
                     self.end_streams();
                 }
+                Step::Listens(port) => drop(self.ports.insert(port)),
                 Step::Exits(code) => self.exit(code, None, now_us),
                 Step::DiesOf(signal) => self.exit(-1, Some(signal), now_us),
             },
@@ -271,13 +280,23 @@ impl Process {
     pub(super) fn peek(&mut self, peek: &Peek, now_us: u64) {
         let output = self.recorder.peek(peek.inline_bytes);
         let silence_ms = (now_us - self.last_byte_us) / 1_000;
-        let to = peek.call.map_or(ActorName::Ticker(self.n), |_| ActorName::Process(self.n));
-        self.events.push_back(KernelEvent::new(to, Peeked { output, silence_ms, call: peek.call }));
+        self.events.push_back(KernelEvent::new(peek.owner, Peeked { output, silence_ms, call: peek.call }));
     }
 
-    pub(super) fn seen(&self, now_us: u64) -> Seen {
+    pub(super) fn seen(&self, now_us: u64) -> SeenProcess {
         let ms_since = |us: u64| (now_us - us) / 1_000;
-        Seen { n: self.n, age_ms: ms_since(self.began_us), silence_ms: ms_since(self.last_byte_us) }
+        SeenProcess { n: self.n, age_ms: ms_since(self.began_us), silence_ms: ms_since(self.last_byte_us) }
+    }
+
+    /// On which its leader listens.
+    pub(super) fn ports(&self) -> Vec<ListeningPort> {
+        let port = |port: &u16| ListeningPort { port: *port, address: LISTENS_AT, pid: Some(self.pid) };
+        if self.exit.is_some() { Vec::new() } else { self.ports.iter().map(port).collect() }
+    }
+
+    /// Who waits for input.
+    pub(super) fn waits_for_input(&self) -> Option<u32> {
+        None
     }
 
     /// All that it has said so far.

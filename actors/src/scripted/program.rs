@@ -28,6 +28,7 @@ pub enum OnTerminate {
 pub(super) enum Step {
     Says(Stream, Vec<u8>),
     Closes(Stream),
+    Listens(u16),
     Exits(i32),
     DiesOf(String),
 }
@@ -97,6 +98,10 @@ impl Program {
     /// Closes a stream and runs on.
     pub fn closes_at(self, after: Duration, stream: Stream) -> Program {
         self.step(after, Step::Closes(stream))
+    }
+    /// Listens on a TCP port of 127.0.0.1, until it ends.
+    pub fn listens_at(self, after: Duration, port: u16) -> Program {
+        self.step(after, Step::Listens(port))
     }
     /// Exits with a code.
     pub fn exits_at(self, after: Duration, code: i32) -> Program {

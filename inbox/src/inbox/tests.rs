@@ -129,7 +129,7 @@ fn a_waiter_is_served_and_its_timer_dropped() {
         bench.tracer.set_now_us(7_000);
         bench.inbox.do_send(Sent(Deliver { record: result(1), to_calls: Vec::new() }));
         let heard = bench.heard().await;
-        assert_eq!(heard[..3], [disarmed(1), reply(1, Answer::Waited(1)), disarmed(2)]);
+        assert_eq!(heard[..3], [disarmed(1), reply(1, Answer::Counted(1)), disarmed(2)]);
         let entries = drained(&heard[3]);
         assert_eq!((entries[0].kind.as_ref(), entries[0].at), (TOOL_RESULT, Stamp(AT.0 + 7)));
 
@@ -155,7 +155,7 @@ fn a_timer_that_fires_answers_with_nothing() {
         bench.inbox.do_send(Sent(wait(1)));
         bench.inbox.do_send(Sent(Progress { record: Shared(shared(1, Status::Running)) }));
         bench.inbox.do_send(Sent(TimerFired { kind: TimerKind::Call(CallId(1)) }));
-        assert_eq!(bench.heard().await, [armed(1, 70), reply(1, Answer::Waited(0))]);
+        assert_eq!(bench.heard().await, [armed(1, 70), reply(1, Answer::Counted(0))]);
     });
 }
 

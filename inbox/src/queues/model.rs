@@ -304,7 +304,7 @@ impl Run {
         let out = match answer {
             Err(_) => Out::Refused,
             Ok(Answer::Pushed(sequence)) => Out::Pushed(sequence),
-            Ok(Answer::Waited(count) | Answer::Pending(count)) => Out::Counted(count),
+            Ok(Answer::Counted(count) | Answer::Pending(count)) => Out::Counted(count),
             Ok(Answer::Drained { entries, .. }) => {
                 let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
                 assert_eq!(leased_by.is_some(), !entries.is_empty());

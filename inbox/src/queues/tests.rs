@@ -167,12 +167,12 @@ fn a_drain_that_finds_nothing_waits_for_the_first_entry_that_fits() {
 #[test]
 fn a_wait_without_time_is_answered_at_once_and_one_whose_time_runs_out_with_nothing() {
     let mut queues = open(Limits::default());
-    assert_eq!(queues.wait(wait(1, Filter::any(), 0)), [answered(1, Answer::Waited(0))]);
+    assert_eq!(queues.wait(wait(1, Filter::any(), 0)), [answered(1, Answer::Counted(0))]);
     assert_eq!(queues.drain(drain(2, Filter::any(), None, Some(0))), [drained(2, vec![])]);
     assert_eq!(queues.drain(drain(3, Filter::any(), Some(0), Some(9))), [drained(3, vec![])]);
     assert_eq!(queues.wait(wait(4, Filter::any(), 9)), armed(4, 9));
     assert_eq!(queues.drain(drain(5, Filter::any(), None, Some(9))), armed(5, 9));
-    assert_eq!(queues.expire(CallId(4)), [answered(4, Answer::Waited(0))]);
+    assert_eq!(queues.expire(CallId(4)), [answered(4, Answer::Counted(0))]);
     assert_eq!(queues.expire(CallId(5)), [drained(5, vec![])]);
     assert_eq!(queues.expire(CallId(5)), []);
 }
@@ -187,7 +187,7 @@ fn those_who_wait_are_told_before_the_first_drain_in_line_takes_the_entry() {
     queues.wait(wait(5, Filter::results(), 9));
     let effects = queues.deliver(result(1), &[], AT);
     let entry = entries(&effects);
-    let told = |call| [disarmed(call), answered(call, Answer::Waited(1))];
+    let told = |call| [disarmed(call), answered(call, Answer::Counted(1))];
     let mut expected: Vec<Effect> = [told(4), told(5)].concat();
     expected.extend([disarmed(2), lent(2, entry)]);
     assert_eq!(effects, expected);
@@ -279,7 +279,7 @@ fn entries_that_come_back_are_given_to_those_who_wait_by_now() {
     queues.wait(wait(1, Filter::any(), 9));
     queues.drain(drain(2, Filter::any(), Some(1), Some(9)));
     let effects = nack(&mut queues, 9);
-    assert!(effects.contains(&answered(1, Answer::Waited(2))));
+    assert!(effects.contains(&answered(1, Answer::Counted(2))));
     assert_eq!(sequences(&entries(&effects)), [1]);
     assert_eq!(sequences(&all(&mut queues, Filter::any())), [2]);
 }
@@ -349,13 +349,13 @@ fn an_ended_session_is_read_to_its_end_and_then_empty_for_good() {
     queues.wait(wait(1, Filter::kind("note"), 9));
     queues.drain(drain(2, Filter::kind("note"), None, Some(9)));
     let now_closed = closed(1, true);
-    let nothing = [disarmed(1), answered(1, Answer::Waited(0)), disarmed(2), drained(2, vec![])];
+    let nothing = [disarmed(1), answered(1, Answer::Counted(0)), disarmed(2), drained(2, vec![])];
     assert_eq!(queues.close(&session(), false), [vec![now_closed], nothing.to_vec()].concat());
     assert!(matches!(error(&queues.push(note(3, "note"), AT)), CallError::SessionClosed { .. }));
     assert_eq!(queues.progress(running(3), AT), []);
     assert_eq!(
         queues.wait(wait(4, Filter::kind("note"), 9)),
-        [answered(4, Answer::Waited(0))],
+        [answered(4, Answer::Counted(0))],
         "nothing more comes"
     );
     assert_eq!(queues.drain(drain(5, Filter::kind("note"), None, Some(9))), [drained(5, vec![])]);

@@ -1,8 +1,8 @@
 use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{
-    CallError, Command, Descendant, Error, Filter, HandleId, LeftoversPolicy, OnTerminate, Outcome, Program,
-    Ran, Status,
+    CallError, Command, Condition, Descendant, Error, Filter, HandleId, LeftoversPolicy, Met, OnTerminate,
+    Outcome, OutputFile, Program, Ran, Status, WaitEnd,
 };
 use ostler_tests::ms;
 
@@ -173,4 +173,107 @@ fn kept_leftovers_are_seen_and_stopped_by_a_cancel() {
         story
     };
     assert_snapshot!(same_every_time("kept", story));
+}
+
+/// A server that says when it is ready, and where.
+fn server() -> Program {
+    Program::new()
+        .stdout_at(ms(100), "starting\nlistening on ")
+        .stderr_at(ms(150), "warning: no cache\n")
+        .stdout_at(ms(200), "localhost:3000\r\n")
+        .listens_at(ms(200), 3000)
+        .on_terminate(OnTerminate::Dies)
+}
+
+#[test]
+fn a_wait_for_a_line_is_answered_when_the_line_is_there() {
+    let story = || {
+        let story = Story::new().program("server", server());
+        let handle = story.launch(Command::new("server"));
+        let ready = || Condition::regex(r"listening on (?<host>\w+):(\d+)").in_stream(OutputFile::Stdout);
+        let waited = handle.wait_for([ready()], LONG).wait().unwrap();
+        let found = waited.found().unwrap();
+        assert_eq!((found.line.as_str(), found.offset), ("listening on localhost:3000", 9));
+        assert_eq!(
+            (found.groups[1].name.as_deref(), found.groups[2].text.as_deref()),
+            (Some("host"), Some("3000"))
+        );
+        assert_eq!((waited.record.status, waited.record.byte_count), (Status::Running, 56));
+        // What was written before counts, from any offset.
+        let again = handle.wait_for([ready()], ms(0)).wait().unwrap();
+        assert_eq!(again.found(), waited.found());
+        let beyond = handle.wait_for([ready().from_offset(10)], ms(50)).wait().unwrap();
+        assert_eq!(beyond.end, WaitEnd::TimedOut);
+        story
+    };
+    assert_snapshot!(same_every_time("line", story));
+}
+
+#[test]
+fn a_prompt_that_never_ends_its_line_is_found_when_it_has_stood_for_a_moment() {
+    let prompt = Program::new().stdout_at(ms(100), "Contin").stdout_at(ms(150), "ue? [y/N] ");
+    let story = Story::new().program("setup", prompt);
+    let handle = story.launch(Command::new("setup"));
+    let waited = handle.wait_for([Condition::regex(r"\? \[y/N\] $")], LONG).wait().unwrap();
+    assert_eq!(waited.found().unwrap().line, "Continue? [y/N] ");
+    assert_eq!(waited.record.silence_ms, Some(100));
+    assert_snapshot!(story.told());
+}
+
+#[test]
+fn the_first_condition_in_the_list_wins_and_an_exit_ends_every_wait() {
+    let story = Story::new().program("server", server().exits_at(ms(5_000), 3));
+    let handle = story.launch(Command::new("server"));
+    story.advance_ms(1_000);
+    let [silence, port, line] =
+        [Condition::silence_ms(500), Condition::port(3000), Condition::text("starting")];
+    for order in [[&silence, &port, &line], [&line, &silence, &port], [&port, &line, &silence]] {
+        let waited = handle.wait_for(order.map(Clone::clone), LONG).wait().unwrap();
+        assert_eq!(waited.condition(), Some(0), "{order:?}");
+    }
+    let waited =
+        handle.wait_for([Condition::port(3001), Condition::text("ready")], ms(1_000)).wait().unwrap();
+    assert_eq!((waited.end, waited.record.status), (WaitEnd::TimedOut, Status::Running));
+    let quiet = handle.wait_for([Condition::silence_ms(2_500)], LONG).begin();
+    let other = handle.wait_for([Condition::port(3001), Condition::text("ready")], LONG).begin();
+    let waited = other.wait().unwrap();
+    assert_eq!((&waited.end, waited.record.exit_code), (&WaitEnd::Exit, Some(3)));
+    assert_eq!(quiet.wait().unwrap().end, WaitEnd::Met { index: 0, by: Met::Silence { ms: 2_500 } });
+    // It took nothing.
+    assert_eq!(story.result().exit_code, Some(3));
+    let late = handle.wait_for([Condition::Exit, Condition::text("no cache")], ms(0)).wait().unwrap();
+    assert_eq!(
+        (late.condition(), late.found().unwrap().line.as_str()),
+        (Some(1), "listening on warning: no cache")
+    );
+    assert_eq!(handle.wait_for([], ms(0)).wait().unwrap().end, WaitEnd::Exit);
+    assert_snapshot!(story.told());
+}
+
+#[test]
+fn waits_that_are_dropped_cancel_nothing_and_what_is_wrong_is_refused_by_name() {
+    let story = Story::new().program("server", server());
+    let handle = story.launch(Command::new("server"));
+    for _ in 0..10 {
+        drop(
+            handle
+                .wait_for([Condition::text("ready"), Condition::silence_ms(70), Condition::port(1)], LONG)
+                .begin(),
+        );
+    }
+    assert_eq!(handle.status().wait().unwrap().status, Status::Running);
+    let refused = |condition| handle.wait_for([Condition::Exit, condition], LONG).wait().unwrap_err();
+    for (pattern, why) in [("(", "unclosed"), ("x*", "no text at all"), ("", "empty")] {
+        let Error::Call(CallError::BadCondition { index: 1, reason }) = refused(Condition::regex(pattern))
+        else {
+            panic!("{pattern}")
+        };
+        assert!(reason.contains(why), "{reason}");
+    }
+    let many = vec![Condition::Exit; 17];
+    let error = handle.wait_for(many, LONG).wait().unwrap_err();
+    assert_eq!(error, CallError::TooManyConditions { count: 17, limit: 16 }.into());
+    story.advance_ms(300);
+    let ports = handle.ports().wait().unwrap();
+    assert_eq!((ports.ports[0].port, ports.ports.len(), ports.unseen), (3000, 1, 0));
 }

@@ -36,6 +36,9 @@ impl Registry {
         if let Some(session) = self.ending.remove(&call).and_then(|id| self.sessions.get_mut(&id)) {
             session.end_calls.retain(|waiting| *waiting != call);
         }
+        if self.waits.remove(call) {
+            return vec![Effect::StopWait(call), Effect::RemoveWait(call)];
+        }
         let mut effects: Effects =
             self.timed.remove(&call).map(|_| Effect::DisarmCall(call)).into_iter().collect();
         if let Some(session_id) = self.opening.remove(&call) {

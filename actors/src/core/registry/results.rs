@@ -34,7 +34,7 @@ pub(super) enum Want {
 
 impl Registry {
     /// A handle that was given out.
-    fn known(&self, handle_id: HandleId) -> Result<&Handle, CallError> {
+    pub(super) fn known(&self, handle_id: HandleId) -> Result<&Handle, CallError> {
         if handle_id.host_pid != self.host_pid {
             return Err(CallError::HandleOfOtherHost { handle_id });
         }
@@ -187,6 +187,7 @@ impl Registry {
             count(&mut session.tally, &record);
         }
         self.answered(&waiting, &mut effects);
+        effects.extend(self.tell_waits(&record));
         let killed = record.status == Status::Killed;
         let wants = |want| waiting.iter().any(|waiting| waiting.want == want);
         let leased = !notify && (wants(Want::Result) || (killed && wants(Want::Cancel)));
@@ -245,7 +246,7 @@ impl Registry {
     }
 }
 
-fn refuse(call: CallId, error: CallError) -> Effect {
+pub(super) fn refuse(call: CallId, error: CallError) -> Effect {
     Effect::Reply(call, Err(Refusal::Call(error)))
 }
 

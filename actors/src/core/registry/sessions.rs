@@ -128,7 +128,7 @@ impl Registry {
     }
 
     /// What the kernel has seen of live handles.
-    pub(crate) fn surveyed(&mut self, call: CallId, seen: &[Seen]) -> Effects {
+    pub(crate) fn surveyed(&mut self, call: CallId, seen: &[SeenProcess]) -> Effects {
         let Some(mut listed) = self.listing.remove(&call) else { return Vec::new() };
         for listed in &mut listed {
             // In the order in which they were asked for: by their numbers.

@@ -1,6 +1,8 @@
 //! Lets everything happen to a [`Registry`] that can, in every order, within plans that are small enough to be walked to
 //! their ends. A rule that is broken shows the shortest way to it.
 
+#[path = "walk_answers.rs"]
+mod answers;
 #[path = "walk_model.rs"]
 mod model;
 #[path = "stories.rs"]
@@ -8,13 +10,14 @@ mod stories;
 
 use super::{
     super::explore::{Space, explore},
-    Effect, Effects, Registry,
+    Effects, Registry,
 };
 use crate::config::Limits;
 use model::{
     Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request, text_hash,
 };
-use ostler_messages::{Answer, CallId, Cause, HandleId, LaunchError, Limit, Refusal, SessionId, Status};
+use ostler_messages::{CallId, HandleId, LaunchError, SessionId, Status, WaitFor};
+use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -28,6 +31,9 @@ enum Step {
     Gone(u64),
     /// To whom of those that wait for it.
     Reported(u64),
+    /// A wait is answered, or its actor crashes.
+    WaitOver(usize),
+    WaitCrashes(usize),
     Crashes(u64),
     QueueClosed(usize),
     /// Asked for at the end of a shutdown.
@@ -87,6 +93,10 @@ impl Space for Plan {
             }
         }
         steps.extend(state.reporting.iter().map(|call| Step::Reported(*call)));
+        steps.extend(state.waits.keys().map(|call| Step::WaitOver(*call)));
+        if self.crashes {
+            steps.extend(state.waits.keys().map(|call| Step::WaitCrashes(*call)));
+        }
         let closing = (0..SESSIONS.len()).filter(|session| state.queues[*session] == Queue::Closing);
         steps.extend(closing.map(Step::QueueClosed));
         steps.extend(state.discarding.then_some(Step::Discarded));
@@ -123,7 +133,7 @@ impl Space for Plan {
     }
 
     fn rests(&self, state: &Model) -> Result<(), String> {
-        state.settle(self.limits.replay_results)?;
+        state.settle(self.limits.replay_results, &self.asks)?;
         let silent = self.steps(state).iter().all(|step| matches!(step, Step::Asks(_)));
         if silent { state.quiet(&self.asks) } else { Ok(()) }
     }
@@ -166,6 +176,7 @@ impl Plan {
             over: false,
             finished: Vec::new(),
             reporting: Vec::new(),
+            waits: BTreeMap::new(),
         }
     }
 
@@ -206,6 +217,11 @@ impl Plan {
                 state.registry.results_gone(&[HandleId { host_pid: HOST_PID, n }]);
                 Effects::new()
             }
+            Step::WaitOver(call) => {
+                state.calls[call] = Call::Answered;
+                state.registry.wait_over(CallId(call as u64))
+            }
+            Step::WaitCrashes(call) => state.registry.wait_down(CallId(call as u64)),
             Step::Reported(call) => {
                 let at = state.reporting.iter().position(|waits| *waits == call).unwrap();
                 state.reporting.remove(at);
@@ -267,6 +283,12 @@ impl Plan {
             Ask::Await { n, wait_ms, take } => {
                 state.registry.await_result(id, HandleId { host_pid: HOST_PID, n }, wait_ms, take)
             }
+            Ask::Wait(n) => state.registry.wait_for(WaitFor {
+                call: id,
+                handle_id: HandleId { host_pid: HOST_PID, n },
+                conditions: Arc::default(),
+                timeout_ms: 9,
+            }),
             Ask::Status(n) => state.registry.status(id, HandleId { host_pid: HOST_PID, n }, None),
             Ask::End(at) => {
                 state.ending[at] = true;
@@ -304,75 +326,6 @@ impl Plan {
             }
         }
     }
-
-    /// What each request has to bring about at once, seen from the model alone.
-    fn answered_rightly(&self, before: &Model, call: usize, effects: &Effects) -> Result<(), String> {
-        let id = CallId(call as u64);
-        let refused = |error: LaunchError| vec![Effect::Reply(id, Err(Refusal::Launch(error)))];
-        let stops = |session: Option<usize>| {
-            let alive = before.live(|p| session.is_none_or(|at| p.session == at));
-            let again = session.is_some_and(|at| before.ending[at]);
-            let stops = effects.iter().filter(|effect| matches!(effect, Effect::Stop { .. })).count();
-            stops as u64 == if again { 0 } else { alive }
-        };
-        match self.asks[call] {
-            Ask::Launch { session, key } => {
-                let full = |limit, max| refused(LaunchError::LimitReached { limit, max, leased: 0 });
-                let twin = key.and_then(|key| before.twin(session, key, self.limits.replay_results));
-                let expected = if before.ending[session] {
-                    refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })
-                } else if let Some((n, twin)) = twin {
-                    let status = twin.result.unwrap_or(Status::Running);
-                    let launched = Ok(Answer::Launched(record(n, session, status)));
-                    if twin.launched { vec![Effect::Reply(id, launched)] } else { Vec::new() }
-                } else if before.paused && session == 0 {
-                    vec![Effect::RefuseLaunch { call: id, session_id: SessionId::new(SESSIONS[session]) }]
-                } else if before.live(|p| p.session == session) >= self.limits.session_handles {
-                    full(Limit::SessionHandles, self.limits.session_handles)
-                } else if before.live(|_| true) >= self.limits.handles {
-                    full(Limit::Handles, self.limits.handles)
-                } else {
-                    vec![Effect::Spawn {
-                        n: before.processes.len() as u64 + 1,
-                        request: request(session, key),
-                    }]
-                };
-                ensure!(*effects == expected, "expected {expected:?}");
-            }
-            Ask::Cancel { n, wait_ms, .. } => {
-                let process = usize::try_from(n - 1).ok().and_then(|at| before.processes.get(at));
-                let stored = before.finished.iter().rev().take(self.limits.replay_results as usize);
-                let known = stored.into_iter().any(|stored| *stored == n);
-                match process.map(|p| p.state) {
-                    Some(State::Live | State::Kept) => {
-                        ensure!(effects[0] == Effect::Stop { n, cause: Cause::Cancelled }, "not stopped");
-                        let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
-                        ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
-                    }
-                    Some(State::Stopped) if known || process.is_some_and(|p| p.is_unread()) => {
-                        let process = process.unwrap();
-                        let Some(Effect::Reply(
-                            _,
-                            Ok(Answer::Cancelled { cancelled: false, taken: false, record }),
-                        )) = effects.first()
-                        else {
-                            return Err("the stored result is not given".into());
-                        };
-                        ensure!(Some(record.status) == process.result, "another result than before");
-                    }
-                    _ => {
-                        let unknown = matches!(effects[..], [Effect::Reply(_, Err(Refusal::Call(_)))]);
-                        ensure!(unknown, "not refused though unknown");
-                    }
-                }
-            }
-            Ask::End(session) => ensure!(stops(Some(session)), "not all are stopped at the end"),
-            Ask::HostGone => ensure!(stops(None), "not all are stopped when the host is gone"),
-            Ask::Await { .. } | Ask::Status(_) => {}
-            Ask::Sleep | Ask::Shutdown | Ask::Nack { .. } | Ask::Paused(_) => {}
-        }
-        Ok(())
-    }
 }
 
 const LAUNCH: Ask = Ask::Launch { session: 0, key: None };
@@ -398,6 +351,13 @@ fn a_result_is_taken_by_who_asks_for_it_by_its_handle() {
     let others = [cancel(1, None, false), Ask::Status(1), Ask::Nack { of: 1 }];
     let asks = [&asks[..], &others[..]].concat();
     assert_eq!(Plan { keeps: true, crashes: true, ..Plan::of(&asks) }.walk(), 20_438);
+}
+
+#[test]
+fn every_wait_hears_of_its_commands_end() {
+    let asks =
+        [LAUNCH, Ask::Wait(1), Ask::Wait(1), Ask::Nack { of: 1 }, cancel(1, Some(9), false), Ask::End(0)];
+    assert_eq!(Plan { keeps: true, crashes: true, ..Plan::of(&asks) }.walk(), 2_280);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ostler_messages::{
     SessionId, Shared, Status, Text,
 };
 use std::{
-    collections::hash_map::DefaultHasher,
+    collections::{BTreeMap, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
     sync::Arc,
 };
@@ -31,6 +31,7 @@ pub(super) enum Ask {
     Cancel { n: u64, wait_ms: Option<u64>, notify: bool },
     Await { n: u64, wait_ms: Option<u64>, take: bool },
     Status(u64),
+    Wait(u64),
     End(usize),
     Sleep,
     Shutdown,
@@ -117,6 +118,8 @@ pub(super) struct Model {
     pub(super) finished: Vec<u64>,
     /// Calls for which a process is to tell how it stands.
     pub(super) reporting: Vec<u64>,
+    /// Waits that are open: their call, and whether they have heard of their command's end.
+    pub(super) waits: BTreeMap<usize, bool>,
 }
 
 impl Model {
@@ -189,6 +192,26 @@ impl Model {
                 ensure!(self.calls[at] == Call::Waits, "asked for a call that is not open");
                 self.reporting.push(call.0);
             }
+            Effect::StartWait { call, ended, record, .. } => {
+                let known = self.process(record.handle_id.n).result.is_some();
+                ensure!(known == *ended, "a wait begins with a wrong end");
+                let fresh = self.waits.insert(usize::try_from(call.0).unwrap(), *ended).is_none();
+                ensure!(fresh, "a wait begins twice");
+            }
+            Effect::TellWait { call, record } => {
+                let told = self.waits.insert(usize::try_from(call.0).unwrap(), true);
+                ensure!(told == Some(false), "a wait hears of the end twice, or after its own");
+                ensure!(self.process(record.handle_id.n).result == Some(record.status), "of another end");
+            }
+            Effect::StopWait(call) => {
+                let call = usize::try_from(call.0).unwrap();
+                ensure!(self.calls[call] == Call::Gone, "a wait is stopped whose caller is there");
+            }
+            Effect::RemoveWait(call) => {
+                ensure!(self.waits.remove(&usize::try_from(call.0).unwrap()).is_some(), "a wait ends twice");
+            }
+            Effect::Unfollow { .. } => {}
+            Effect::LookForPorts { .. } => return Err("nobody asks for ports here".into()),
             Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
@@ -277,7 +300,7 @@ impl Model {
             (Ask::Await { n, take: true, .. }, Ok(Answer::Result { taken: false, record })) => {
                 record.handle_id.n == *n && self.processes[usize::try_from(*n).unwrap() - 1].notify
             }
-            (Ask::Await { .. } | Ask::Status(_), Err(Refusal::Call(_))) => true,
+            (Ask::Await { .. } | Ask::Status(_) | Ask::Wait(_), Err(Refusal::Call(_))) => true,
             (Ask::Cancel { .. }, Err(Refusal::Call(_))) => true,
             (Ask::End(session), Ok(Answer::Ended(tally))) => {
                 let ours = self.processes.iter().filter(|p| p.session == *session);
@@ -296,7 +319,7 @@ impl Model {
     }
 
     /// Between two steps.
-    pub(super) fn settle(&self, replay_results: u64) -> Result<(), String> {
+    pub(super) fn settle(&self, replay_results: u64, asks: &[Ask]) -> Result<(), String> {
         let registry = &self.registry;
         ensure!(registry.live == self.live(|_| true), "the count of live handles is {}", registry.live);
         for (session, id) in SESSIONS.into_iter().enumerate() {
@@ -320,6 +343,12 @@ impl Model {
             registry.handles.len() as u64 == registry.live + registry.finished.len() as u64 + unread,
             "a handle is kept for nothing, or forgotten while it is unread"
         );
+        ensure!(registry.waits.len() == self.waits.len(), "{} waits are known", registry.waits.len());
+        for (call, heard) in &self.waits {
+            let (Ask::Wait(n), false) = (asks[*call], *heard) else { continue };
+            let ended = self.processes[usize::try_from(n).unwrap() - 1].result.is_some();
+            ensure!(!ended, "a wait does not hear of the end");
+        }
         for (call, timer) in (0..).zip(&self.timers) {
             let timed = registry.timed.contains_key(&CallId(call));
             ensure!(
@@ -388,6 +417,7 @@ pub(super) fn text_hash(state: &Model) -> u64 {
         over,
         finished,
         reporting,
+        waits,
     } = state;
     let handles = registry.handles.iter().map(|(n, handle)| {
         let (state, calls, status) = match &handle.state {
@@ -409,7 +439,7 @@ pub(super) fn text_hash(state: &Model) -> u64 {
         discarding,
         host_gone,
         over,
-        (finished, reporting),
+        (finished, reporting, waits),
     );
     let own =
         (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);

@@ -131,6 +131,16 @@ pub(crate) struct Leaf {
     pub(super) counts_memory: bool,
     pub(super) is_removed: bool,
 }
+/// Who is in a cgroup and in those below it.
+pub(super) fn pids_below(dir: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    let mut pids = Vec::new();
+    match collect(dir, &mut pids, DEPTH_MAX) {
+        // Removed, and so empty.
+        Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(pids),
+        Err(errno) => Err(errno),
+    }
+}
+
 impl Leaf {
     /// For being born into it.
     pub(crate) fn dir(&self) -> Option<BorrowedFd<'_>> {
@@ -140,7 +150,7 @@ impl Leaf {
     pub(crate) fn close_dir(&mut self) {
         self.dir = None;
     }
-    pub(super) fn open(&self) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
         open_dir(self.parent.as_fd(), &self.name)
     }
 

@@ -13,3 +13,4 @@ pub(crate) mod link;
 pub(crate) mod members;
 pub(crate) mod tier;
 pub(crate) mod tree;
+pub(crate) mod view;

@@ -145,6 +145,9 @@ impl SpawnThread {
         match result {
             Ok(()) => {
                 let asked = self.pending.end(exec.n);
+                for follow in asked.follows {
+                    self.signals.send(SignalCommand::Follow(follow));
+                }
                 if let Some(signal) = asked.signal {
                     self.signals.send(SignalCommand::Signal(Signal { n: exec.n, signal }));
                 }

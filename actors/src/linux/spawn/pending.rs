@@ -6,7 +6,7 @@
 //!
 //! Shared by the graph's thread and the spawn threads; each holds it for a lookup.
 
-use ostler_messages::StopSignal;
+use ostler_messages::{Follow, StopSignal, Unfollow};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,12 +16,14 @@ use std::{
 pub(crate) struct Pending(Mutex<BTreeMap<u64, Asked>>);
 
 /// What the graph has asked meanwhile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
     /// The strongest.
     pub(crate) signal: Option<StopSignal>,
     /// It is not wanted any more; true: with its directory.
     pub(crate) release: Option<bool>,
+    /// Waits that have begun.
+    pub(crate) follows: Vec<Follow>,
 }
 
 impl Pending {
@@ -41,6 +43,20 @@ impl Pending {
     /// The same.
     pub(crate) fn release(&self, n: u64, undo: bool) -> bool {
         self.ask(n, |asked| asked.release = Some(undo))
+    }
+    /// The same. Gives it back if it was handed over.
+    pub(crate) fn follow(&self, follow: Follow) -> Option<Follow> {
+        match self.launches().get_mut(&follow.n) {
+            Some(asked) => {
+                asked.follows.push(follow);
+                None
+            }
+            None => Some(follow),
+        }
+    }
+    /// Whether that took one back.
+    pub(crate) fn unfollow(&self, unfollow: &Unfollow) -> bool {
+        self.ask(unfollow.n, |asked| asked.follows.retain(|follow| follow.call != unfollow.call))
     }
     fn ask(&self, n: u64, ask: impl FnOnce(&mut Asked)) -> bool {
         self.launches().get_mut(&n).map(ask).is_some()
@@ -69,7 +85,10 @@ mod tests {
         assert!(pending.signal(1, StopSignal::Kill) && pending.signal(1, StopSignal::Terminate));
         assert!(!pending.is_withdrawn(1));
         assert!(pending.release(1, true) && pending.is_withdrawn(1));
-        assert_eq!(pending.end(1), Asked { signal: Some(StopSignal::Kill), release: Some(true) });
+        assert_eq!(
+            pending.end(1),
+            Asked { signal: Some(StopSignal::Kill), release: Some(true), follows: Vec::new() }
+        );
         assert!(!pending.release(1, true) && !pending.is_withdrawn(1));
         assert_eq!(pending.end(1), Asked::default());
     }

@@ -12,6 +12,7 @@ use crate::linux::{
     contain::link::{Ended, Told},
     contain::members::{self, Led, Member},
     contain::tree::{Probe, Tree},
+    contain::view::TreeView,
     mailbox::Mailbox,
     names::signal_name,
     proc,
@@ -114,6 +115,11 @@ impl Child {
         told_by(self.helper.as_ref(), self.group.as_fd())
     }
 
+    /// For another thread that looks at its tree, as long as there is one.
+    pub(crate) fn view(&self) -> Option<TreeView> {
+        (!self.seen_empty).then(|| TreeView::of(&self.tree, self.helper.as_ref(), self.group.pid))
+    }
+
     /// Nothing more is to wake the thread.
     pub(crate) fn unwatch<T>(&mut self, mailbox: &Mailbox<T>) {
         if std::mem::take(&mut self.watched) {
@@ -132,7 +138,7 @@ impl Child {
         !known && self.exit.is_some()
     }
 
-    /// Whether the leader is known to be dead, also if its parent has not said so yet.
+    /// Also if its parent has not said so yet.
     pub(crate) fn is_leader_dead(&self) -> bool {
         self.exit.is_some() || (self.helper.is_some() && sys::is_dead(self.group.as_fd()))
     }
@@ -150,8 +156,7 @@ impl Child {
             // Someone else in the host has reaped it, or SIGCHLD is ignored there: how it ended is lost.
             Err(_) => (-1, None, None),
         };
-        let duration_ms = millis(self.began.elapsed());
-        let oom_killed = self.tree.oom_killed();
+        let (duration_ms, oom_killed) = (millis(self.began.elapsed()), self.tree.oom_killed());
         self.exit = Some(Exit { exit_code, signal, usage, ended_at: stamp(), duration_ms, oom_killed });
         self.look_whether_empty();
     }
@@ -224,8 +229,7 @@ impl Child {
         self.signal(StopSignal::Kill);
         let _ = sys::signal_process(self.group.as_fd(), Signal::SIGKILL);
         self.lost |= self.exit.is_none();
-        let unknown = || unknown_exit(stamp(), millis(self.began.elapsed()));
-        self.exit.get_or_insert_with(unknown);
+        self.exit.get_or_insert_with(|| unknown_exit(stamp(), millis(self.began.elapsed())));
     }
 
     /// Whether nothing more is to be watched.

@@ -5,6 +5,7 @@
 //! * keeps: time in which this host did not run is not the command's silence
 
 use crate::linux::clock::{Activity, Clock};
+use ostler_messages::{ActorName, TimerKind};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -16,9 +17,12 @@ const LATE: Duration = Duration::from_millis(100);
 /// So often in a row an idle time begins anew for that: a machine that is always late must not keep a silent command for ever.
 const LATES_MAX: u32 = 3;
 
-/// By process: a timer that fires while bytes flow is armed again for the rest.
+/// Whose timer it is, and what it is for.
+type Timer = (ActorName, TimerKind);
+
+/// By timer: one that fires while bytes flow is armed again for the rest.
 #[derive(Default)]
-pub(crate) struct IdleTimes(BTreeMap<u64, Idle>);
+pub(crate) struct IdleTimes(BTreeMap<Timer, Idle>);
 
 /// An idle time, and how often in a row its timer was late.
 struct Idle {
@@ -27,22 +31,22 @@ struct Idle {
 }
 
 impl IdleTimes {
-    pub(crate) fn begin(&mut self, n: u64, time: Duration) {
-        self.0.insert(n, Idle { time, lates: 0 });
+    pub(crate) fn begin(&mut self, timer: Timer, time: Duration) {
+        self.0.insert(timer, Idle { time, lates: 0 });
     }
-    pub(crate) fn end(&mut self, n: u64) {
-        self.0.remove(&n);
+    pub(crate) fn end(&mut self, timer: Timer) {
+        self.0.remove(&timer);
     }
 
     /// When to look again whether a command is silent; none: it is. `late`: how long after its time the timer has fired.
     pub(crate) fn is_not_silent(
         &mut self,
-        n: u64,
+        timer: Timer,
         activity: Option<&Activity>,
         clock: &Clock,
         late: Duration,
     ) -> Option<Instant> {
-        let Idle { time, lates } = self.0.get_mut(&n)?;
+        let Idle { time, lates } = self.0.get_mut(&timer)?;
         // One that the thread is still to hear of has only just begun.
         let Some(activity) = activity else { return Some(Instant::now() + *time) };
         let idle_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

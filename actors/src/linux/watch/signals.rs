@@ -4,11 +4,14 @@
 //! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `Unsealed`, `TimerFired`
 //! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
+mod questions;
+
 use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
-    clock::{Clock, millis},
+    clock::Clock,
     contain::group::GroupBy,
     contain::tree::Probe,
+    follow::thread::FollowCommand,
     mailbox::Mailbox,
     watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX},
     watch::guards::{GUARD, GuardCommand},
@@ -19,8 +22,8 @@ use crate::linux::{
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Leftover, Peek, Peeked, Release, Seen, Signal, StopSignal, Survey,
-    Surveyed, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
+    ActorName, Arm, Disarm, Event, Exited, Follow, Leftover, LookForPorts, Peek, Release, Signal, StopSignal,
+    Survey, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unfollow, Unsealed,
 };
 use std::{
     collections::BTreeMap,
@@ -53,6 +56,9 @@ pub(crate) enum SignalCommand {
     Disarm(Disarm),
     Peek(Peek),
     Survey(Survey),
+    Follow(Follow),
+    Unfollow(Unfollow),
+    LookForPorts(LookForPorts),
     Quit,
 }
 
@@ -66,6 +72,8 @@ pub(crate) struct SignalThread {
     pub(crate) looks: Sender<Ask>,
     /// To the guard thread.
     pub(crate) guards: Sender<GuardCommand>,
+    /// To the follow thread.
+    pub(crate) follower: Sender<FollowCommand>,
 }
 
 impl SignalThread {
@@ -150,39 +158,25 @@ impl State {
             SignalCommand::Release(release) => self.release(release.n),
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),
             SignalCommand::Arm(arm, at) => {
-                if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
-                    let time = Duration::from_millis(arm.after_ms);
-                    self.idle.begin(n, time);
+                if matches!(arm.kind, TimerKind::Idle | TimerKind::Silence(_)) {
+                    self.idle.begin((arm.owner, arm.kind), Duration::from_millis(arm.after_ms));
                 }
                 self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
             }
-            SignalCommand::Disarm(disarm) => self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind)),
+            SignalCommand::Disarm(disarm) => {
+                self.idle.end((disarm.owner, disarm.kind));
+                self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind));
+            }
             SignalCommand::Peek(peek) => self.peek(&peek),
             SignalCommand::Survey(survey) => self.survey(&survey),
+            SignalCommand::Follow(follow) => self.follow(follow),
+            SignalCommand::Unfollow(unfollow) => self.tell_follower(FollowCommand::Unfollow(unfollow)),
+            SignalCommand::LookForPorts(look) => {
+                let view = self.view(look.n);
+                self.tell_follower(FollowCommand::Ports(look.call, view));
+            }
             SignalCommand::Quit => {}
         }
-    }
-
-    /// Not by its drain thread, which a disk may hold.
-    fn peek(&self, peek: &Peek) {
-        let output = self.thread.outputs.peek(peek.n, peek.inline_bytes);
-        // One that has not come here yet has only just begun.
-        let silence_ms = self.children.0.get(&peek.n).map_or(0, |child| self.silence_ms(child));
-        let to = peek.call.map_or(ActorName::Ticker(peek.n), |_| ActorName::Process(peek.n));
-        let _ = self.thread.events.send(KernelEvent::new(to, Peeked { output, silence_ms, call: peek.call }));
-    }
-
-    fn survey(&self, survey: &Survey) {
-        let seen = |n: &u64| {
-            let child = self.children.0.get(n)?;
-            Some(Seen { n: *n, age_ms: millis(child.began.elapsed()), silence_ms: self.silence_ms(child) })
-        };
-        let surveyed = Surveyed { call: survey.call, seen: survey.ns.iter().filter_map(seen).collect() };
-        let _ = self.thread.events.send(KernelEvent::new(ActorName::Supervisor, surveyed));
-    }
-
-    fn silence_ms(&self, child: &Child) -> u64 {
-        self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000
     }
 
     fn watch(&mut self, watch: Watch) {
@@ -373,7 +367,7 @@ impl State {
                     }
                 }
                 if kind == TimerKind::Idle
-                    && let Some(next) = self.is_not_silent(n, late)
+                    && let Some(next) = self.is_not_silent((ActorName::Process(n), kind), n, late)
                 {
                     return self.timers.arm(key, next);
                 }
@@ -387,6 +381,13 @@ impl State {
                 let output = self.thread.outputs.peek(n, u64::MAX);
                 self.report(n, Unsealed { output });
             }
+            TimerKey::Graph(owner, kind @ TimerKind::Silence(n)) => {
+                if let Some(next) = self.is_not_silent((owner, kind), n, late) {
+                    return self.timers.arm(key, next);
+                }
+                self.idle.end((owner, kind));
+                let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
+            }
             TimerKey::Graph(owner, kind) => {
                 let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
             }
@@ -394,9 +395,9 @@ impl State {
     }
 
     /// When to look again whether a command is silent; none: it is.
-    fn is_not_silent(&mut self, n: u64, late: Duration) -> Option<Instant> {
+    fn is_not_silent(&mut self, timer: (ActorName, TimerKind), n: u64, late: Duration) -> Option<Instant> {
         let activity = self.children.0.get(&n).map(|child| &*child.activity);
-        self.idle.is_not_silent(n, activity, &self.thread.clock, late)
+        self.idle.is_not_silent(timer, activity, &self.thread.clock, late)
     }
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
@@ -406,7 +407,7 @@ impl State {
     }
 
     fn release(&mut self, n: u64) {
-        self.idle.end(n);
+        self.idle.end((ActorName::Process(n), TimerKind::Idle));
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;
@@ -434,6 +435,7 @@ impl State {
 impl Drop for State {
     /// Processes that this thread was still to hear of are among those that don't outlive it.
     fn drop(&mut self) {
+        self.tell_follower(FollowCommand::Quit);
         while let Some(command) = self.thread.mailbox.try_next() {
             if let SignalCommand::Watch(watch) = command {
                 self.children.0.insert(watch.n, Child::new(*watch, self.thread.group_by));
