@@ -4,7 +4,7 @@ use clap::{
     Args as Group, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::EnvMode;
+use ostler::{EnvMode, Preset};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -92,6 +92,9 @@ pub(crate) struct RunArgs {
     /// Which variables the command inherits [default: inherit_clean]
     #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
     pub(crate) env_mode: Mode,
+    /// Set variables for a purpose; --env wins over them [default: none]
+    #[arg(long, value_name = "P", value_enum)]
+    pub(crate) preset: Option<For>,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes
     /// [default: 50000]
     #[arg(long, value_name = "N", default_value_t = 50_000, hide_default_value = true)]
@@ -137,6 +140,23 @@ impl From<Mode> for EnvMode {
             Mode::InheritClean => EnvMode::InheritClean,
             Mode::Patch => EnvMode::Patch,
             Mode::Replace => EnvMode::Replace,
+        }
+    }
+}
+
+/// `--preset`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum For {
+    /// No colour, no pager, no prompt, UTF-8
+    Agent,
+    /// A terminal of its own
+    Terminal,
+}
+impl From<For> for Preset {
+    fn from(purpose: For) -> Preset {
+        match purpose {
+            For::Agent => Preset::Agent,
+            For::Terminal => Preset::Terminal,
         }
     }
 }

@@ -51,6 +51,9 @@ fn command(args: RunArgs) -> Command {
     if let Some(cwd) = args.cwd {
         command = command.current_dir(cwd);
     }
+    if let Some(preset) = args.preset {
+        command = command.preset(preset.into());
+    }
     if let Some(limit) = args.timeout {
         command = command.timeout(limit);
     }

@@ -132,6 +132,19 @@ pub enum EnvMode {
     Replace,
 }
 
+/// A set of variables for a purpose. What the caller sets or removes wins over it, in every [`EnvMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Preset {
+    /// Nobody watches and nobody answers: no colour, no pager, no prompt, `TERM=dumb`, whatever the host has set for itself; `CI=1`
+    /// where the host does not set it. If the inherited locale is not one with UTF-8 that the machine has, `LC_ALL` names one.
+    Agent,
+    /// A terminal of the command's own: `TERM=xterm-256color`; what describes the host's terminal (`COLORTERM`, `COLUMNS`, `TMUX` …) is
+    /// not inherited. The locale as for `agent`.
+    Terminal,
+}
+
 /// What becomes of processes that outlive a leader which ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,6 +225,9 @@ pub struct LaunchRequest {
     /// Names to take out of what is inherited; `env` still wins.
     #[serde(default)]
     pub env_remove: Vec<Text>,
+    /// Variables for a purpose, below `env`. Default: none.
+    #[serde(default)]
+    pub preset: Option<Preset>,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -284,6 +300,7 @@ impl LaunchRequest {
             env: EnvVars::default(),
             env_mode: EnvMode::default(),
             env_remove: Vec::new(),
+            preset: None,
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,

@@ -1,6 +1,6 @@
 //! A command, built like `std::process::Command`.
 
-use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, SessionId, Text};
+use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Text};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
@@ -68,6 +68,12 @@ impl Command {
     /// What is inherited; by default everything but credentials.
     pub fn env_mode(mut self, mode: EnvMode) -> Command {
         self.0.env_mode = mode;
+        self
+    }
+    /// Sets variables for a purpose: [`Preset::Agent`] for output that a program reads, [`Preset::Terminal`] for a terminal. What
+    /// [`env`](Command::env) and [`env_remove`](Command::env_remove) say wins. Default: none.
+    pub fn preset(mut self, preset: Preset) -> Command {
+        self.0.preset = Some(preset);
         self
     }
     /// The command's own time limit.

@@ -2,6 +2,8 @@
 
 mod capacity;
 mod environment;
+mod locales;
+mod presets;
 mod settings;
 
 pub(crate) use capacity::{cores, handles_by_descriptors, spawn_thread_count};

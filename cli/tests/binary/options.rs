@@ -106,6 +106,9 @@ fn the_environment_is_what_was_asked_for() {
     let all = with(&["--env-mode", "patch"]);
     assert!(has(&all, "PLAIN=1") && has(&all, "MY_API_KEY=2"));
     assert_eq!(with(&["--env-mode", "replace", "--env", "A=1", "--env", "B=2"]), "A=1\nB=2\n");
+    let agent = with(&["--preset", "agent", "--env", "PAGER=more"]);
+    assert!(has(&agent, "TERM=dumb") && has(&agent, "NO_COLOR=1") && has(&agent, "PAGER=more"));
+    assert!(has(&with(&["--preset", "terminal"]), "TERM=xterm-256color"));
 }
 
 #[test]
