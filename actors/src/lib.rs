@@ -81,15 +81,16 @@ pub use api::*;
 pub use backend::{ContainmentReport, Refused, StartError};
 pub use config::{
     CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
-    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TRACE_LOG_BYTES,
-    Times, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS,
+    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TOOLCHAIN_LIMIT,
+    TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES, Outcome, Preset,
-    Record, SessionId, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, counted, duration,
+    Record, SessionId, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Toolchain, Usage, counted,
+    duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

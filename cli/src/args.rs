@@ -4,7 +4,7 @@ use clap::{
     Args as Group, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::{EnvMode, Preset};
+use ostler::{EnvMode, Preset, Toolchain};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -95,6 +95,9 @@ pub(crate) struct RunArgs {
     /// Set variables for a purpose; --env wins over them [default: none]
     #[arg(long, value_name = "P", value_enum)]
     pub(crate) preset: Option<For>,
+    /// Run it with the tools that its directory asks for: mise or asdf is asked [default: off]
+    #[arg(long, value_name = "T", value_enum)]
+    pub(crate) toolchain: Option<Tools>,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes
     /// [default: 50000]
     #[arg(long, value_name = "N", default_value_t = 50_000, hide_default_value = true)]
@@ -157,6 +160,23 @@ impl From<For> for Preset {
         match purpose {
             For::Agent => Preset::Agent,
             For::Terminal => Preset::Terminal,
+        }
+    }
+}
+
+/// `--toolchain`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tools {
+    /// What is in its PATH
+    Off,
+    /// Those of the nearest mise.toml, .mise.toml or .tool-versions
+    Auto,
+}
+impl From<Tools> for Toolchain {
+    fn from(tools: Tools) -> Toolchain {
+        match tools {
+            Tools::Off => Toolchain::Off,
+            Tools::Auto => Toolchain::Auto,
         }
     }
 }

@@ -54,6 +54,9 @@ fn command(args: RunArgs) -> Command {
     if let Some(preset) = args.preset {
         command = command.preset(preset.into());
     }
+    if let Some(toolchain) = args.toolchain {
+        command = command.toolchain(toolchain.into());
+    }
     if let Some(limit) = args.timeout {
         command = command.timeout(limit);
     }

@@ -145,6 +145,20 @@ pub enum Preset {
     Terminal,
 }
 
+/// Whether a command has the tools that its directory asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Toolchain {
+    /// What is in its `PATH`.
+    #[default]
+    Off,
+    /// What a person's shell there would have: if its directory or one above has a `mise.toml`, `.mise.toml` or `.tool-versions`, mise
+    /// is asked there (`mise env --json`), or the shims of asdf come first in `PATH`. It costs the launch up to two seconds when it is
+    /// asked for the first time, and some microseconds after that. What goes wrong refuses no launch: see `toolchain_error`.
+    Auto,
+}
+
 /// What becomes of processes that outlive a leader which ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -228,6 +242,9 @@ pub struct LaunchRequest {
     /// Variables for a purpose, below `env`. Default: none.
     #[serde(default)]
     pub preset: Option<Preset>,
+    /// The tools of its directory: above what is inherited, below `preset` and `env`. Default: off.
+    #[serde(default)]
+    pub toolchain: Toolchain,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -301,6 +318,7 @@ impl LaunchRequest {
             env_mode: EnvMode::default(),
             env_remove: Vec::new(),
             preset: None,
+            toolchain: Toolchain::Off,
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,

@@ -1,6 +1,6 @@
 //! A command, built like `std::process::Command`.
 
-use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Text};
+use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Text, Toolchain};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
@@ -74,6 +74,12 @@ impl Command {
     /// [`env`](Command::env) and [`env_remove`](Command::env_remove) say wins. Default: none.
     pub fn preset(mut self, preset: Preset) -> Command {
         self.0.preset = Some(preset);
+        self
+    }
+    /// Runs it with the tools that its directory asks for ([`Toolchain::Auto`]); [`Config::toolchain_hook`](crate::Config::toolchain_hook)
+    /// knows others. Default: off.
+    pub fn toolchain(mut self, toolchain: Toolchain) -> Command {
+        self.0.toolchain = toolchain;
         self
     }
     /// The command's own time limit.

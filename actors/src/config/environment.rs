@@ -1,6 +1,6 @@
 //! Which variables a command gets.
 
-use super::presets::Changes;
+use super::presets::{Changes, name_of};
 use ostler_messages::{EnvMode, LaunchError, LaunchRequest, Text};
 use std::{
     ffi::{CStr, CString, OsString},
@@ -186,17 +186,18 @@ pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, Lau
 
 /// A command's whole environment.
 pub(crate) struct Environment<'a> {
-    /// What it inherits, what its preset says, then its own.
+    /// What it inherits, what the tools of its directory add, what its preset says, then its own.
     pub(crate) lines: Vec<&'a CStr>,
     /// Names of what it would have inherited but for being a credential.
     pub(crate) withheld: Vec<String>,
 }
 
-/// `pwd`: `PWD=` and its working directory, which stands in place of the host's; what the caller says of it comes first.
+/// `tools`: what the tools of its directory add, above what is inherited. `pwd`: `PWD=` and its working directory, which stands in place of the host's; what the caller says of it comes first.
 pub(crate) fn environment<'a>(
     inherited: &'a Inherited,
     request: &LaunchRequest,
     own: &'a [CString],
+    tools: &'a [CString],
     pwd: Option<&'a CStr>,
 ) -> Environment<'a> {
     let preset = Changes::of(request.preset);
@@ -208,6 +209,7 @@ pub(crate) fn environment<'a>(
             if variable.name == b"PWD"
                 || speaks_of(request, &variable.name)
                 || preset.replaces(&variable.name)
+                || tools.iter().any(|line| name_of(line) == variable.name)
                 || (clean && variable.is_of_the_host)
             {
                 continue;
@@ -220,6 +222,9 @@ pub(crate) fn environment<'a>(
         }
         environment.lines.extend(pwd.filter(|_| !speaks_of(request, b"PWD")));
     }
+    let tools = tools.iter().map(CString::as_c_str);
+    let stands = |line: &&CStr| !speaks_of(request, name_of(line)) && !preset.replaces(name_of(line));
+    environment.lines.extend(tools.filter(stands));
     preset.add(&mut environment.lines, request);
     environment.lines.extend(own.iter().map(CString::as_c_str));
     environment
@@ -262,7 +267,8 @@ mod tests {
         let inherited = host.iter().map(|name| ((*name).into(), "x".into()));
         let inherited = Inherited::new(inherited, &CredentialRule::default());
         let own = own_variables(&request).unwrap();
-        let Environment { lines, withheld } = environment(&inherited, &request, &own, Some(c"PWD=/here"));
+        let Environment { lines, withheld } =
+            environment(&inherited, &request, &own, &[], Some(c"PWD=/here"));
         assert_eq!(withheld.is_empty(), mode != EnvMode::InheritClean, "{withheld:?}");
         assert_eq!(value_of(&lines, "GITHUB_TOKEN"), Some(&b"asked for"[..]));
         let name = |line: &&CStr| line.to_str().unwrap().split('=').next().unwrap().to_owned();
@@ -311,7 +317,7 @@ mod tests {
         let inherited = host.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let inherited = Inherited::new(inherited, &CredentialRule::default());
         let own = own_variables(&request).unwrap();
-        let lines = environment(&inherited, &request, &own, None).lines;
+        let lines = environment(&inherited, &request, &own, &[], None).lines;
         let pairs: Vec<(String, String)> = lines
             .iter()
             .map(|line| line.to_str().unwrap().split_once('=').unwrap())

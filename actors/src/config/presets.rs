@@ -113,6 +113,6 @@ fn locale_in<'a>(lines: &[&'a CStr]) -> &'a [u8] {
 }
 
 /// The name in a line `NAME=value`.
-pub(crate) fn name_of(line: &CStr) -> &[u8] {
+pub(super) fn name_of(line: &CStr) -> &[u8] {
     line.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
 }
