@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use ostler::{Command, Record, TOOLCHAIN_LIMIT, Toolchain, Variables};
-use ostler_tests::{Bench, SLACK, alive, settles, sh};
+use ostler_tests::{Bench, Ground, OtherHost, SLACK, alive, fixture, settles, sh};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::mpsc, time::Instant};
 
 /// A project with a directory in it, and programs of its own for `PATH`.
@@ -118,7 +118,7 @@ fn one_that_does_not_answer_is_ended_in_time() {
     assert!(began.elapsed() < TOOLCHAIN_LIMIT + SLACK, "{:?}", began.elapsed());
     assert_eq!(result.stdout, "ran\n");
     let error = result.toolchain_error.unwrap();
-    assert!(error.contains("no answer within 2 s"), "{error}");
+    assert!(error.contains("no answer within 2.0 s"), "{error}");
     let asked = || -> Vec<u32> {
         let pids = fs::read_to_string(&pids).unwrap();
         pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -176,13 +176,42 @@ fn a_hosts_hook_is_asked_first_and_has_the_same_limits() {
     assert_eq!(with("gives"), ("hook gives".into(), String::new()));
     assert_eq!(with("leaves it"), ("mise leaves it".into(), String::new()));
     for (mode, why) in
-        [("refuses", "no such tool"), ("panics", "it panicked"), ("hangs", "no answer within 2 s")]
+        [("refuses", "no such tool"), ("panics", "it panicked"), ("hangs", "no answer within 2.0 s")]
     {
         let (stdout, error) = with(mode);
         assert_eq!(stdout, mode);
         assert!(error.contains("hook") && error.contains(why), "{error}");
     }
     drop(release);
+}
+
+#[test]
+fn where_the_host_is_the_parent_who_was_asked_is_ended_too() {
+    let _ground = Ground::take();
+    let place = tempfile::tempdir().unwrap();
+    let (mise, pids) = (place.path().join("mise"), place.path().join("pids"));
+    fs::write(place.path().join("mise.toml"), "").unwrap();
+    let path = format!("PATH={}:/usr/bin:/bin", place.path().display());
+    let outcome = |script: &str| -> Record {
+        fs::write(&mise, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&mise, fs::Permissions::from_mode(0o755)).unwrap();
+        let host = OtherHost::new(fixture!("a-host")).refusing("memfd").in_any_tier();
+        let directory = place.path().to_str().unwrap();
+        let ps = "echo $TOOL; ps -o stat= --ppid $PPID";
+        let lines = host.through(&["/usr/bin/env", &path]).run(&["tools", directory, "/bin/sh", "-c", ps]);
+        serde_json::from_value(lines[0]["outcome"].clone()).unwrap()
+    };
+    let result = outcome("echo '{\"TOOL\": \"one\"}'");
+    let (tool, children) = result.stdout.split_once('\n').unwrap();
+    assert_eq!((tool, result.toolchain_error), ("one", None));
+    assert!(!children.contains('Z'), "its zombie is left: {children}");
+
+    let result = outcome(&format!("sleep 1000 & echo $! $$ >>{}; wait", pids.display()));
+    assert!(result.toolchain_error.unwrap().contains("no answer"));
+    let asked = fs::read_to_string(&pids).unwrap();
+    let asked: Vec<u32> = asked.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(settles(|| asked.iter().copied().filter(|pid| alive(*pid)).collect()), [0; 0]);
 }
 
 ostler_tests::in_every_tier!(

@@ -246,7 +246,7 @@ fn threads(
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
     let null = Arc::new(File::from(null));
     let inherited = Arc::new(Inherited::new(std::env::vars_os(), &config.credentials));
-    let toolchains = Arc::new(Toolchains::new(config.toolchain_hook.clone()));
+    let toolchains = Arc::new(Toolchains::new(config.toolchain_hook.clone(), config.times.start_timeout));
     let pending = Arc::new(Pending::default());
     let (spawns, commands) = unbounded();
     let (guards, guard_commands) = unbounded();

@@ -20,7 +20,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
-use ostler_messages::Text;
+use ostler_messages::{Text, duration};
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::{CStr, CString, OsStr, OsString},
@@ -90,15 +90,18 @@ pub(super) type Run<'a> = dyn FnMut(&Prepared<'_>) -> Result<Spawned, SpawnError
 /// What all spawn threads know of toolchains.
 pub(crate) struct Toolchains {
     hook: Option<ToolchainHook>,
+    limit: Duration,
     hooks_at_work: Arc<AtomicUsize>,
     kept: Mutex<VecDeque<Kept>>,
     hasher: RandomState,
 }
 
 impl Toolchains {
-    pub(crate) fn new(hook: Option<ToolchainHook>) -> Toolchains {
+    /// `start_limit`: how long a launch may take. It has to be left enough of it to go on without tools.
+    pub(crate) fn new(hook: Option<ToolchainHook>, start_limit: Duration) -> Toolchains {
+        let limit = TOOLCHAIN_LIMIT.min(start_limit / 2);
         let (hooks_at_work, kept, hasher) = (Arc::default(), Mutex::default(), RandomState::new());
-        Toolchains { hook, hooks_at_work, kept, hasher }
+        Toolchains { hook, limit, hooks_at_work, kept, hasher }
     }
 
     /// The tools of this directory. `env` is what a command there has without them, `null` an empty stdin.
@@ -118,7 +121,7 @@ impl Toolchains {
             return tools;
         }
         // Nobody waits for another's answer: of many launches at once each may ask.
-        let tools = ask(&first, cwd, env, null, run)
+        let tools = ask(&first, &Place { cwd, env, null, limit: self.limit }, run)
             .and_then(lines)
             .map_or_else(Tools::none, |lines| Tools { lines, error: None });
         let until = tools.error.as_ref().map(|_| Instant::now() + FAILURE_KEPT);
@@ -150,8 +153,8 @@ impl Toolchains {
             let _ = say.send(hook(&cwd, &env));
         });
         asked.map_err(|error| format!("no thread for it: {error}"))?;
-        said.recv_timeout(TOOLCHAIN_LIMIT).map_err(|error| match error {
-            RecvTimeoutError::Timeout => late(),
+        said.recv_timeout(self.limit).map_err(|error| match error {
+            RecvTimeoutError::Timeout => late(self.limit),
             RecvTimeoutError::Disconnected => "it panicked".to_owned(),
         })?
     }
@@ -181,8 +184,8 @@ impl Drop for AtWork {
     }
 }
 
-fn late() -> String {
-    format!("no answer within {} s", TOOLCHAIN_LIMIT.as_secs())
+fn late(limit: Duration) -> String {
+    format!("no answer within {}", duration(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Every file that asks for tools, from this directory upwards: the nearest comes first.
@@ -205,13 +208,20 @@ fn deciding(cwd: &Path) -> Vec<Identity> {
         .collect()
 }
 
+/// Where a question is asked.
+struct Place<'a> {
+    cwd: &'a Path,
+    env: &'a [&'a CStr],
+    null: &'a File,
+    limit: Duration,
+}
+
 /// Whoever is there that can read the file.
-fn ask(file: &Path, cwd: &Path, env: &[&CStr], null: &File, run: &mut Run<'_>) -> Result<Variables, String> {
+fn ask(file: &Path, place: &Place<'_>, run: &mut Run<'_>) -> Result<Variables, String> {
+    let Place { cwd, env, .. } = *place;
     let find = |name: &str| lookup::find(&Text::from(name), cwd, value_of(env, "PATH"));
     if let Ok(mise) = find("mise") {
-        let said =
-            said(&mise.path, cwd, env, null, run).map_err(|error| format!("mise env --json: {error}"))?;
-        return Ok(said);
+        return said(&mise.path, place, run).map_err(|error| format!("mise env --json: {error}"));
     }
     let at = file.display();
     if !file.ends_with(ASDF_FILE) {
@@ -234,8 +244,9 @@ fn ask(file: &Path, cwd: &Path, env: &[&CStr], null: &File, run: &mut Run<'_>) -
 }
 
 /// What `mise env --json` says in this directory.
-fn said(mise: &Path, cwd: &Path, env: &[&CStr], null: &File, run: &mut Run<'_>) -> Result<Variables, String> {
-    let deadline = Instant::now() + TOOLCHAIN_LIMIT;
+fn said(mise: &Path, place: &Place<'_>, run: &mut Run<'_>) -> Result<Variables, String> {
+    let Place { cwd, env, null, limit } = *place;
+    let deadline = Instant::now() + limit;
     let c_string = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string());
     let (path, cwd) = (c_string(mise)?, c_string(cwd)?);
     let argv = [c"mise", c"env", c"--json"].map(CStr::to_owned);
@@ -249,7 +260,7 @@ fn said(mise: &Path, cwd: &Path, env: &[&CStr], null: &File, run: &mut Run<'_>) 
         own_dir: None,
         stdio: [null.as_fd(), out_write.as_fd(), err_write.as_fd()],
         limits: TreeLimits::default(),
-        limit: TOOLCHAIN_LIMIT,
+        limit,
     });
     let asked = Asked(spawned.map_err(|error| match error {
         SpawnError::Process(failed) => format!("{}: {}", failed.stage, failed.errno),
@@ -265,7 +276,7 @@ fn said(mise: &Path, cwd: &Path, env: &[&CStr], null: &File, run: &mut Run<'_>) 
     }
     drop(asked);
     if !answer.ended {
-        return Err(late());
+        return Err(late(limit));
     }
     complaint.take();
     let values: Result<BTreeMap<String, Option<String>>, _> = serde_json::from_slice(&answer.bytes);
