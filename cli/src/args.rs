@@ -112,6 +112,10 @@ pub(crate) struct RunArgs {
     /// Most processes and threads of them at a time; needs a delegated cgroup [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) processes_limit: Option<u64>,
+    /// Their share of the processors, from 1 to 10000, beside other commands, which count 100 each; needs a delegated cgroup
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu_share: Option<u64>,
     /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,

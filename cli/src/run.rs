@@ -69,6 +69,9 @@ fn command(args: RunArgs) -> Command {
     if let Some(processes) = args.processes_limit {
         command = command.processes_limit(processes);
     }
+    if let Some(share) = args.cpu_share {
+        command = command.cpu_share(share);
+    }
     if let Some(limit) = args.output_limit {
         command = command.output_limit(limit);
     }

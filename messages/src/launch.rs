@@ -26,6 +26,8 @@ pub const MAX_INLINE_BYTES: u64 = 50_000;
 pub const MAX_INLINE_BYTES_LIMIT: u64 = 16 << 20;
 /// Longest time that can be asked for, a year: beyond it a number is a mistake of units.
 pub const MAX_TIME_MS: u64 = 366 * 24 * 3600 * 1000;
+/// Highest `cpu_share`: the kernel's own limit of a weight (cgroups(7), `cpu.weight`).
+pub const MAX_CPU_SHARE: u64 = 10_000;
 /// Shortest time between two progress entries: below it a ticker would be a busy loop.
 pub const MIN_PROGRESS_INTERVAL_MS: u64 = 10;
 
@@ -284,6 +286,10 @@ pub struct LaunchRequest {
     /// Most processes and threads of the tree at a time; beyond it fork(2) fails. Refused where it can't be had.
     #[serde(default)]
     pub processes_limit: Option<u64>,
+    /// The tree's share of the processors when there is more work than processors, from 1 to 10,000: each command of the host without
+    /// one counts 100. Nothing is taken away while nobody else wants it. Refused where it can't be had.
+    #[serde(default)]
+    pub cpu_share: Option<u64>,
     /// The same key in a session returns that handle, running or finished, for as long as its record is kept, instead of
     /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
@@ -332,6 +338,7 @@ impl LaunchRequest {
             output_limit_bytes: None,
             memory_limit_bytes: None,
             processes_limit: None,
+            cpu_share: None,
             launch_key: None,
         }
     }
@@ -374,9 +381,11 @@ impl LaunchRequest {
                 return Err(LaunchError::ZeroTime { field: field.to_owned() });
             }
         }
-        for (field, limit) in
-            [("memory_limit_bytes", self.memory_limit_bytes), ("processes_limit", self.processes_limit)]
-        {
+        for (field, limit) in [
+            ("memory_limit_bytes", self.memory_limit_bytes),
+            ("processes_limit", self.processes_limit),
+            ("cpu_share", self.cpu_share),
+        ] {
             if limit == Some(0) {
                 return Err(LaunchError::ZeroLimit { field: field.to_owned() });
             }
@@ -385,6 +394,7 @@ impl LaunchRequest {
             true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
             false => Ok(()),
         };
+        max("cpu_share", self.cpu_share.unwrap_or(1), MAX_CPU_SHARE)?;
         max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("grace_ms", self.grace_ms, MAX_TIME_MS)?;

@@ -159,6 +159,13 @@ impl Command {
         self.0.processes_limit = Some(processes);
         self
     }
+    /// The tree's share of the processors, from 1 to 10,000, when there is more work than processors: beside other commands of this
+    /// graph, which count 100 each. Needs [`Containment::Cgroup`](crate::Containment) and a delegated `cpu` controller, else the launch
+    /// is refused.
+    pub fn cpu_share(mut self, share: u64) -> Command {
+        self.0.cpu_share = Some(share);
+        self
+    }
     /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
     pub fn launch_key(mut self, key: impl Into<String>) -> Command {
         self.0.launch_key = Some(key.into());

@@ -188,7 +188,9 @@ impl SpawnThread {
             Toolchain::Auto => {
                 let (scratch, guards) = (&mut self.scratch, &self.guards);
                 let mut run = |asked: &Prepared<'_>| {
-                    with_guard(tiers, guards, asked.limit, || tiers.spawn_to_ask(asked, scratch))
+                    with_guard(tiers, guards, asked.limit / GUARD_ATTEMPTS, || {
+                        tiers.spawn_to_ask(asked, scratch)
+                    })
                 };
                 self.toolchains.of(&cwd, &without.lines, &self.null, &mut run)
             }
@@ -238,6 +240,7 @@ impl SpawnThread {
             limits: TreeLimits {
                 memory_bytes: request.memory_limit_bytes,
                 processes: request.processes_limit,
+                cpu_share: request.cpu_share,
             },
             limit: self.start_limit,
         };
