@@ -81,16 +81,17 @@ pub use api::*;
 pub use backend::{ContainmentReport, Refused, StartError};
 pub use config::{
     CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
-    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TRACE_LOG_BYTES,
-    Times, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS,
+    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TOOLCHAIN_LIMIT,
+    TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
     EnvMode, EnvVars, Filter, Found, Group, HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy,
-    Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Record, RecordingStopped, SessionId,
-    Span, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, WaitEnd, counted, duration,
+    Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Preset, Record, RecordingStopped,
+    SessionId, Span, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Toolchain, Usage, WaitEnd,
+    counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

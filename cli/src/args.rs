@@ -4,7 +4,7 @@ use clap::{
     Args as Group, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::EnvMode;
+use ostler::{EnvMode, Preset, Toolchain};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -92,6 +92,12 @@ pub(crate) struct RunArgs {
     /// Which variables the command inherits [default: inherit_clean]
     #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
     pub(crate) env_mode: Mode,
+    /// Set variables for a purpose; --env wins over them [default: none]
+    #[arg(long, value_name = "P", value_enum)]
+    pub(crate) preset: Option<For>,
+    /// Run it with the tools that its directory asks for: mise or asdf is asked [default: off]
+    #[arg(long, value_name = "T", value_enum)]
+    pub(crate) toolchain: Option<Tools>,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes
     /// [default: 50000]
     #[arg(long, value_name = "N", default_value_t = 50_000, hide_default_value = true)]
@@ -106,6 +112,10 @@ pub(crate) struct RunArgs {
     /// Most processes and threads of them at a time; needs a delegated cgroup [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) processes_limit: Option<u64>,
+    /// Their share of the processors, from 1 to 10000, beside other commands, which count 100 each; needs a delegated cgroup
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu_share: Option<u64>,
     /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,
@@ -137,6 +147,40 @@ impl From<Mode> for EnvMode {
             Mode::InheritClean => EnvMode::InheritClean,
             Mode::Patch => EnvMode::Patch,
             Mode::Replace => EnvMode::Replace,
+        }
+    }
+}
+
+/// `--preset`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum For {
+    /// No colour, no pager, no prompt, UTF-8
+    Agent,
+    /// A terminal of its own
+    Terminal,
+}
+impl From<For> for Preset {
+    fn from(purpose: For) -> Preset {
+        match purpose {
+            For::Agent => Preset::Agent,
+            For::Terminal => Preset::Terminal,
+        }
+    }
+}
+
+/// `--toolchain`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tools {
+    /// What is in its PATH
+    Off,
+    /// Those of the nearest mise.toml, .mise.toml or .tool-versions
+    Auto,
+}
+impl From<Tools> for Toolchain {
+    fn from(tools: Tools) -> Toolchain {
+        match tools {
+            Tools::Off => Toolchain::Off,
+            Tools::Auto => Toolchain::Auto,
         }
     }
 }

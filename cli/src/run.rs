@@ -51,6 +51,12 @@ fn command(args: RunArgs) -> Command {
     if let Some(cwd) = args.cwd {
         command = command.current_dir(cwd);
     }
+    if let Some(preset) = args.preset {
+        command = command.preset(preset.into());
+    }
+    if let Some(toolchain) = args.toolchain {
+        command = command.toolchain(toolchain.into());
+    }
     if let Some(limit) = args.timeout {
         command = command.timeout(limit);
     }
@@ -62,6 +68,9 @@ fn command(args: RunArgs) -> Command {
     }
     if let Some(processes) = args.processes_limit {
         command = command.processes_limit(processes);
+    }
+    if let Some(share) = args.cpu_share {
+        command = command.cpu_share(share);
     }
     if let Some(limit) = args.output_limit {
         command = command.output_limit(limit);

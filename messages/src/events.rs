@@ -55,6 +55,9 @@ table! {
         /// Names of the host's variables that it did not get, because they are credentials.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         env_withheld: Vec<String>,
+        /// Why it runs without the tools that its directory asks for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        toolchain_error: Option<String>,
     }
     /// The program does not run, and nothing is left of the attempt.
     StartFailed {

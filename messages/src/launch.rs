@@ -26,6 +26,8 @@ pub const MAX_INLINE_BYTES: u64 = 50_000;
 pub const MAX_INLINE_BYTES_LIMIT: u64 = 16 << 20;
 /// Longest time that can be asked for, a year: beyond it a number is a mistake of units.
 pub const MAX_TIME_MS: u64 = 366 * 24 * 3600 * 1000;
+/// Highest `cpu_share`: the kernel's own limit of a weight (cgroups(7), `cpu.weight`).
+pub const MAX_CPU_SHARE: u64 = 10_000;
 /// Shortest time between two progress entries: below it a ticker would be a busy loop.
 pub const MIN_PROGRESS_INTERVAL_MS: u64 = 10;
 
@@ -132,6 +134,33 @@ pub enum EnvMode {
     Replace,
 }
 
+/// A set of variables for a purpose. What the caller sets or removes wins over it, in every [`EnvMode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Preset {
+    /// Nobody watches and nobody answers: no colour, no pager, no prompt, `TERM=dumb`, whatever the host has set for itself; `CI=1`
+    /// where the host does not set it. If the inherited locale is not one with UTF-8 that the machine has, `LC_ALL` names one.
+    Agent,
+    /// A terminal of the command's own: `TERM=xterm-256color`; what describes the host's terminal (`COLORTERM`, `COLUMNS`, `TMUX` …) is
+    /// not inherited. The locale as for `agent`.
+    Terminal,
+}
+
+/// Whether a command has the tools that its directory asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Toolchain {
+    /// What is in its `PATH`.
+    #[default]
+    Off,
+    /// What a person's shell there would have: if its directory or one above has a `mise.toml`, `.mise.toml` or `.tool-versions`, mise
+    /// is asked there (`mise env --json`), or the shims of asdf come first in `PATH`. It costs the launch up to two seconds when it is
+    /// asked for the first time, and some microseconds after that. What goes wrong refuses no launch: see `toolchain_error`.
+    Auto,
+}
+
 /// What becomes of processes that outlive a leader which ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,6 +241,12 @@ pub struct LaunchRequest {
     /// Names to take out of what is inherited; `env` still wins.
     #[serde(default)]
     pub env_remove: Vec<Text>,
+    /// Variables for a purpose, below `env`. Default: none.
+    #[serde(default)]
+    pub preset: Option<Preset>,
+    /// The tools of its directory: above what is inherited, below `preset` and `env`. Default: off.
+    #[serde(default)]
+    pub toolchain: Toolchain,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -251,6 +286,10 @@ pub struct LaunchRequest {
     /// Most processes and threads of the tree at a time; beyond it fork(2) fails. Refused where it can't be had.
     #[serde(default)]
     pub processes_limit: Option<u64>,
+    /// The tree's share of the processors when there is more work than processors, from 1 to 10,000: each command of the host without
+    /// one counts 100. Nothing is taken away while nobody else wants it. Refused where it can't be had.
+    #[serde(default)]
+    pub cpu_share: Option<u64>,
     /// The same key in a session returns that handle, running or finished, for as long as its record is kept, instead of
     /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
@@ -284,6 +323,8 @@ impl LaunchRequest {
             env: EnvVars::default(),
             env_mode: EnvMode::default(),
             env_remove: Vec::new(),
+            preset: None,
+            toolchain: Toolchain::Off,
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,
@@ -297,6 +338,7 @@ impl LaunchRequest {
             output_limit_bytes: None,
             memory_limit_bytes: None,
             processes_limit: None,
+            cpu_share: None,
             launch_key: None,
         }
     }
@@ -339,9 +381,11 @@ impl LaunchRequest {
                 return Err(LaunchError::ZeroTime { field: field.to_owned() });
             }
         }
-        for (field, limit) in
-            [("memory_limit_bytes", self.memory_limit_bytes), ("processes_limit", self.processes_limit)]
-        {
+        for (field, limit) in [
+            ("memory_limit_bytes", self.memory_limit_bytes),
+            ("processes_limit", self.processes_limit),
+            ("cpu_share", self.cpu_share),
+        ] {
             if limit == Some(0) {
                 return Err(LaunchError::ZeroLimit { field: field.to_owned() });
             }
@@ -350,6 +394,7 @@ impl LaunchRequest {
             true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
             false => Ok(()),
         };
+        max("cpu_share", self.cpu_share.unwrap_or(1), MAX_CPU_SHARE)?;
         max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("grace_ms", self.grace_ms, MAX_TIME_MS)?;

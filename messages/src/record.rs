@@ -237,6 +237,9 @@ pub struct Record {
     pub oom_killed: Option<bool>,
     /// Names of the host's variables that were withheld from it, because they are credentials; null before the start.
     pub env_withheld: Option<Vec<String>>,
+    /// Why it runs without the tools that its directory asks for; null if it has them, or they were not asked for.
+    #[serde(default)]
+    pub toolchain_error: Option<String>,
     /// Both texts were left out to save memory; they stand in `result.json` beside the output. Never true in a record
     /// that a host is given.
     #[doc(hidden)]
@@ -315,6 +318,7 @@ impl Record {
             stop_cause: None,
             oom_killed: None,
             env_withheld: None,
+            toolchain_error: None,
             text_omitted: false,
             text_on_disk: TextOnDisk(false),
         }

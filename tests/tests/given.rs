@@ -165,6 +165,19 @@ fn a_tree_has_no_more_processes_than_its_limit() {
     assert_eq!(zero, LaunchError::ZeroLimit { field: "processes_limit".into() });
 }
 
+fn a_tree_has_the_share_of_the_processors_that_was_asked_for() {
+    let bench = Bench::new();
+    let weight = "cat $(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)$(sed -n s/^0:://p /proc/self/cgroup)/cpu.weight";
+    if let Some(result) = limited(&bench, "cpu_share", sh(weight).cpu_share(37)) {
+        assert_eq!(result.stdout, "37\n", "{result:?}");
+        assert_eq!(bench.run(sh(weight)).stdout, "100\n", "whoever asks for none has what all have");
+    }
+    let refused = |share| bench.refused(Command::new("true").cpu_share(share));
+    assert_eq!(refused(0), LaunchError::ZeroLimit { field: "cpu_share".into() });
+    let too_large = LaunchError::TooLarge { field: "cpu_share".into(), value: 10_001, limit: 10_000 };
+    assert_eq!(refused(10_001), too_large);
+}
+
 fn a_command_is_readier_to_be_ended_for_want_of_memory_than_its_host() {
     let bench = Bench::new();
     let score = |text: &str| text.trim().parse::<i32>().unwrap();
@@ -218,6 +231,7 @@ fn f29_standard_input_is_empty_and_there_is_no_terminal() {
 ostler_tests::in_every_tier!(
     a_tree_that_wants_more_memory_than_its_limit_is_ended_and_it_is_said,
     a_tree_has_no_more_processes_than_its_limit,
+    a_tree_has_the_share_of_the_processors_that_was_asked_for,
     a_command_is_readier_to_be_ended_for_want_of_memory_than_its_host,
     f72_a_store_that_is_missing_refuses_no_command_and_is_made_again_when_it_can_be,
     f95_a_command_that_replaces_its_directory_by_a_link_writes_nowhere_else,

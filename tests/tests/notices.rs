@@ -204,6 +204,7 @@ fn hostile_record(dice: &mut Dice) -> Record {
     let mut record = wrote(running(&hostile(dice)), &hostile(dice), &hostile(dice));
     record.output_path = hostile(dice).into();
     record.artifact_error = dice.one_in(2).then(|| hostile(dice));
+    record.toolchain_error = dice.one_in(2).then(|| hostile(dice));
     record.signal = dice.one_in(2).then(|| hostile(dice));
     record.oom_killed = dice.one_of(&[None, Some(false), Some(true)]);
     record.duration_ms = dice.one_of(&[None, Some(0), Some(u64::MAX)]);
@@ -225,8 +226,22 @@ fn hostile_record(dice: &mut Dice) -> Record {
     record
 }
 
+/// The same with a long text in each field: more cannot be said.
+fn fullest(record: &Record, dice: &mut Dice) -> Record {
+    let mut long = || hostile(dice) + &"日本 \u{1b}".repeat(200);
+    let mut full = record.clone();
+    (full.command, full.stdout, full.stderr) = (long(), long(), long());
+    (full.artifact_error, full.toolchain_error) = (Some(long()), Some(long()));
+    full.output_path = long().into();
+    full.oom_killed = Some(true);
+    full.leftovers = Some((0..9).map(|_| Leftover::new(u32::MAX, long(), Outcome::Survived)).collect());
+    (full.line_count, full.byte_count, full.recorded_bytes) = (u64::MAX, u64::MAX, u64::MAX - 1);
+    (full.output_offset, full.duration_ms, full.silence_ms) = (u64::MAX, Some(u64::MAX), Some(u64::MAX));
+    full
+}
+
 /// The beginnings of the lines that a notice may have, and in which order nothing of others stands before its name.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "[ostler] ",
     "command: ",
     "entry: ",
@@ -235,6 +250,7 @@ const OURS: [&str; 13] = [
     "memory: ",
     "left over",
     "record: ",
+    "tools: ",
     "stdout",
     "stderr",
     "output: ",
@@ -264,6 +280,8 @@ fn whatever_stands_in_a_record_its_notice_is_short_and_its_lines_are_whose_they_
         let record = hostile_record(&mut dice);
         check(&record.notice(), &record);
         assert_eq!(record.notice(), record.clone().notice());
+        let fullest = fullest(&record, &mut dice);
+        check(&fullest.notice(), &fullest);
         let text = hostile(&mut dice);
         let value = if dice.one_in(2) { text.into() } else { serde_json::json!({ "said": text }) };
         let mut entry = entry(value);

@@ -50,7 +50,7 @@ const LINUX: [(&str, &[&str]); 13] = [
 ];
 
 /// Names that went, each for a word of the field. Identifiers only: prose is not searched.
-const GONE: [&str; 32] = [
+const GONE: [&str; 31] = [
     "Roster",
     "Mailroom",
     "Room",
@@ -76,7 +76,6 @@ const GONE: [&str; 32] = [
     "Abandon",
     "Alarm",
     "Clapper",
-    "Look",
     "Beside",
     "Which",
     "Act",

@@ -1,6 +1,6 @@
 //! A command, built like `std::process::Command`.
 
-use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, SessionId, Text};
+use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Text, Toolchain};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
@@ -68,6 +68,18 @@ impl Command {
     /// What is inherited; by default everything but credentials.
     pub fn env_mode(mut self, mode: EnvMode) -> Command {
         self.0.env_mode = mode;
+        self
+    }
+    /// Sets variables for a purpose: [`Preset::Agent`] for output that a program reads, [`Preset::Terminal`] for a terminal. What
+    /// [`env`](Command::env) and [`env_remove`](Command::env_remove) say wins. Default: none.
+    pub fn preset(mut self, preset: Preset) -> Command {
+        self.0.preset = Some(preset);
+        self
+    }
+    /// Runs it with the tools that its directory asks for ([`Toolchain::Auto`]); [`Config::toolchain_hook`](crate::Config::toolchain_hook)
+    /// knows others. Default: off.
+    pub fn toolchain(mut self, toolchain: Toolchain) -> Command {
+        self.0.toolchain = toolchain;
         self
     }
     /// The command's own time limit.
@@ -145,6 +157,13 @@ impl Command {
     /// [`Containment::Cgroup`](crate::Containment) and a delegated `pids` controller, else the launch is refused.
     pub fn processes_limit(mut self, processes: u64) -> Command {
         self.0.processes_limit = Some(processes);
+        self
+    }
+    /// The tree's share of the processors, from 1 to 10,000, when there is more work than processors: beside other commands of this
+    /// graph, which count 100 each. Needs [`Containment::Cgroup`](crate::Containment) and a delegated `cpu` controller, else the launch
+    /// is refused.
+    pub fn cpu_share(mut self, share: u64) -> Command {
+        self.0.cpu_share = Some(share);
         self
     }
     /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.

@@ -1,5 +1,6 @@
 //! Which variables a command gets.
 
+use super::presets::{Changes, name_of};
 use ostler_messages::{EnvMode, LaunchError, LaunchRequest, Text};
 use std::{
     ffi::{CStr, CString, OsString},
@@ -97,7 +98,8 @@ fn is_of_the_host(name: &[u8], value: &[u8]) -> bool {
         || (matches!(name, b"MAKEFLAGS" | b"MFLAGS" | b"CARGO_MAKEFLAGS") && names_jobserver())
 }
 
-/// Which inherited variables are credentials. Names are compared without regard to case.
+/// Which inherited variables are withheld, because they are credentials: those that its lists name. Or an allow-list
+/// ([`CredentialRule::only`]): all but what it names. Names are compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CredentialRule {
@@ -109,6 +111,8 @@ pub struct CredentialRule {
     pub names: Vec<String>,
     /// Whole names that are no credentials, whatever else is said of them.
     pub allowed: Vec<String>,
+    /// Whether every name is withheld that is not `allowed`: then the other lists say nothing. Default: no.
+    pub allowed_only: bool,
 }
 impl Default for CredentialRule {
     fn default() -> CredentialRule {
@@ -118,11 +122,18 @@ impl Default for CredentialRule {
             prefixes: own(&CREDENTIAL_PREFIXES),
             names: own(&CREDENTIAL_NAMES),
             allowed: Vec::new(),
+            allowed_only: false,
         }
     }
 }
 impl CredentialRule {
-    /// Whether a variable of this name is a credential.
+    /// An allow-list: of the host's environment a command inherits these names, and no other. What the caller of a launch sets is
+    /// never filtered; `env_mode: patch` still inherits all.
+    pub fn only<N: Into<String>>(names: impl IntoIterator<Item = N>) -> CredentialRule {
+        let allowed = names.into_iter().map(Into::into).collect();
+        CredentialRule { allowed, allowed_only: true, ..CredentialRule::default() }
+    }
+    /// Whether a variable of this name is withheld.
     pub fn covers(&self, name: &[u8]) -> bool {
         let is = |part: Option<&[u8]>, text: &str| {
             part.is_some_and(|part| part.eq_ignore_ascii_case(text.as_bytes()))
@@ -132,7 +143,8 @@ impl CredentialRule {
         let begins_with = |prefix: &String| is(name.get(..prefix.len()), prefix);
         let is_name = |known: &String| is(Some(name), known);
         !self.allowed.iter().any(is_name)
-            && (self.suffixes.iter().any(|suffix| ends_in(suffix))
+            && (self.allowed_only
+                || self.suffixes.iter().any(|suffix| ends_in(suffix))
                 || (ends_in("_KEY") && self.prefixes.iter().any(begins_with))
                 || self.names.iter().any(is_name))
     }
@@ -174,29 +186,32 @@ pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, Lau
 
 /// A command's whole environment.
 pub(crate) struct Environment<'a> {
-    /// What it inherits, then its own.
+    /// What it inherits, what the tools of its directory add, what its preset says, then its own.
     pub(crate) lines: Vec<&'a CStr>,
     /// Names of what it would have inherited but for being a credential.
     pub(crate) withheld: Vec<String>,
 }
 
-/// `pwd`: `PWD=` and its working directory, which stands in place of the host's; what the caller says of it comes first.
+/// `tools`: what the tools of its directory add, above what is inherited. `pwd`: `PWD=` and its working directory, which stands in place of the host's; what the caller says of it comes first.
 pub(crate) fn environment<'a>(
     inherited: &'a Inherited,
     request: &LaunchRequest,
     own: &'a [CString],
+    tools: &'a [CString],
     pwd: Option<&'a CStr>,
 ) -> Environment<'a> {
-    let names = |name: &[u8]| {
-        let is = |known: &Text| known.as_bytes() == name;
-        request.env_remove.iter().any(is) || request.env.0.keys().any(is)
-    };
+    let preset = Changes::of(request.preset);
     let mut environment = Environment { lines: Vec::new(), withheld: Vec::new() };
     if request.env_mode != EnvMode::Replace {
         for variable in &inherited.0 {
             // A mode that this version does not know is the one that gives least away.
             let clean = request.env_mode != EnvMode::Patch;
-            if variable.name == b"PWD" || names(&variable.name) || (clean && variable.is_of_the_host) {
+            if variable.name == b"PWD"
+                || speaks_of(request, &variable.name)
+                || preset.replaces(&variable.name)
+                || tools.iter().any(|line| name_of(line) == variable.name)
+                || (clean && variable.is_of_the_host)
+            {
                 continue;
             }
             if clean && variable.is_credential {
@@ -205,10 +220,20 @@ pub(crate) fn environment<'a>(
                 environment.lines.push(&variable.line);
             }
         }
-        environment.lines.extend(pwd.filter(|_| !names(b"PWD")));
+        environment.lines.extend(pwd.filter(|_| !speaks_of(request, b"PWD")));
     }
+    let tools = tools.iter().map(CString::as_c_str);
+    let stands = |line: &&CStr| !speaks_of(request, name_of(line)) && !preset.replaces(name_of(line));
+    environment.lines.extend(tools.filter(stands));
+    preset.add(&mut environment.lines, request);
     environment.lines.extend(own.iter().map(CString::as_c_str));
     environment
+}
+
+/// Whether the caller sets or removes this variable: then nobody else says anything of it.
+pub(super) fn speaks_of(request: &LaunchRequest, name: &[u8]) -> bool {
+    let is = |known: &Text| known.as_bytes() == name;
+    request.env_remove.iter().any(is) || request.env.0.keys().any(is)
 }
 
 /// The value of one variable of an environment.
@@ -220,7 +245,7 @@ pub(crate) fn value_of<'a>(environment: &[&'a CStr], name: &str) -> Option<&'a [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ostler_messages::{EnvVars, SessionId};
+    use ostler_messages::{EnvVars, Preset, SessionId};
     use std::collections::BTreeMap;
 
     fn names(mode: EnvMode) -> Vec<String> {
@@ -242,7 +267,8 @@ mod tests {
         let inherited = host.iter().map(|name| ((*name).into(), "x".into()));
         let inherited = Inherited::new(inherited, &CredentialRule::default());
         let own = own_variables(&request).unwrap();
-        let Environment { lines, withheld } = environment(&inherited, &request, &own, Some(c"PWD=/here"));
+        let Environment { lines, withheld } =
+            environment(&inherited, &request, &own, &[], Some(c"PWD=/here"));
         assert_eq!(withheld.is_empty(), mode != EnvMode::InheritClean, "{withheld:?}");
         assert_eq!(value_of(&lines, "GITHUB_TOKEN"), Some(&b"asked for"[..]));
         let name = |line: &&CStr| line.to_str().unwrap().split('=').next().unwrap().to_owned();
@@ -274,6 +300,67 @@ mod tests {
         }
         rule.allowed = vec!["GITHUB_TOKEN".into()];
         assert!(!rule.covers(b"github_token") && rule.covers(b"GITLAB_TOKEN"));
+    }
+
+    #[test]
+    fn a_rule_can_be_an_allow_list() {
+        let rule = CredentialRule::only(["PATH", "HOME"]);
+        assert!(!rule.covers(b"PATH") && !rule.covers(b"Home"));
+        assert!(rule.covers(b"KUBECONFIG") && rule.covers(b"PATHS") && rule.covers(b"GITHUB_TOKEN"));
+    }
+
+    /// What a command gets from a host with these variables, with `env` of the caller.
+    fn with_preset(preset: Preset, host: &[(&str, &str)], own: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let mut request = LaunchRequest::new(SessionId::new("s"), "true");
+        request.preset = Some(preset);
+        request.env = EnvVars(own.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect());
+        let inherited = host.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let inherited = Inherited::new(inherited, &CredentialRule::default());
+        let own = own_variables(&request).unwrap();
+        let lines = environment(&inherited, &request, &own, &[], None).lines;
+        let pairs: Vec<(String, String)> = lines
+            .iter()
+            .map(|line| line.to_str().unwrap().split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let map: BTreeMap<_, _> = pairs.iter().cloned().collect();
+        assert_eq!(map.len(), pairs.len(), "a name stands there twice: {pairs:?}");
+        map
+    }
+
+    #[test]
+    fn a_preset_wins_over_the_host_where_it_has_to_and_the_caller_wins_over_both() {
+        let host =
+            [("TERM", "xterm"), ("PAGER", "less"), ("CI", "true"), ("FORCE_COLOR", "1"), ("HOME", "/h")];
+        let got = with_preset(Preset::Agent, &host, &[("GIT_PAGER", "delta"), ("COLORTERM", "mine")]);
+        let of = |name: &str| got.get(name).map(String::as_str);
+        assert_eq!((of("TERM"), of("PAGER"), of("NO_COLOR")), (Some("dumb"), Some("cat"), Some("1")));
+        assert_eq!((of("CI"), of("FORCE_COLOR"), of("HOME")), (Some("true"), None, Some("/h")));
+        assert_eq!((of("GIT_PAGER"), of("COLORTERM")), (Some("delta"), Some("mine")));
+        assert_eq!(with_preset(Preset::Agent, &[], &[]).get("CI").map(String::as_str), Some("1"));
+
+        let host = [("TERM", "dumb"), ("COLORTERM", "truecolor"), ("COLUMNS", "7"), ("NO_COLOR", "1")];
+        let got = with_preset(Preset::Terminal, &host, &[]);
+        assert_eq!(got.get("TERM").map(String::as_str), Some("xterm-256color"));
+        assert!(
+            !got.contains_key("COLORTERM") && !got.contains_key("COLUMNS") && got.contains_key("NO_COLOR")
+        );
+        assert!(!got.contains_key("CI"));
+    }
+
+    #[test]
+    fn a_preset_has_utf8_unless_the_caller_speaks_of_languages() {
+        // Whatever this machine has: "C" is never UTF-8.
+        let all = |host: &[(&str, &str)], own: &[(&str, &str)]| {
+            with_preset(Preset::Agent, host, own).get("LC_ALL").cloned()
+        };
+        let here = crate::config::locales::utf8_locale().map(|line| line.to_str().unwrap()[7..].to_owned());
+        assert_eq!(all(&[("LC_ALL", "C"), ("LANG", "xx_XX.UTF-8")], &[]).filter(|is| is != "C"), here);
+        assert_eq!(all(&[], &[]), here);
+        assert_eq!(all(&[("LC_ALL", "C")], &[("LC_TIME", "C")]).as_deref(), Some("C"));
+        if let Some(here) = here {
+            assert_eq!(all(&[("LC_CTYPE", &here)], &[]), None);
+        }
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 mod capacity;
 mod environment;
+mod locales;
+mod presets;
 mod settings;
+mod toolchain;
 
 pub(crate) use capacity::{cores, handles_by_descriptors, spawn_thread_count};
 pub use environment::{CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, CredentialRule};
 pub(crate) use environment::{Environment, Inherited, environment, own_variables, value_of};
 pub(crate) use settings::lost_line;
 pub use settings::*;
+pub(crate) use toolchain::Hook;
+pub use toolchain::{TOOLCHAIN_LIMIT, ToolchainHook, Variables};

@@ -1,10 +1,10 @@
 //! What a host can set. Every field has a default with its reason.
 
-use super::{CredentialRule, handles_by_descriptors};
+use super::{CredentialRule, ToolchainHook, Variables, handles_by_descriptors};
 use ostler_messages::Containment;
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -25,6 +25,8 @@ pub struct Config {
     pub times: Times,
     /// Which inherited variables are credentials.
     pub credentials: CredentialRule,
+    /// Who else knows the tools of a directory. Default: nobody.
+    pub toolchain_hook: Option<ToolchainHook>,
     /// What happens to the artifacts of hosts that are gone.
     pub retention: Retention,
     /// Where the trace goes.
@@ -61,6 +63,19 @@ impl Config {
         self.credentials = rule;
         self
     }
+    /// Who else knows the tools of a directory: asked for each launch with [`Toolchain::Auto`](crate::Toolchain), before mise and
+    /// asdf, with the command's directory and the environment that it has without tools. What it gives stands above what is inherited
+    /// and below what the caller sets. `None`: not its business, the files decide. An error stands in the record (`toolchain_error`),
+    /// and the command runs without; so does no answer within [`TOOLCHAIN_LIMIT`](crate::TOOLCHAIN_LIMIT), or a panic.
+    ///
+    /// It is called on a thread of its own, by several launches at once, 16 at most. One that never comes back keeps its thread.
+    pub fn toolchain_hook(
+        mut self,
+        hook: impl Fn(&Path, &Variables) -> Result<Option<Variables>, String> + Send + Sync + 'static,
+    ) -> Config {
+        self.toolchain_hook = Some(ToolchainHook(Arc::new(hook)));
+        self
+    }
     /// What happens to the artifacts of hosts that are gone.
     pub fn retention(mut self, retention: Retention) -> Config {
         self.retention = retention;
@@ -80,6 +95,7 @@ impl Default for Config {
             limits: Limits::default(),
             times: Times::default(),
             credentials: CredentialRule::default(),
+            toolchain_hook: None,
             retention: Retention::default(),
             trace: TraceTo::default(),
         }

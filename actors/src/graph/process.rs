@@ -286,6 +286,7 @@ impl Handler<Sent<Started>> for ProcessActor {
         record.cwd = Some(started.cwd.0.into());
         record.started_at = Some(started.started_at);
         record.env_withheld = Some(started.env_withheld);
+        record.toolchain_error = started.toolchain_error;
         self.on(Event::Started, ctx);
     }
 }

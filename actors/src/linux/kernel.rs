@@ -24,6 +24,7 @@ use crate::{
         mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
+        spawn::toolchain::Toolchains,
         sys::ask_for_short_turns,
         watch::guards::GuardThread,
         watch::looks,
@@ -255,6 +256,7 @@ fn threads(
         .map_err(|errno| lacking("/dev/null")(errno.into()))?;
     let null = Arc::new(File::from(null));
     let inherited = Arc::new(Inherited::new(std::env::vars_os(), &config.credentials));
+    let toolchains = Arc::new(Toolchains::new(config.toolchain_hook.clone(), config.times.start_timeout));
     let pending = Arc::new(Pending::default());
     let (spawns, commands) = unbounded();
     let (guards, guard_commands) = unbounded();
@@ -272,6 +274,7 @@ fn threads(
             outputs: outputs.clone(),
             root: root.clone(),
             inherited: inherited.clone(),
+            toolchains: toolchains.clone(),
             clock,
             start_limit: config.times.start_timeout,
             null: null.clone(),

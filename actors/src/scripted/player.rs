@@ -364,6 +364,7 @@ impl Player {
             cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
             started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
             env_withheld: Vec::new(),
+            toolchain_error: None,
         };
         self.events.push_back(KernelEvent::new(to, started));
         let merges = request.capture.merge_stderr;

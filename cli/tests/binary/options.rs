@@ -11,12 +11,12 @@ use std::{
     ffi::OsString,
     fs::{self},
     io::{BufRead, BufReader},
-    os::unix::ffi::OsStringExt,
+    os::unix::{ffi::OsStringExt, fs::PermissionsExt},
     path::Path,
     process::Stdio,
 };
 
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 37] = [
     "artifact_error",
     "byte_count",
     "command",
@@ -52,6 +52,7 @@ const KEYS: [&str; 36] = [
     "stop_cause",
     "success",
     "timed_out",
+    "toolchain_error",
     "usage",
 ];
 
@@ -106,6 +107,31 @@ fn the_environment_is_what_was_asked_for() {
     let all = with(&["--env-mode", "patch"]);
     assert!(has(&all, "PLAIN=1") && has(&all, "MY_API_KEY=2"));
     assert_eq!(with(&["--env-mode", "replace", "--env", "A=1", "--env", "B=2"]), "A=1\nB=2\n");
+    let agent = with(&["--preset", "agent", "--env", "PAGER=more"]);
+    assert!(has(&agent, "TERM=dumb") && has(&agent, "NO_COLOR=1") && has(&agent, "PAGER=more"));
+    assert!(has(&with(&["--preset", "terminal"]), "TERM=xterm-256color"));
+}
+
+#[test]
+fn a_program_is_found_where_the_tools_of_its_directory_are() {
+    let place = Place::new();
+    for (file, script) in [
+        ("mise", "#!/bin/sh\necho \"{\\\"PATH\\\": \\\"$PWD/tools:$PATH\\\"}\"\n"),
+        ("tools/its-tool", "#!/bin/sh\necho ran \"${PATH%%:*}\"\n"),
+    ] {
+        let path = place.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(place.path("mise.toml"), "").unwrap();
+    let run = |toolchain: &str| {
+        let mut command = place.ostler("run");
+        command.env("PATH", format!("{}:/usr/bin:/bin", place.0.path().display()));
+        command.args(["--toolchain", toolchain, "--", "its-tool"]).output().unwrap()
+    };
+    assert_eq!(run("off").status.code(), Some(127));
+    assert_eq!(text(&run("auto").stdout), format!("ran {}\n", place.path("tools").display()));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! a-host ROOT run TIMEOUT_MS PROGRAM ARGS…       one command with a grace of 0.2 s; its result
 //! a-host ROOT idles IDLE_MS PROGRAM ARGS…        one command with an idle time; says when it runs; its result
 //! a-host ROOT in DIRECTORY PROGRAM ARGS…         one command there; the result or the error, and who lives
+//! a-host ROOT tools DIRECTORY PROGRAM ARGS…      the same with the tools that the directory asks for
 //! a-host ROOT nowhere PROGRAM ARGS…              one command in a directory that was removed: the result or the error
 //! a-host ROOT reaps-everything PROGRAM ARGS…     20 times, while another thread of the host waits for any child
 //! a-host ROOT few-descriptors PROGRAM ARGS…      with 0 to 12 free descriptors: the result or the error, and who lives
@@ -37,7 +38,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use ostler::{Command, Config, Ostler, Record, Session};
+use ostler::{Command, Config, Ostler, Record, Session, Toolchain};
 use ostler_tests::hosts::{Done, result, writes};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -76,9 +77,10 @@ fn main() -> Done<()> {
             println!("{}", json!({ "host": std::process::id() }));
             println!("{}", json!(result(&session, &handle)?));
         }
-        "in" => {
+        "in" | "tools" => {
             let cwd = next()?;
-            let command = Command::new(next()?).args(args).current_dir(cwd);
+            let toolchain = if mode == "tools" { Toolchain::Auto } else { Toolchain::Off };
+            let command = Command::new(next()?).args(args).current_dir(cwd).toolchain(toolchain);
             print(0, &outcome(&session, &command)?)?;
         }
         "nowhere" => {

@@ -6,7 +6,7 @@
 
 use crate::linux::{
     contain::cgroup_mount::place,
-    contain::limits::{Controller, MEMORY_LIMIT, NoLimit, PROCESSES_LIMIT, TreeLimits},
+    contain::limits::{CPU_SHARE, Controller, MEMORY_LIMIT, NoLimit, PROCESSES_LIMIT, TreeLimits},
     exec::clone::{self, Image, Plan, Scratch},
     exec::slots::above_stdio,
     sys,
@@ -48,6 +48,7 @@ pub(crate) struct Cgroups {
     lock: Flock<File>,
     memory: Controller,
     pids: Controller,
+    cpu: Controller,
 }
 
 impl Cgroups {
@@ -69,8 +70,8 @@ impl Cgroups {
             .map_err(|(_, errno)| said("its directory can't be locked", &errno))?;
         let dir = lock.try_clone().map_err(|error| said("its directory can't be opened", &error))?;
         let dir = above_stdio(dir.into()).map_err(|errno| said("its directory can't be opened", &errno))?;
-        let (memory, pids) = (Controller::new("memory"), Controller::new("pids"));
-        let cgroups = Cgroups { path: path.to_owned(), dir: Arc::new(dir), lock, memory, pids };
+        let [memory, pids, cpu] = ["memory", "pids", "cpu"].map(Controller::new);
+        let cgroups = Cgroups { path: path.to_owned(), dir: Arc::new(dir), lock, memory, pids, cpu };
         let leaf = cgroups.leaf(0).map_err(|errno| said("a leaf can't be made", &errno))?;
         leaf.try_out(scratch).map(|()| cgroups)
     }
@@ -84,6 +85,7 @@ impl Cgroups {
         let needed = [
             (limits.memory_bytes, &self.memory, MEMORY_LIMIT),
             (limits.processes, &self.pids, PROCESSES_LIMIT),
+            (limits.cpu_share, &self.cpu, CPU_SHARE),
         ];
         for (_, controller, field) in needed.into_iter().filter(|(limit, ..)| limit.is_some()) {
             controller.enable(&self.path).map_err(|why| NoLimit(field, why))?;

@@ -13,18 +13,22 @@ use std::{fs, io, os::fd::AsFd, path::Path, sync::OnceLock};
 pub(crate) struct TreeLimits {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) processes: Option<u64>,
+    pub(crate) cpu_share: Option<u64>,
 }
 impl TreeLimits {
     /// The name of one that is set.
     pub(crate) fn any(&self) -> Option<&'static str> {
         let memory = self.memory_bytes.map(|_| MEMORY_LIMIT);
-        memory.or_else(|| self.processes.map(|_| PROCESSES_LIMIT))
+        memory
+            .or_else(|| self.processes.map(|_| PROCESSES_LIMIT))
+            .or_else(|| self.cpu_share.map(|_| CPU_SHARE))
     }
 }
 
 /// The fields of a launch.
 pub(super) const MEMORY_LIMIT: &str = "memory_limit_bytes";
 pub(super) const PROCESSES_LIMIT: &str = "processes_limit";
+pub(super) const CPU_SHARE: &str = "cpu_share";
 
 /// A limit that can't be kept: its field, and why.
 pub(crate) struct NoLimit(pub(crate) &'static str, pub(crate) String);
@@ -45,7 +49,9 @@ impl Leaf {
             }
         }
         let pids = limits.processes.map_or(Ok(()), |processes| write("pids.max", processes));
-        pids.map_err(failed(PROCESSES_LIMIT, "pids.max"))
+        pids.map_err(failed(PROCESSES_LIMIT, "pids.max"))?;
+        let share = limits.cpu_share.map_or(Ok(()), |share| write("cpu.weight", share));
+        share.map_err(failed(CPU_SHARE, "cpu.weight"))
     }
 
     /// Whether the kernel has ended somebody in it for want of memory. None: it does not count that there.

@@ -232,6 +232,18 @@ impl Tiers {
         }
     }
 
+    /// A program of ostler's own that answers a question: it has no cgroup. Its helper ends it with whatever it has started when
+    /// [`Spawned`] is dropped; without a helper, that is for the caller to do.
+    pub(crate) fn spawn_to_ask(
+        &self,
+        program: &Prepared<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Spawned, SpawnError> {
+        let tier = if self.tier == Containment::Subreaper { self.tier } else { Containment::Group };
+        // No handle has this number.
+        self.spawn_in(tier, 0, program, scratch)
+    }
+
     fn spawn_in(
         &self,
         tier: Containment,

@@ -17,6 +17,7 @@ use crate::linux::{
     spawn::failures,
     spawn::lookup::{self, Program},
     spawn::pending::Pending,
+    spawn::toolchain::{Toolchains, Tools},
     watch::{guards::GuardCommand, signals::SignalCommand, started::Watch},
 };
 use crate::{
@@ -31,7 +32,9 @@ use nix::{
     unistd::pipe2,
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
-use ostler_messages::{ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream};
+use ostler_messages::{
+    ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream, Toolchain,
+};
 use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
@@ -74,6 +77,7 @@ pub(crate) struct SpawnThread {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) root: Arc<Root>,
     pub(crate) inherited: Arc<Inherited>,
+    pub(crate) toolchains: Arc<Toolchains>,
     pub(crate) clock: Clock,
     /// How long a start may take: the graph does not wait for longer either.
     pub(crate) start_limit: Duration,
@@ -182,8 +186,23 @@ impl SpawnThread {
         let pwd =
             cwd.is_absolute().then(|| CString::new([b"PWD=", cwd.as_os_str().as_bytes()].concat()).ok());
         let pwd = pwd.flatten();
-        let Environment { lines: env, withheld } =
-            environment(&self.inherited, request, &own, pwd.as_deref());
+        let without = environment(&self.inherited, request, &own, &[], pwd.as_deref());
+        let Tools { lines: tools, error: toolchain_error } = match request.toolchain {
+            Toolchain::Auto => {
+                let (scratch, guards) = (&mut self.scratch, &self.guards);
+                let mut run = |asked: &Prepared<'_>| {
+                    with_guard(tiers, guards, asked.limit / GUARD_ATTEMPTS, || {
+                        tiers.spawn_to_ask(asked, scratch)
+                    })
+                };
+                self.toolchains.of(&cwd, &without.lines, &self.null, &mut run)
+            }
+            _ => Tools::default(),
+        };
+        let Environment { lines: env, withheld } = match tools.is_empty() {
+            true => without,
+            false => environment(&self.inherited, request, &own, &tools, pwd.as_deref()),
+        };
         let program = lookup::find(&request.program, &cwd, value_of(&env, "PATH"))?;
         // Validated before: no NUL. The first error that could come here would name the field wrongly, not be missed.
         let c_string = |bytes: &[u8]| {
@@ -224,10 +243,12 @@ impl SpawnThread {
             limits: TreeLimits {
                 memory_bytes: request.memory_limit_bytes,
                 processes: request.processes_limit,
+                cpu_share: request.cpu_share,
             },
             limit: self.start_limit,
         };
-        let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.guards)
+        let scratch = &mut self.scratch;
+        let spawned = with_guard(tiers, &self.guards, prepared.limit, || tiers.spawn(n, &prepared, scratch))
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
         drop((out_write, err_write));
 
@@ -252,6 +273,7 @@ impl SpawnThread {
             cwd: cwd.into_os_string().into(),
             started_at,
             env_withheld: withheld,
+            toolchain_error,
         };
         // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
@@ -271,20 +293,19 @@ impl SpawnThread {
 }
 
 /// Without a guard at this moment a new one is asked for, and waited for.
-fn spawn(
+fn with_guard(
     tiers: &Tiers,
-    n: u64,
-    prepared: &Prepared<'_>,
-    scratch: &mut Scratch,
     guards: &Sender<GuardCommand>,
+    limit: Duration,
+    mut spawn: impl FnMut() -> Result<Spawned, SpawnError>,
 ) -> Result<Spawned, SpawnError> {
     let mut attempts = GUARD_ATTEMPTS;
     loop {
-        match (tiers.spawn(n, prepared, scratch), tiers.helpers()) {
+        match (spawn(), tiers.helpers()) {
             (Err(SpawnError::NoGuard(count)), Some(helpers)) if attempts > 0 => {
                 attempts -= 1;
                 let _ = guards.send(GuardCommand::Check);
-                helpers.wait_for_guard(count, prepared.limit.min(GUARD_LIMIT));
+                helpers.wait_for_guard(count, limit.min(GUARD_LIMIT));
             }
             (spawned, helpers) => {
                 if helpers.is_some_and(|helpers| helpers.wakes()) {
@@ -317,7 +338,7 @@ pub(crate) fn thread_of(n: u64, threads: usize) -> usize {
 }
 
 /// A pipe whose ends are above the standard descriptors, closed on exec; only our end doesn't block.
-fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
     let failed = |errno: Errno| failures::descriptors_or(Stage::Pipe, errno);
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
     let (read, write) =

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Where a program is looked for if the command has no `PATH` (execvp(3)).
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+pub(super) const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// What will be run.
 pub(crate) struct Program {
