@@ -25,6 +25,9 @@ const LOOK_FIRST: Duration = Duration::from_millis(10);
 /// The longest: a person does not notice it, and a hundred trees cost a fiftieth of a core.
 const LOOK_MAX: Duration = Duration::from_millis(200);
 
+/// So many times the time that a look has taken passes until the next: a large tree takes a tenth of a core at most.
+const REST: u32 = 9;
+
 /// What a wait looks for in a tree.
 #[derive(Clone, Copy)]
 pub(super) enum WaitsFor {
@@ -76,8 +79,10 @@ impl Trees {
         let mut told = Vec::new();
         let mut listeners = None;
         for tree in self.0.values_mut().filter(|tree| tree.next <= now) {
+            let began = Instant::now();
             tree.look(&mut listeners, &mut told);
-            tree.next = now + tree.interval;
+            let ended = Instant::now();
+            tree.next = ended + tree.interval.max((ended - began) * REST);
             tree.interval = (tree.interval * 2).min(LOOK_MAX);
         }
         told
@@ -128,7 +133,10 @@ fn input_of(view: &TreeView) -> Result<(Option<u32>, u64), String> {
     match look.refusal {
         // Undecided where one can be seen, refused where none can.
         Some(refusal) if look.seen == 0 && look.waits.is_none() && look.unseen > 0 => {
-            Err(format!("no process of the tree can be looked at: {refusal}"))
+            Err(format!(
+                "no process of the tree can be looked at: {refusal}; run the host as the same user, and with \
+                 kernel.yama.ptrace_scope at most 1"
+            ))
         }
         _ => Ok((look.waits, look.unseen)),
     }

@@ -1,14 +1,15 @@
-//! Whether a process of a tree waits for input: that it sleeps in a call which ends when something can be read from the command's
-//! stdin or terminal. What it has written, a prompt, plays no role.
+//! Whether a process of a tree waits for input: that it sleeps in a call which ends when something can be read
+//! from the command's stdin or terminal. What it has written, a prompt, plays no role.
 //!
 //! * in: the pids of a tree, and what its input is
 //! * out: the first process that waits for it; and how many could not be looked at, with the first reason
 //! * keeps: nothing
 //!
-//! Looking takes the right to trace a process (`PTRACE_MODE_ATTACH`, ptrace(2)): its user must be ours, it must not have hidden itself
-//! (`PR_SET_DUMPABLE`; a program that its user may not read, or that has changed its user, is hidden too), and yama must allow
-//! it. In yama's mode 1 (Debian, Ubuntu) a host may look at its descendants; in mode 2 (`kernel.yama.ptrace_scope`) only
-//! with CAP_SYS_PTRACE; in mode 3 nobody may. Nobody sees what a process waits for by io_uring: it counts as not waiting.
+//! Looking takes the right to trace a process (`PTRACE_MODE_ATTACH`, ptrace(2)): its user must be ours, it must
+//! not have hidden itself (`PR_SET_DUMPABLE`; a program that its user may not read, or that has changed its user,
+//! is hidden too), and yama must allow it. In yama's mode 1 (Debian, Ubuntu) a host may look at its descendants;
+//! in mode 2 (`kernel.yama.ptrace_scope`) only with CAP_SYS_PTRACE; in mode 3 nobody may. Nobody sees what a
+//! process waits for by io_uring: it counts as not waiting.
 
 use crate::linux::{
     proc,
@@ -26,7 +27,8 @@ use std::{
     os::{fd::AsFd, unix::ffi::OsStrExt},
 };
 
-/// Most tasks of one look, each costs some ten microseconds; those of processes that come after them are not looked at.
+/// Most tasks of one look, each costs some ten microseconds; those of processes that come after them are not
+/// looked at.
 const TASKS_MAX: usize = 65_536;
 /// Most bytes of what an epoll tells of itself: some 10,000 descriptors.
 const EPOLL_BYTES_MAX: u64 = 1_024 * 1_024;
@@ -128,7 +130,8 @@ impl Process<'_> {
         Ok(false)
     }
 
-    /// What was read one after the other belongs together only if the call is still the same. One that is stopped does not wait.
+    /// What was read one after the other belongs together only if the call is still the same. One that is stopped
+    /// does not wait.
     fn still_waits(&self, task: u32, before: &Call) -> io::Result<bool> {
         let waits = proc::look_at_task(self.pid, task)?.is_some_and(|stat| stat.waits);
         Ok(waits && call(self.pid, task)?.as_ref() == Some(before))
@@ -222,8 +225,8 @@ impl Process<'_> {
     }
 }
 
-/// `tfd: number events: bits data: bits pos:number ino:bits sdev:bits` (proc_pid_fdinfo(5)): the descriptor and its inode, if it is
-/// watched for reading. The number is the one that the descriptor had when it was added.
+/// `tfd: number events: bits data: bits pos:number ino:bits sdev:bits` (proc_pid_fdinfo(5)): the descriptor and
+/// its inode, if it is watched for reading. The number is the one that the descriptor had when it was added.
 fn entry(line: &str) -> Option<(u32, Option<u64>)> {
     let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
     let fd = words.next()?.parse().ok()?;

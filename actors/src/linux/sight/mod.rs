@@ -1,8 +1,9 @@
-//! What the processes of a tree do, seen from the kernel and not from their output: which TCP ports they listen on, and
-//! whether one of them waits for input. There is no event for either without privileges, so somebody asks again and again.
+//! What the processes of a tree do, seen from the kernel and not from their output: which TCP ports they listen
+//! on, and whether one of them waits for input. There is no event for either without privileges, so somebody asks
+//! again and again.
 //!
 //! * in: the pids of a tree, or the number of its cgroup
-//! * out: what was seen, and how many processes could not be looked at: those are never taken for processes that do not
+//! * out: what was seen, and how many processes could not be looked at: never are those taken for ones that do not
 //! * keeps: nothing of the machine; for a tree in no cgroup, which listeners were found where
 
 pub(crate) mod input;
@@ -39,7 +40,8 @@ mod tests {
             let _ = self.0.kill();
             self.0.wait().unwrap();
         }
-        /// A process that only root may look at, since nobody may read its program; it has run that when this returns.
+        /// A process that only root may look at, since nobody may read its program; it has run that when this
+        /// returns.
         pub(super) fn start_hidden(stdin: impl Into<Stdio>) -> Child {
             let directory = tempfile::tempdir().unwrap();
             let program = directory.path().join("hidden");

@@ -1,12 +1,13 @@
 //! Which of the listening sockets are those of a tree.
 //!
-//! * in: a dump of what listens, and the number of the tree's cgroup, or the pids of the tree as they are after the dump
+//! * in: a dump of what listens, and the number of the tree's cgroup, or the pids of the tree, read after the dump
 //! * out: the tree's ports; and of how many processes nobody could say whether they hold one
-//! * keeps: for a tree in no cgroup, which sockets its processes hold and who was asked, so that descriptors are read again
-//!   only for a socket or a process that is new
+//! * keeps: for a tree in no cgroup, which sockets its processes hold and who was asked, so that descriptors are
+//!   read again only for a socket or a process that is new
 //!
-//! The two ways differ in whom they mean. A cgroup names the maker of a socket: a listener that the tree was given counts for the giver,
-//! and one that the tree has made and given away counts for the tree. Descriptors name whoever holds it.
+//! The two ways differ in whom they mean. A cgroup names the maker of a socket: a listener that the tree was given
+//! counts for the giver, and one that the tree has made and given away counts for the tree. Descriptors name
+//! whoever holds it.
 
 use crate::linux::{
     proc,
@@ -25,7 +26,8 @@ use std::{
     os::{fd::AsFd, unix::ffi::OsStrExt},
 };
 
-/// Most descriptors that one look reads: each costs a microsecond or so. Whoever comes after them is looked at the next time.
+/// Most descriptors that one look reads: each costs a microsecond or so. Whoever comes after them is looked at the
+/// next time.
 const DESCRIPTORS_MAX: usize = 262_144;
 
 /// A TCP port on which a tree listens. `0.0.0.0` and `::` are all addresses; `::` may mean those of IPv4 too.
@@ -38,8 +40,9 @@ pub(crate) struct ListeningPort {
 }
 
 impl Listeners {
-    /// The ports of the sockets that were made in this cgroup, and not in one below it; by port. `id` is the inode of its
-    /// directory. None: the kernel (before 5.9, or without sock_diag) does not say who made a socket, so ask by pids.
+    /// The ports of the sockets that were made in this cgroup, and not in one below it; by port. `id` is the inode
+    /// of its directory. None: the kernel (before 5.9, or without sock_diag) does not say who made a socket, so
+    /// ask by pids.
     ///
     /// Before kernel 5.15 a machine that uses the old net_cls or net_prio controllers gives the root cgroup for all.
     pub(crate) fn of_cgroup(&self, id: u64) -> Option<Vec<ListeningPort>> {
@@ -65,8 +68,9 @@ fn by_port<'a>(found: impl Iterator<Item = (&'a Listener, Option<u32>)>) -> Vec<
 pub(crate) struct TreePortsSeen {
     /// By port.
     pub(crate) ports: Vec<ListeningPort>,
-    /// How many processes may hold another listener, and could not be asked: that of another user, one that has hidden itself
-    /// (`PR_SET_DUMPABLE`), or too many descriptors. 0 if all that listens on this machine is known to be held by this tree.
+    /// How many processes may hold another listener, and could not be asked: that of another user, one that has
+    /// hidden itself (`PR_SET_DUMPABLE`), or too many descriptors. 0 if all that listens on this machine is known
+    /// to be held by this tree.
     pub(crate) unseen: u64,
 }
 
@@ -87,7 +91,8 @@ impl Holder {
 #[derive(Default)]
 pub(crate) struct TreePorts {
     ours: BTreeMap<u64, Holder>,
-    /// Listeners that nobody of `asked` held, in one look only: it may have been on its way from one number or process to another.
+    /// Listeners that nobody of `asked` held, in one look only: it may have been on its way from one number or
+    /// process to another.
     once: BTreeSet<u64>,
     /// The same in two looks.
     others: BTreeSet<u64>,
@@ -96,9 +101,9 @@ pub(crate) struct TreePorts {
 }
 
 impl TreePorts {
-    /// Finds the tree's listeners. `pids` must be read after the dump: then whoever holds a new one is among them, or is new
-    /// itself the next time, and whoever is new is asked about all. What somebody who was asked before gets from a stranger later on,
-    /// through a Unix socket, is not seen.
+    /// Finds the tree's listeners. `pids` must be read after the dump: then whoever holds a new one is among them,
+    /// or is new itself the next time, and whoever is new is asked about all. What somebody who was asked before
+    /// gets from a stranger later on, through a Unix socket, is not seen.
     pub(crate) fn look(&mut self, pids: &[u32], listeners: &Listeners) -> TreePortsSeen {
         let listed: BTreeSet<u64> = listeners.all.iter().map(|listener| listener.inode).collect();
         let here: BTreeSet<u32> = pids.iter().copied().collect();
@@ -181,14 +186,18 @@ mod tests {
     };
     use std::{
         env,
-        net::TcpListener,
+        net::{SocketAddr, TcpListener},
         os::{fd::OwnedFd, unix::fs::MetadataExt},
         process::{self, Stdio},
+        sync::atomic::{AtomicU8, Ordering},
     };
 
-    fn listen() -> (TcpListener, u16) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+    /// On an address of its own, so that no other test of this process gets the same port when it is closed.
+    fn listen() -> (TcpListener, SocketAddr) {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let address = [127, 1, 0, NEXT.fetch_add(1, Ordering::Relaxed)];
+        let listener = TcpListener::bind((IpAddr::from(address), 0)).unwrap();
+        let port = listener.local_addr().unwrap();
         (listener, port)
     }
     fn sleeper(stdin: impl Into<Stdio>) -> Child {
@@ -200,10 +209,13 @@ mod tests {
     fn holder(listener: &TcpListener) -> Child {
         sleeper(OwnedFd::from(listener.try_clone().unwrap()))
     }
+    fn is_at(port: SocketAddr) -> impl Fn(IpAddr, u16) -> bool {
+        move |address, number| SocketAddr::from((address, number)) == port
+    }
     /// The holder of a port, in a dump of this moment.
-    fn look(tree: &mut TreePorts, pids: &[u32], port: u16) -> Option<u32> {
+    fn look(tree: &mut TreePorts, pids: &[u32], port: SocketAddr) -> Option<u32> {
         let seen = tree.look(pids, &Listeners::read().unwrap());
-        seen.ports.iter().find(|seen| seen.port == port).and_then(|seen| seen.pid)
+        seen.ports.iter().find(|seen| is_at(port)(seen.address, seen.port)).and_then(|seen| seen.pid)
     }
 
     #[test]
@@ -251,6 +263,16 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_only_a_stranger_has_kept_is_no_longer_the_trees() {
+        let (me, mut tree) = (process::id(), TreePorts::default());
+        let (listener, port) = listen();
+        let _stranger = holder(&listener);
+        assert_eq!(look(&mut tree, &[me], port), Some(me));
+        drop(listener);
+        assert_eq!(look(&mut tree, &[me], port), None);
+    }
+
+    #[test]
     fn descriptors_are_read_again_only_for_what_is_new() {
         let listener = Listener { address: IpAddr::from([0; 4]), port: 1, inode: u64::MAX, cgroup: None };
         let (dump, child) = (Listeners { all: vec![listener] }, sleeper(Stdio::null()));
@@ -276,6 +298,13 @@ mod tests {
             assert_eq!((seen.ports.as_slice(), seen.unseen), ([].as_slice(), 1));
         }
         assert!(tree.look(&pids, &Listeners::default()) == TreePortsSeen::default(), "nobody listens at all");
+        // Where each listener has been found, nobody can hold another one.
+        let (own, own_port) = listen();
+        let mut dump = Listeners::read().unwrap();
+        dump.all.retain(|listener| is_at(own_port)(listener.address, listener.port));
+        let seen = as_nobody(|| TreePorts::default().look(&[hidden.pid(), process::id()], &dump));
+        assert_eq!((seen.ports.len(), seen.unseen), (1, 0));
+        drop(own);
         if nix::unistd::geteuid().is_root() {
             assert_eq!(look(&mut tree, &pids, port), Some(hidden.pid()));
         }
@@ -287,7 +316,7 @@ mod tests {
         let Ok(cgroup) = env::var("OSTLER_TEST_LISTEN_IN") else { return };
         fs::write(format!("{cgroup}/cgroup.procs"), "0").unwrap();
         let (listener, port) = listen();
-        println!("port={port};");
+        println!("port={};", port.port());
         listener.accept().unwrap();
     }
 
@@ -295,10 +324,14 @@ mod tests {
     fn a_cgroup_has_the_ports_that_were_opened_in_it() {
         let (own, own_port) = listen();
         let dump = Listeners::read().unwrap();
-        let cgroup = dump.all.iter().find(|listener| listener.port == own_port).unwrap().cgroup.unwrap();
-        assert!(
-            dump.of_cgroup(cgroup).unwrap().iter().any(|seen| seen.port == own_port && seen.pid.is_none())
-        );
+        let cgroup = dump
+            .all
+            .iter()
+            .find(|listener| is_at(own_port)(listener.address, listener.port))
+            .unwrap()
+            .cgroup
+            .unwrap();
+        assert!(dump.of_cgroup(cgroup).unwrap().iter().any(|seen| is_at(own_port)(seen.address, seen.port)));
         drop(own);
         let mut textual = dump.clone();
         textual.all[0].cgroup = None;

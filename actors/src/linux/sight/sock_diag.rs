@@ -1,5 +1,6 @@
-//! The TCP sockets that listen in this network namespace, all in one dump: by netlink's `sock_diag` (sock_diag(7)), which
-//! goes through the listening ones only, whatever number of connections there is; else by `/proc/net/tcp`.
+//! The TCP sockets that listen in this network namespace, all in one dump: by netlink's `sock_diag`
+//! (sock_diag(7)), which goes through the listening ones only, whatever number of connections there is; else by
+//! `/proc/net/tcp`.
 //!
 //! * in: nothing; one dump serves any number of trees
 //! * out: for each socket its address, port and inode, and from kernel 5.9 on the cgroup that its maker was in
@@ -52,7 +53,8 @@ pub(crate) enum NoListeners {
     #[error("more than {LISTENERS_MAX} sockets listen on this machine: end some of those processes")]
     TooMany,
     #[error(
-        "listening sockets can't be seen: sock_diag: {}; /proc/net/tcp: {proc}. Allow the host netlink sockets, or mount /proc",
+        "listening sockets can't be seen: sock_diag: {}; /proc/net/tcp: {proc}. \
+         Allow the host netlink sockets, or mount /proc",
         netlink.desc()
     )]
     Refused { netlink: Errno, proc: io::Error },
@@ -75,8 +77,8 @@ impl Listeners {
     }
 }
 
-/// The error is that of the first step that failed: without CONFIG_INET_DIAG, or in a sandbox, there is no such socket or no
-/// such question.
+/// The error is that of the first step that failed: without CONFIG_INET_DIAG, or in a sandbox, there is no such
+/// socket or no such question.
 fn by_netlink() -> Result<Vec<Listener>, Errno> {
     let kind = SockProtocol::NetlinkSockDiag;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, kind)?;
@@ -101,7 +103,8 @@ fn dump(socket: &OwnedFd, family: u8, all: &mut Vec<Listener>) -> Result<(), Err
     send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
     let mut part = vec![0; PART_BYTES];
     loop {
-        // The kernel makes the first part while we send, each other one while we receive: so there is nothing to wait for.
+        // The kernel makes the first part while we send, each other one while we receive: so there is nothing to
+        // wait for.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let length = recv(socket.as_raw_fd(), &mut part, flags)?;
         let messages = part.get(..length).ok_or(Errno::EMSGSIZE)?;

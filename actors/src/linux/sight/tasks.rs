@@ -16,7 +16,8 @@ use std::{
     io::{self, IoSliceMut, Read},
 };
 
-/// Most descriptors in one poll or select that are gone through: a program with more waits by epoll, and not for a person.
+/// Most descriptors in one poll or select that are gone through: a program with more waits by epoll, and not for a
+/// person.
 const POLLED_MAX: usize = 4_096;
 /// Longest line of `/proc/pid/syscall`: nine numbers of at most 18 characters.
 const LINE_MAX: usize = 256;
@@ -110,8 +111,9 @@ fn polled(pid: u32, array: u64, count: u64) -> io::Result<Vec<u32>> {
     Ok(wanted.collect())
 }
 
-/// select(2): bits below `count`, in words. Libraries have sets of 1,024, and some programs give the most descriptors that they
-/// may have as `count`, a million; the kernel then takes as many as there are. So what lies far beyond is no descriptor.
+/// select(2): bits below `count`, in words. Libraries have sets of 1,024, and some programs give the most
+/// descriptors that they may have as `count`, a million; the kernel then takes as many as there are. So what lies
+/// far beyond is no descriptor.
 fn selected(pid: u32, set: u64, count: u64) -> io::Result<Vec<u32>> {
     // An int; a null pointer is an empty set.
     let count = usize::try_from(count as i32).unwrap_or(0).min(POLLED_MAX);
