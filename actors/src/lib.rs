@@ -85,7 +85,10 @@ pub use config::{
     Times, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS,
 };
 pub use graph::trace::narrate;
-pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
+pub use ostler_artifacts::{
+    Cleaner, Gap, Lines, OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Screen,
+    Stopped, View, clean_text, screen_of,
+};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, Outcome, Record, SessionId,
