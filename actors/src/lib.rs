@@ -85,7 +85,10 @@ pub use config::{
     TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
 };
 pub use graph::trace::narrate;
-pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
+pub use ostler_artifacts::{
+    Cleaner, Gap, Lines, OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Screen,
+    Stopped, View, clean_text, screen_of,
+};
 pub use ostler_messages::{
     ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
     EnvMode, EnvVars, Filter, Found, Group, HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy,

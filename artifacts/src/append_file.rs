@@ -20,17 +20,23 @@ enum State {
     Closed,
 }
 
-/// One of the three files of a command, in its directory.
+/// One of the files of a command, in its directory.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
     name: &'static str,
+    /// It is not there before its first byte.
+    is_new: bool,
     state: State,
     written: u64,
 }
 
 impl AppendFile {
     pub(crate) fn new(name: &'static str) -> AppendFile {
-        AppendFile { name, state: State::Untouched, written: 0 }
+        AppendFile { name, is_new: false, state: State::Untouched, written: 0 }
+    }
+    /// One that is made with its first byte.
+    pub(crate) fn made_later(name: &'static str) -> AppendFile {
+        AppendFile { is_new: true, ..AppendFile::new(name) }
     }
 
     /// Bytes in the file that this sink put there.
@@ -44,7 +50,7 @@ impl AppendFile {
             return None;
         }
         if let State::Untouched = self.state {
-            match dir.append(self.name) {
+            match if self.is_new { dir.append_new(self.name) } else { dir.append(self.name) } {
                 Ok(file) => self.state = State::Open(file),
                 Err(error) => {
                     self.state = State::Failed(None);

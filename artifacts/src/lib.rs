@@ -5,12 +5,14 @@
 //! {root}/{command_id}/combined.txt   both streams in the order in which they were read
 //!                     stdout.txt
 //!                     stderr.txt
+//!                     kept.txt       what kept leftovers said after its end, if they did
 //!                     result.json    the record, once the command has ended
 //! ```
 //!
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
 //! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
-//! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
+//! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset or by line while it grows, and after.
+//! * [`Cleaner`], [`clean_text`]: the text in it, as a terminal would show each line. [`screen`]: a terminal's screen.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
 //!
 //! ```
@@ -42,39 +44,53 @@
 //!   looks after the host has died, sees what the command had said. Not synced: a power cut may take it.
 //! * **Everything is in the page cache twice**, combined and by stream: three files that are only ever appended to are
 //!   simpler to trust, and to read with any tool, than one file and an index.
+//! * **Cleaned when read**, not when recorded: what the command said stays there, and nobody pays who does not ask. A page of
+//!   the clean view ends with a line, so that the next one needs to know nothing of it.
 //! * **A lock per host, not a pid file.** The kernel lets go of it, so a host that was killed blocks nothing.
 //! * **Removal by name.** Only names made here are ever unlinked; a directory with anything else in it stays.
 //!
 //! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
 mod append_file;
+mod clean;
+mod cut;
 mod digest_worker;
 mod growth;
+mod line;
+mod lines;
 mod lock;
+mod page;
 mod paths;
 mod pattern;
 mod read;
 mod recorder;
+mod request;
 mod result;
 mod retention;
 mod root;
 mod said;
+mod screen;
 mod search;
+mod source;
 mod text;
 
+pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
-pub use growth::Growth;
+pub use growth::{Growth, Stopped};
 pub use ostler_messages::OutputFile;
+pub use page::{Gap, Page, ReadError};
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
 pub use pattern::{
     PATTERN_MAX_BYTES, PATTERN_MAX_COMPILED_BYTES, PATTERN_MAX_GROUPS, PATTERN_MAX_PROPERTIES, Pattern,
     PatternError,
 };
-pub use read::{Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now};
+pub use read::{next_byte, read_blocking, read_now};
 pub use recorder::Recorder;
+pub use request::{Lines, READ_MAX_BYTES, ReadRequest, View};
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
 pub use root::{Root, RootError, default_root};
+pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};
 pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
 pub use text::HeadTail;

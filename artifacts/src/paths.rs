@@ -47,6 +47,10 @@ impl Paths {
     pub fn stderr(&self) -> PathBuf {
         self.file(OutputFile::Stderr)
     }
+    /// What kept leftovers said after the command's end, there once they have, `kept.txt`.
+    pub fn kept(&self) -> PathBuf {
+        self.file(OutputFile::Kept)
+    }
     /// The record, there once the command has ended, `result.json`.
     pub fn result(&self) -> PathBuf {
         self.dir.join(RESULT_FILE)
@@ -75,7 +79,7 @@ pub struct Directory {
 pub fn create(paths: &Paths) -> io::Result<Directory> {
     DirBuilder::new().mode(0o700).create(&paths.dir)?;
     let made = Directory::open(paths).and_then(|dir| {
-        OutputFile::ALL.into_iter().try_for_each(|which| dir.create(which.file_name()).map(drop))?;
+        OutputFile::SEALED.into_iter().try_for_each(|which| dir.create(which.file_name()).map(drop))?;
         Ok(Directory { fd: OnceCell::new(), ..dir })
     });
     if made.is_err() {
@@ -118,6 +122,10 @@ impl Directory {
     /// A file to append to: not a link that leads elsewhere, not a FIFO that would block.
     pub(crate) fn append(&self, name: &str) -> io::Result<File> {
         self.file(name, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK)
+    }
+    /// The same, made by it.
+    pub(crate) fn append_new(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL)
     }
     fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -182,7 +190,8 @@ pub fn discard(paths: &Paths) -> io::Result<()> {
 }
 
 /// Every name that ostler makes in a command directory.
-const FILE_NAMES: [&str; 5] = ["combined.txt", "stdout.txt", "stderr.txt", RESULT_FILE, RESULT_TEMP_FILE];
+const FILE_NAMES: [&str; 6] =
+    ["combined.txt", "stdout.txt", "stderr.txt", "kept.txt", RESULT_FILE, RESULT_TEMP_FILE];
 
 /// Whether a directory holds nothing that ostler did not make.
 pub(crate) fn holds_only_ours(dir: &Path) -> io::Result<bool> {

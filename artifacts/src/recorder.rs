@@ -1,12 +1,12 @@
 //! What one command says, on its way into its files, its digest and its inline text.
 //!
 //! * in: bytes of two streams, in the order of arrival
-//! * out: three files, a digest, counts, a bounded text; at the end [`Output`]
+//! * out: three files, and a fourth for kept leftovers, a digest, counts, a bounded text; at the end [`Output`]
 //! * keeps: memory does not grow with the output
 
 use crate::{
     DigestWorker, Directory, Growth, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,
-    result, said::Said,
+    lines::Offered, result, said::Said,
 };
 use ostler_messages::{Capture, Output, Record, Stream, TextOnDisk};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use std::{io, mem, sync::Arc};
 #[derive(Debug)]
 enum Files {
     /// In the order of [`OutputFile`].
-    Disk(Directory, [AppendFile; 3]),
+    Disk(Directory, [AppendFile; 4]),
     /// Into [`Growth`]; the number of combined bytes after which every write fails, and how.
     Memory { full_at: Option<(u64, i32)> },
     /// They could not be made.
@@ -34,7 +34,8 @@ pub struct Recorder {
     live: Arc<Growth>,
     files: Files,
     digest: Sha256,
-    byte_count: u64,
+    /// In the order of [`OutputFile`].
+    offered: [Offered; 4],
     /// The first thing that went wrong.
     artifact_error: Option<String>,
     sealed: Option<Output>,
@@ -52,7 +53,10 @@ impl Recorder {
         output_limit: Option<u64>,
         live: Arc<Growth>,
     ) -> Recorder {
-        let append_files = OutputFile::ALL.map(|which| AppendFile::new(which.file_name()));
+        let append_files = OutputFile::ALL.map(|which| match which {
+            OutputFile::Kept => AppendFile::made_later(which.file_name()),
+            _ => AppendFile::new(which.file_name()),
+        });
         Recorder::with(Files::Disk(directory, append_files), capture, output_limit, live)
     }
 
@@ -76,7 +80,7 @@ impl Recorder {
             live,
             files,
             digest: Sha256::new(),
-            byte_count: 0,
+            offered: Default::default(),
             artifact_error: None,
             sealed: None,
         }
@@ -123,58 +127,111 @@ impl Recorder {
         self.digest = worker.digest(digest, bytes, count, || self.write(stream, &bytes[..count]));
     }
 
+    /// Takes what kept leftovers said after the command's end: it goes into a file of its own, under what is left of the
+    /// output limit, and is in no count, digest or text of the record. Also after [`Recorder::seal`]. What can't be written is
+    /// counted in [`Growth::missed_of`]; after the first error nothing more is written.
+    pub fn append_kept(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let newlines = count_newlines(bytes);
+        let (within, over) = self.within_limit(bytes);
+        let (length, trouble) = self.put(OutputFile::Kept, within);
+        self.live.advance_kept(length);
+        self.note(OutputFile::Kept, bytes.len() as u64, newlines, || trouble.or(over));
+    }
+
     /// All but the digest. What is shown comes first: the disk may not answer.
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        let newlines = count_newlines(bytes);
         if let Some(said) = self.live.said().as_mut() {
-            said.push(stream, bytes);
+            said.push(stream, bytes, newlines);
         }
-        self.record(stream, bytes);
-        self.byte_count += bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.record(stream, bytes, newlines);
+        }
+    }
+
+    /// Bytes of the command and of its leftovers so far, which share the limit.
+    fn taken(&self) -> u64 {
+        self.offered[OutputFile::Combined as usize].bytes + self.offered[OutputFile::Kept as usize].bytes
+    }
+    /// What may be written of it, and why no more.
+    fn within_limit<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], Option<String>) {
+        let Some(limit) = self.output_limit else { return (bytes, None) };
+        let room = usize::try_from(limit.saturating_sub(self.taken())).unwrap_or(usize::MAX);
+        match bytes.get(..room).filter(|within| within.len() < bytes.len()) {
+            Some(within) => (within, Some(format!("output limit of {limit} bytes reached"))),
+            None => (bytes, None),
+        }
     }
 
     /// Writes what may still be written to the combined file and to the stream's.
-    fn record(&mut self, stream: Stream, bytes: &[u8]) {
-        let room = self.output_limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.byte_count));
-        let within = usize::try_from(room).map_or(bytes, |room| &bytes[..bytes.len().min(room)]);
-        let mut trouble = None;
-        if !within.is_empty() {
-            let (combined, own) = (OutputFile::Combined as usize, OutputFile::from(stream) as usize);
-            let lengths = match &mut self.files {
-                Files::Disk(directory, append_files) => {
-                    trouble = append_files[combined].append(directory, within);
-                    let second = append_files[own].append(directory, within);
-                    trouble = trouble.or(second);
-                    (append_files[combined].written(), append_files[own].written())
-                }
-                Files::Memory { full_at } => {
-                    let Some(mut memory) = self.live.memory() else { return };
-                    let left = full_at.map_or(u64::MAX, |(full, _)| full.saturating_sub(self.byte_count));
-                    let taken = usize::try_from(left).map_or(within.len(), |left| within.len().min(left));
-                    if let Some((_, errno)) = full_at.filter(|_| taken < within.len()) {
-                        let error = io::Error::from_raw_os_error(errno);
-                        trouble = Some(format!("writing {}: {error}", OutputFile::Combined.file_name()));
-                    }
-                    for file in [combined, own] {
-                        memory[file].extend_from_slice(&within[..taken]);
-                    }
-                    (memory[combined].len() as u64, memory[own].len() as u64)
-                }
-                Files::None => return,
-            };
-            self.live.advance(stream, lengths.0, lengths.1);
+    fn record(&mut self, stream: Stream, bytes: &[u8], newlines: u64) {
+        let (within, over) = self.within_limit(bytes);
+        let own = OutputFile::from(stream);
+        let (combined_length, trouble) = self.put(OutputFile::Combined, within);
+        let (own_length, own_trouble) = self.put(own, within);
+        self.live.advance(stream, combined_length, own_length);
+        let count = bytes.len() as u64;
+        self.note(OutputFile::Combined, count, newlines, || trouble.clone().or(over.clone()));
+        self.note(own, count, newlines, || own_trouble.clone().or(over.clone()));
+        if let Some(over) = &over {
+            // The limit is that of all.
+            OutputFile::SEALED.into_iter().for_each(|which| self.live.stop(which, || over.clone()));
         }
         if self.artifact_error.is_none() {
-            self.artifact_error = trouble.or_else(|| {
-                let limit = self.output_limit.filter(|_| within.len() < bytes.len())?;
-                Some(format!("output limit of {limit} bytes reached"))
-            });
+            self.artifact_error = trouble.or(own_trouble).or(over);
+        }
+    }
+
+    /// Appends to one file as much as goes; its length then, and the first error.
+    fn put(&mut self, which: OutputFile, bytes: &[u8]) -> (u64, Option<String>) {
+        let taken = self.taken();
+        match &mut self.files {
+            Files::Disk(directory, append_files) => {
+                let file = &mut append_files[which as usize];
+                let trouble = file.append(directory, bytes);
+                (file.written(), trouble)
+            }
+            Files::Memory { full_at } => {
+                let Some(mut memory) = self.live.memory() else { return (0, None) };
+                let left = full_at.map_or(u64::MAX, |(full, _)| full.saturating_sub(taken));
+                let fits = usize::try_from(left).map_or(bytes.len(), |left| bytes.len().min(left));
+                let failed = full_at.filter(|_| fits < bytes.len()).map(|(_, errno)| {
+                    format!("writing {}: {}", which.file_name(), io::Error::from_raw_os_error(errno))
+                });
+                memory[which as usize].extend_from_slice(&bytes[..fits]);
+                (memory[which as usize].len() as u64, failed)
+            }
+            Files::None => (0, None),
+        }
+    }
+
+    /// Counts what was offered to a file, and tells readers what of it is not there.
+    fn note(&mut self, which: OutputFile, count: u64, newlines: u64, why: impl FnOnce() -> Option<String>) {
+        let offered = &mut self.offered[which as usize];
+        offered.add(count, newlines, |at, feeds| self.live.marks()[which as usize].push(at, feeds));
+        let missed = offered.bytes.saturating_sub(self.live.length(which));
+        if missed > 0 {
+            self.live.set_missed(which, missed);
+            let why = || why().or_else(|| self.artifact_error.clone()).unwrap_or_default();
+            self.live.stop(which, why);
         }
     }
 
     /// What has flowed so far, with at most `inline_bytes` raw bytes of each text; no digest. A character whose last
     /// bytes have not come yet is left out.
     pub fn peek(&self, inline_bytes: u64) -> Output {
-        Output { artifact_error: self.artifact_error.clone(), ..self.live.peek(inline_bytes) }
+        Output {
+            artifact_error: self.artifact_error.clone(),
+            ..self.live.peek(inline_bytes).unwrap_or_default()
+        }
+    }
+
+    /// Leftovers are kept: what they say is still to come. To be called before the seal.
+    pub fn keep(&self) {
+        self.live.keep();
     }
 
     /// Closes the files, looks whether they are still there, finishes the digest, writes `result.json` from `record`
@@ -191,7 +248,7 @@ impl Recorder {
         output.artifact_error = self.artifact_error.clone();
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
         if let Files::Disk(directory, append_files) = &mut self.files {
-            let closed = OutputFile::ALL.map(|which| append_files[which as usize].close(directory));
+            let closed = OutputFile::SEALED.map(|which| append_files[which as usize].close(directory));
             output.recorded_bytes = closed[OutputFile::Combined as usize].0;
             let trouble = directory.trouble();
             if trouble.is_none() {
@@ -219,9 +276,10 @@ impl Recorder {
 }
 
 impl Drop for Recorder {
-    /// A command that is given up without a seal must not leave its readers waiting.
+    /// A command that is given up without a seal must not leave its readers waiting, nor leftovers of which nobody hears.
     fn drop(&mut self) {
         self.live.end();
+        self.live.end_kept();
     }
 }
 
@@ -230,6 +288,10 @@ fn add_trouble(output: &mut Output, trouble: String) {
         Some(earlier) => format!("{earlier}; {trouble}"),
         None => trouble,
     });
+}
+
+fn count_newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use crate::{Directory, RESULT_FILE};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use ostler_messages::{CommandId, Record};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
@@ -42,7 +42,7 @@ pub(crate) fn write(dir: &Directory, record: &Record) -> io::Result<()> {
 /// False, and the record unchanged, if the file is gone, is not a regular file, is above [`RESULT_MAX_BYTES`], can't be
 /// parsed or belongs to another command.
 pub fn reload_text(record: &mut Record) -> bool {
-    let texts = record.output_path.parent().and_then(|dir| read_texts(&dir.join(RESULT_FILE)));
+    let texts = record.output_path.parent().and_then(|dir| read::<Texts>(&dir.join(RESULT_FILE)));
     match texts.filter(|texts| texts.command_id == record.command_id) {
         Some(texts) => {
             record.stdout = texts.stdout;
@@ -62,7 +62,13 @@ struct Texts {
     stderr: String,
 }
 
-fn read_texts(path: &Path) -> Option<Texts> {
+#[derive(Deserialize)]
+struct Counts {
+    byte_count: u64,
+    recorded_bytes: u64,
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let file = open_to_read(path).ok()?;
     let about = file.metadata().ok()?;
     if !about.is_file() || about.len() > RESULT_MAX_BYTES {
@@ -71,6 +77,11 @@ fn read_texts(path: &Path) -> Option<Texts> {
     let mut json = Vec::with_capacity(about.len() as usize);
     file.take(RESULT_MAX_BYTES).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
+}
+
+/// How many bytes a sealed command said that are not in its combined file, if its record can be read.
+pub(crate) fn unrecorded_bytes(path: &Path) -> u64 {
+    read::<Counts>(path).map_or(0, |counts| counts.byte_count.saturating_sub(counts.recorded_bytes))
 }
 
 /// Opens a file of a command directory: never through a link, and never blocking on a FIFO.

@@ -29,10 +29,11 @@ impl Said {
         }
     }
 
-    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
+    /// Takes bytes of which so many are line feeds.
+    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8], newlines: u64) {
         let Some(&last) = bytes.last() else { return };
         self.byte_count += bytes.len() as u64;
-        self.newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        self.newlines += newlines;
         self.last_byte = last;
         if let Some(text) = &mut self.texts[stream.index()] {
             text.push(bytes);

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Scene, command, record, scene};
 use ostler_artifacts::{
-    Growth, OutputFile, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, create, next_byte,
-    read_blocking, read_now,
+    Growth, Lines, OutputFile, Paths, READ_MAX_BYTES, ReadError, ReadRequest, Recorder, Root, View, create,
+    next_byte, read_blocking, read_now,
 };
 use ostler_messages::{Capture, CommandId, Stream};
 use std::{
@@ -44,7 +44,7 @@ fn follow(scene_paths: &Paths, live: &Growth, which: OutputFile, length: u64) ->
 fn followed_to_the_end(new: fn(&common::Scene) -> Recorder) {
     let scene = scene();
     let mut recorder = new(&scene);
-    let readers = OutputFile::ALL.map(|which| {
+    let readers = [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr].map(|which| {
         let (paths, live) = (scene.paths.clone(), scene.live.clone());
         thread::spawn(move || follow(&paths, &live, which, 1_000))
     });
@@ -214,6 +214,21 @@ fn requests_and_pages_have_their_wire_form() {
         assert_eq!(which.to_string().parse(), Ok(which));
         assert_eq!(serde_json::to_value(which).unwrap(), which.to_string());
     }
+    let request = ReadRequest::new().view(View::Clean).lines(Lines::Last { count: 3 });
+    let json = r#"{"view":"clean","lines":{"last":{"count":3}}}"#;
+    assert_eq!(serde_json::from_str::<ReadRequest>(json).unwrap(), request);
+    assert_eq!(
+        serde_json::from_value::<ReadRequest>(serde_json::to_value(request).unwrap()).unwrap(),
+        request
+    );
+    let json = r#"{"stream":"kept","lines":{"from":{"line":1,"count":2}}}"#;
+    let request = ReadRequest::new().of(OutputFile::Kept).lines(Lines::From { line: 1, count: 2 });
+    assert_eq!(serde_json::from_str::<ReadRequest>(json).unwrap(), request);
+    for wrong in
+        [r#"{"view":"Clean"}"#, r#"{"lines":{"last":{"count":1,"line":1}}}"#, r#"{"lines":{"last":{}}}"#]
+    {
+        assert!(serde_json::from_str::<ReadRequest>(wrong).is_err(), "{wrong}");
+    }
     assert!("Stdout".parse::<OutputFile>().is_err());
     let scene = scene();
     let mut recorder = scene.recorder(Capture::default(), None);
@@ -223,7 +238,7 @@ fn requests_and_pages_have_their_wire_form() {
     assert_eq!(
         serde_json::to_string(&page).unwrap(),
         "{\"path\":\"/r/combined.txt\",\"offset\":1,\"bytes_read\":2,\"next_offset\":3,\"total_bytes\":4,\
-         \"eof\":false,\"content\":\"a\u{fffd}\"}"
+         \"eof\":false,\"first_line\":null,\"gap\":null,\"content\":\"a\u{fffd}\"}"
     );
 }
 

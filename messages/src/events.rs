@@ -114,9 +114,12 @@ table! {
         output: Output,
         /// Since the last byte.
         silence_ms: u64,
-        /// For which call of the host; none: for the process's ticker.
+        /// For which call of the host; none: for its own sake.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallId>,
+        /// Its files are complete, and its result is on its way: that says how it stands, and not this.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sealed: bool,
     }
     /// A condition of a wait holds.
     ConditionMet {

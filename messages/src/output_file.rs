@@ -4,7 +4,7 @@ use crate::{BadId, Stream};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// One of a command's three files.
+/// One of a command's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputFile {
@@ -15,10 +15,15 @@ pub enum OutputFile {
     Stdout,
     /// All of stderr.
     Stderr,
+    /// What kept leftovers said after the command's end. It is there from their first byte on.
+    Kept,
 }
 impl OutputFile {
-    /// All three.
-    pub const ALL: [OutputFile; 3] = [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr];
+    /// All four.
+    pub const ALL: [OutputFile; 4] =
+        [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr, OutputFile::Kept];
+    /// Those of the command itself, which its record seals.
+    pub const SEALED: [OutputFile; 3] = [OutputFile::Combined, OutputFile::Stdout, OutputFile::Stderr];
 
     /// The file's name in the command's directory.
     pub fn file_name(self) -> &'static str {
@@ -26,6 +31,7 @@ impl OutputFile {
             OutputFile::Combined => "combined.txt",
             OutputFile::Stdout => "stdout.txt",
             OutputFile::Stderr => "stderr.txt",
+            OutputFile::Kept => "kept.txt",
         }
     }
 }
@@ -43,6 +49,7 @@ impl fmt::Display for OutputFile {
             OutputFile::Combined => "combined",
             OutputFile::Stdout => "stdout",
             OutputFile::Stderr => "stderr",
+            OutputFile::Kept => "kept",
         })
     }
 }
@@ -52,7 +59,7 @@ impl FromStr for OutputFile {
         OutputFile::ALL.into_iter().find(|which| which.to_string() == text).ok_or_else(|| BadId {
             kind: "stream",
             text: text.to_owned(),
-            form: "combined, stdout or stderr",
+            form: "combined, stdout, stderr or kept",
         })
     }
 }

@@ -237,6 +237,25 @@ fn f36_an_artifact_directory_that_is_removed_while_the_program_runs_is_reported(
 }
 
 #[test]
+fn output_is_read_by_line_and_clean() {
+    let bench = Bench::new();
+    let handle = bench.launch(sh(r"printf '\033[1mone\033[0m\n10%%\r20%%\rdone\nthree\n'; printf four >&2"));
+    bench.result(&handle);
+    let page = handle.read().clean().wait().unwrap();
+    assert_eq!((page.text().as_str(), page.next_offset, page.eof), ("one\ndone\nthree\nfour", 35, true));
+    let page = handle.read().last_lines(2).wait().unwrap();
+    assert_eq!((page.text().as_str(), page.first_line), ("three\nfour", Some(3)));
+    let page = futures_lite::future::block_on(handle.read().from_line(2, 1).clean().into_future()).unwrap();
+    assert_eq!((page.text().as_str(), page.first_line, page.eof), ("done\n", Some(2), false));
+    let kept = handle.read().kept().wait().unwrap();
+    assert_eq!((kept.bytes_read, kept.eof), (0, true));
+    let handle = bench.launch(sh("echo 12345678").output_limit(4));
+    bench.result(&handle);
+    let page = handle.read().wait().unwrap();
+    assert_eq!((page.text().as_str(), page.gap.map(|gap| (gap.offset, gap.bytes))), ("1234", Some((4, 5))));
+}
+
+#[test]
 fn f37_pages_that_are_read_while_the_output_grows_join_to_the_file() {
     let bench = Bench::new();
     let bytes = 8 * MIB;

@@ -85,7 +85,8 @@ fn a_status_is_of_this_moment_though_the_command_floods() {
 
 fn kept_leftovers_are_listed_and_stopped_by_a_cancel() {
     let bench = Bench::new();
-    let script = "sh -c 'trap \"\" TERM; echo $$; exec sleep 100' </dev/null & sleep 0.1";
+    let script =
+        "sh -c 'trap \"\" TERM; echo early; sleep 0.3; echo late; exec sleep 100' </dev/null & sleep 0.1";
     let keep = sh(script).leftovers(LeftoversPolicy::Keep).leftovers_grace(SHORT).drain_grace(SHORT);
     let handle = bench.launch(keep);
     let result = handle.result().wait().unwrap().record;
@@ -93,8 +94,13 @@ fn kept_leftovers_are_listed_and_stopped_by_a_cancel() {
     assert!(kept.iter().all(|leftover| leftover.outcome == Outcome::Kept && alive(leftover.pid)));
     let [listed] = &bench.session().list().wait().unwrap()[..] else { panic!("it is there still") };
     assert_eq!((listed.kept, listed.handle.id()), (kept.len() as u64, handle.id()));
+    assert_eq!(result.stdout, "early\n");
+    // What they say afterwards has a file of its own.
+    let page = handle.read().kept().wait_for(LIMIT).wait().unwrap();
+    assert_eq!((page.text().as_str(), page.eof), ("late\n", false));
     let cancelled = handle.cancel().wait().unwrap();
     assert_eq!((cancelled.cancelled, cancelled.record.status), (true, Status::Completed));
+    assert!(handle.read().kept().offset(5).wait_for(LIMIT).wait().unwrap().eof);
     for leftover in cancelled.record.leftovers.iter().flatten() {
         assert!(leftover.outcome == Outcome::Killed && !alive(leftover.pid), "{leftover:?}");
     }

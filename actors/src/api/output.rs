@@ -3,9 +3,16 @@
 use super::{Error, Ostler, session::timeout_ms};
 use crate::backend::{OutputWatch, Outputs};
 use futures_lite::{FutureExt, future};
-use ostler_artifacts::{Growth, OutputFile, Page, Paths, ReadRequest, next_byte, read_blocking, read_now};
+use ostler_artifacts::{
+    Growth, Lines, OutputFile, Page, Paths, ReadRequest, View, next_byte, read_blocking, read_now,
+};
 use ostler_messages::{CallError, CommandId, HandleId};
-use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::IntoFuture,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// One page to be read. The bytes go from the file to the caller and never through the graph; reading takes nothing
 /// away, and pages joined give the file.
@@ -30,12 +37,32 @@ impl ReadOutput {
         self.request.offset = offset;
         self
     }
-    /// How many bytes at most; 1 MiB by default, and never more.
+    /// How many raw bytes at most; 1 MiB by default, and never more.
     pub fn length(mut self, length: u64) -> ReadOutput {
         self.request.length = length;
         self
     }
-    /// If there is nothing at the offset yet, waits for the next byte or the end, by the graph's clock.
+    /// As text for models and people, without escape sequences and with redrawn lines as they ended: see [`View::Clean`].
+    pub fn clean(mut self) -> ReadOutput {
+        self.request.view = View::Clean;
+        self
+    }
+    /// The last lines that there are, instead of an offset: see [`Lines`].
+    pub fn last_lines(mut self, count: u64) -> ReadOutput {
+        self.request.lines = Some(Lines::Last { count });
+        self
+    }
+    /// So many lines from one on, which count from 1, instead of an offset: see [`Lines`].
+    pub fn from_line(mut self, line: u64, count: u64) -> ReadOutput {
+        self.request.lines = Some(Lines::From { line, count });
+        self
+    }
+    /// What kept leftovers said after the command's end: the stream [`OutputFile::Kept`].
+    pub fn kept(self) -> ReadOutput {
+        self.stream(OutputFile::Kept)
+    }
+    /// If there is nothing at the offset yet, or no whole line where lines or the clean view are asked for, waits for it or the
+    /// end, by the graph's clock.
     pub fn wait_for(mut self, time: Duration) -> ReadOutput {
         self.request.wait_ms = Some(timeout_ms(time));
         self
@@ -58,53 +85,48 @@ impl ReadOutput {
     async fn read(self) -> Result<Page, Error> {
         let (paths, growth) = self.locate()?;
         let paths = Arc::new(paths);
-        let mut offset = self.request.offset;
+        let mut wait_at = self.request.wait_at();
+        let mut left = Duration::from_millis(self.request.wait_ms.unwrap_or(0));
         loop {
-            match (&growth, self.ostler.is_scripted()) {
-                (Some(growth), true) => self.scripted(growth, offset).await,
-                (Some(growth), false) => self.grown(growth, offset).await?,
-                (None, _) => {}
+            if let (Some(growth), Some(offset)) = (&growth, wait_at) {
+                left = self.grown(growth, offset, left).await?;
             }
             let (request, paths, growth) = (self.request, paths.clone(), growth.clone());
+            let may_wait = growth.is_some() && !left.is_zero();
             let page = blocking::unblock(move || read_now(&paths, growth.as_deref(), &request)).await;
             let page = page.map_err(Error::Read)?;
-            // A part of a character: its rest, at most three bytes, is waited for as the first byte was.
-            let waits = page.bytes_read == 0 && !page.eof && page.total_bytes > offset;
-            if !waits || request.wait_ms.unwrap_or(0) == 0 {
+            // A part of a character or of a line: its rest is waited for as the first byte was.
+            wait_at = page.wait_at(&request);
+            if wait_at.is_none() || !may_wait {
                 return Ok(page);
             }
-            offset = page.total_bytes;
         }
     }
 
-    fn wait_ms(&self, growth: &Growth, offset: u64) -> Option<u64> {
-        let ReadRequest { which, wait_ms, .. } = self.request;
-        wait_ms.filter(|ms| *ms > 0 && !growth.ended() && growth.length(which) <= offset)
-    }
-
-    /// Until there is something to read, or the time is up, without a thread that waits.
-    async fn grown(&self, growth: &Growth, offset: u64) -> Result<(), Error> {
-        let Some(wait_ms) = self.wait_ms(growth, offset) else { return Ok(()) };
-        let sleep = self.ostler.sleep(Duration::from_millis(wait_ms));
+    /// Until there is something to read, or the time is up, without a thread that waits; how much of the time is left.
+    async fn grown(&self, growth: &Arc<Growth>, offset: u64, left: Duration) -> Result<Duration, Error> {
+        let which = self.request.which;
+        if left.is_zero() || growth.ready(which, offset) {
+            return Ok(left);
+        }
+        if self.ostler.is_scripted() {
+            let wait_ms = timeout_ms(left);
+            let (done, waited) = oneshot::async_channel();
+            self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
+            // Closed when the graph has ended: what there is can be read.
+            return Ok(Duration::from_millis(waited.await.unwrap_or(0)));
+        }
+        let started = Instant::now();
         let byte = async {
-            next_byte(growth, self.request.which, offset).await;
-            Ok(())
+            next_byte(growth, which, offset).await;
+            Ok(left.saturating_sub(started.elapsed()))
         };
-        match byte.or(sleep).await {
+        let over = async { self.ostler.sleep(left).await.map(|()| Duration::ZERO) };
+        match byte.or(over).await {
             // The graph has ended, and with it every process: what there is can be read.
-            Err(Error::Closed) => Ok(()),
+            Err(Error::Closed) => Ok(Duration::ZERO),
             other => other,
         }
-    }
-
-    /// The same in virtual time.
-    async fn scripted(&self, growth: &Arc<Growth>, offset: u64) {
-        let Some(wait_ms) = self.wait_ms(growth, offset) else { return };
-        let (done, waited) = oneshot::async_channel();
-        let which = self.request.which;
-        self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
-        // Closed when the graph has ended: what there is can be read.
-        let _ = waited.await;
     }
 
     fn locate(&self) -> Result<(Paths, Option<Arc<Growth>>), Error> {

@@ -26,11 +26,11 @@ impl Files {
     }
     /// Whether there is nothing to read for now.
     fn is_exhausted(&self, which: OutputFile, offset: u64) -> bool {
-        self.growth.as_ref().is_some_and(|growth| !growth.ended() && growth.length(which) <= offset)
+        self.growth.as_ref().is_some_and(|growth| !growth.ended_of(which) && growth.length(which) <= offset)
     }
     fn stopped(&self, which: OutputFile) -> Option<RecordingStopped> {
-        let _ = which;
-        None
+        let stopped = self.growth.as_ref()?.stopped_of(which)?;
+        Some(RecordingStopped { offset: stopped.offset, why: stopped.why })
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) struct OutputWatch {
     pub(crate) which: OutputFile,
     pub(crate) offset: u64,
     pub(crate) wait_ms: u64,
-    pub(crate) done: oneshot::Sender<()>,
+    /// How many milliseconds of it were left.
+    pub(crate) done: oneshot::Sender<u64>,
 }
 
 /// Where an answer goes.

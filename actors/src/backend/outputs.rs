@@ -54,9 +54,10 @@ impl Outputs {
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
     }
     /// What was read of a command so far, also by a thread that hangs in the disk since.
-    pub(crate) fn peek(&self, n: u64, inline_bytes: u64) -> Output {
+    /// None: it is sealed.
+    pub(crate) fn peek(&self, n: u64, inline_bytes: u64) -> Option<Output> {
         let growth = self.known().commands.get(&n).map(|(_, growth)| growth.clone());
-        growth.map(|growth| growth.peek(inline_bytes)).unwrap_or_default()
+        growth?.peek(inline_bytes)
     }
     pub(crate) fn growth(&self, command: CommandId) -> Option<Arc<Growth>> {
         let known = self.known();

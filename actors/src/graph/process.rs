@@ -268,7 +268,8 @@ impl Handler<Sent<Report>> for ProcessActor {
 impl Handler<Sent<Peeked>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(peeked): Sent<Peeked>, _: &mut Context<ProcessActor>) {
-        let Some(call) = peeked.call else { return };
+        // Of one that is sealed the result comes, to this call too.
+        let Some(call) = peeked.call.filter(|_| !peeked.sealed) else { return };
         let mut record = (*self.record).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);

@@ -67,7 +67,8 @@ impl Handler<Sent<TimerFired>> for ProgressTicker {
 impl Handler<Sent<Peeked>> for ProgressTicker {
     type Result = ();
     fn handle(&mut self, Sent(peeked): Sent<Peeked>, _: &mut Context<ProgressTicker>) {
-        let Some(base) = &self.record else { return };
+        // After the seal comes the result, and no progress.
+        let Some(base) = self.record.as_ref().filter(|_| !peeked.sealed) else { return };
         let mut record = (**base).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);

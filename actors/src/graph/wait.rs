@@ -181,6 +181,10 @@ impl Handler<Sent<Peeked>> for WaitActor {
             return self.begin(peeked.silence_ms, ctx);
         }
         if !self.ended {
+            if peeked.sealed {
+                // Its result is on its way.
+                return;
+            }
             let record = Arc::make_mut(&mut self.record.0);
             record.set_output(peeked.output);
             record.silence_ms = Some(peeked.silence_ms);

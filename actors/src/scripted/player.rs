@@ -161,7 +161,7 @@ impl Kernel for Player {
 
 impl OutputWatch {
     fn is_ready(&self) -> bool {
-        self.growth.ended() || self.growth.length(self.which) > self.offset
+        self.growth.ready(self.which, self.offset)
     }
 }
 
@@ -172,7 +172,8 @@ impl Player {
         let given_up = self.watching.iter().map(|(until, _)| *until).min();
         if let Some(ready) = self.watching.iter().position(|(_, watch)| watch.is_ready()) {
             // A reader that is gone has what it wanted.
-            let _ = self.watching.remove(ready).1.done.send(());
+            let (until, watch) = self.watching.remove(ready);
+            let _ = watch.done.send(until.saturating_sub(self.now_us) / 1_000);
             return true;
         }
         let until = match (&self.advancing, given_up, self.blocked.is_empty() && !self.host_gone) {
@@ -185,7 +186,7 @@ impl Player {
             let (over, still): (Vec<_>, Vec<_>) =
                 self.watching.drain(..).partition(|(until, _)| *until <= at);
             self.watching = still;
-            over.into_iter().for_each(|(_, watch)| drop(watch.done.send(())));
+            over.into_iter().for_each(|(_, watch)| drop(watch.done.send(0)));
             return true;
         }
         if next.is_none_or(|at| at > until) {

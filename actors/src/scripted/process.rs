@@ -280,7 +280,10 @@ impl Process {
     pub(super) fn peek(&mut self, peek: &Peek, now_us: u64) {
         let output = self.recorder.peek(peek.inline_bytes);
         let silence_ms = (now_us - self.last_byte_us) / 1_000;
-        self.events.push_back(KernelEvent::new(peek.owner, Peeked { output, silence_ms, call: peek.call }));
+        self.events.push_back(KernelEvent::new(
+            peek.owner,
+            Peeked { output, silence_ms, call: peek.call, sealed: false },
+        ));
     }
 
     pub(super) fn seen(&self, now_us: u64) -> SeenProcess {

@@ -52,3 +52,17 @@ pub(crate) fn record(paths: &Paths) -> Record {
 pub(crate) fn length(path: &Path) -> u64 {
     std::fs::metadata(path).unwrap().len()
 }
+
+/// Deterministic stream of numbers (xorshift64).
+pub(crate) struct Dice(pub(crate) u64);
+impl Dice {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+    pub(crate) fn one_of<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}

@@ -93,6 +93,28 @@ fn a_stream_that_is_closed_early_is_not_the_end() {
 }
 
 #[test]
+fn a_line_that_is_redrawn_is_read_when_it_is_whole_and_the_wait_has_its_time() {
+    let drawn = |program: Program, n: u64| program.stdout_at(ms(300 * n), format!("\r\x1b[K{n}0%"));
+    let program =
+        (1..9).fold(Program::new(), drawn).stdout_at(ms(2_700), "\rdone\x1b[K\n").exits_at(ms(5_000), 0);
+    let story = Story::new().program("bar", program);
+    let handle = story.launch(Command::new("bar"));
+    let read = |time| handle.read().clean().wait_for(ms(time)).wait().unwrap();
+    let page = read(1_000);
+    assert_eq!(
+        (page.bytes_read, page.eof),
+        (0, false),
+        "each drawing wakes the reader, and none makes it wait longer"
+    );
+    let page = read(3_000);
+    assert_eq!((page.text().as_str(), page.eof), ("done\n", false));
+    let lines = handle.read().last_lines(1).wait().unwrap();
+    assert_eq!((lines.first_line, lines.next_offset), (Some(1), page.next_offset));
+    story.result();
+    assert!(handle.read().kept().wait().unwrap().eof);
+}
+
+#[test]
 fn the_hosts_own_entries_stand_in_line_with_the_results() {
     let story = Story::new().program("job", Program::new().exits_at(ms(5), 0));
     let inbox = story.session.inbox();

@@ -20,7 +20,7 @@ use nix::{
     unistd::read,
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
-use ostler_messages::{ActorName, Close, Event, Output, Release, Seal, Sealed, Stream};
+use ostler_messages::{ActorName, Close, Event, Leftover, Outcome, Output, Release, Seal, Sealed, Stream};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -66,6 +66,8 @@ pub(crate) struct NewDrain {
     pub(crate) pipes: [Arc<OwnedFd>; 2],
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
+    /// Leftovers are to be kept, and what they say is recorded for itself.
+    pub(crate) keeps: bool,
 }
 
 pub(crate) struct DrainThread {
@@ -84,6 +86,7 @@ pub(crate) struct Drain {
     recorder: Recorder,
     activity: Arc<Activity>,
     streams: [Source; 2],
+    keeps: bool,
     /// It came from another thread: it stays, so that whatever is asked about it finds it.
     moved: bool,
 }
@@ -110,6 +113,10 @@ impl Buffer {
     fn read(&mut self, pipe: &OwnedFd, room: usize) -> Result<usize, Errno> {
         // Nobody else has them between two records, so nothing is copied.
         read(pipe, &mut Arc::make_mut(&mut self.bytes)[..room])
+    }
+
+    fn keep(&self, count: usize, recorder: &mut Recorder) {
+        recorder.append_kept(&self.bytes[..count]);
     }
 
     fn record(&mut self, count: usize, stream: Stream, recorder: &mut Recorder) {
@@ -209,9 +216,9 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, recorder, activity } = new;
+        let NewDrain { n, pipes, recorder, activity, keeps } = new;
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
-        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, moved: false }));
+        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, keeps, moved: false }));
     }
 
     /// Gives a flood to a thread that has nothing to do, if there were two: the other stays.
@@ -274,6 +281,8 @@ impl State {
             drain.activity.touch(now_us);
             self.buffer.record(count, stream, &mut drain.recorder);
             *self.flowed.entry(n).or_default() += count as u64;
+        } else if let (true, Got::Bytes { count, .. }) = (drain.keeps, got) {
+            self.buffer.keep(count, &mut drain.recorder);
         }
         if todo.enlarge {
             // Refused when this user has too many large pipes (pipe-user-pages-soft): then it stays as it is.
@@ -321,6 +330,10 @@ impl State {
             self.thread.outputs.remove(n);
             Output::default()
         } else {
+            let kept = |leftover: &Leftover| leftover.outcome == Outcome::Kept;
+            if seal.record.leftovers.iter().flatten().any(kept) {
+                drain.recorder.keep();
+            }
             drain.recorder.seal(Arc::unwrap_or_clone(seal.record.0))
         };
         let _ = self.thread.events.send(KernelEvent::new(ActorName::Process(n), Sealed { output }));

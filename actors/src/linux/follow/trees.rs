@@ -132,12 +132,10 @@ fn input_of(view: &TreeView) -> Result<(Option<u32>, u64), String> {
     let look = looks_for_input(&pids, target);
     match look.refusal {
         // Undecided where one can be seen, refused where none can.
-        Some(refusal) if look.seen == 0 && look.waits.is_none() && look.unseen > 0 => {
-            Err(format!(
-                "no process of the tree can be looked at: {refusal}; run the host as the same user, and with \
+        Some(refusal) if look.seen == 0 && look.waits.is_none() && look.unseen > 0 => Err(format!(
+            "no process of the tree can be looked at: {refusal}; run the host as the same user, and with \
                  kernel.yama.ptrace_scope at most 1"
-            ))
-        }
+        )),
         _ => Ok((look.waits, look.unseen)),
     }
 }

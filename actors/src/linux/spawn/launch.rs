@@ -32,6 +32,7 @@ use nix::{
     unistd::pipe2,
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
+use ostler_messages::LeftoversPolicy;
 use ostler_messages::{
     ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream, Toolchain,
 };
@@ -277,7 +278,13 @@ impl SpawnThread {
         };
         // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
-        let drain = NewDrain { n, pipes, recorder, activity: activity.clone() };
+        let drain = NewDrain {
+            n,
+            pipes,
+            recorder,
+            activity: activity.clone(),
+            keeps: request.leftovers == LeftoversPolicy::Keep,
+        };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree, helper } = spawned;

@@ -378,7 +378,7 @@ impl State {
                 self.report(n, Survived { leftovers });
             }
             TimerKey::Graph(ActorName::Process(n), TimerKind::SealTimeout) => {
-                let output = self.thread.outputs.peek(n, u64::MAX);
+                let output = self.thread.outputs.peek(n, u64::MAX).unwrap_or_default();
                 self.report(n, Unsealed { output });
             }
             TimerKey::Graph(owner, kind @ TimerKind::Silence(n)) => {

@@ -15,12 +15,13 @@ impl State {
     /// Not by its drain thread, which a disk may hold.
     pub(super) fn peek(&self, peek: &Peek) {
         let output = self.thread.outputs.peek(peek.n, peek.inline_bytes);
+        let (sealed, output) = (output.is_none(), output.unwrap_or_default());
         // One that has not come here yet has only just begun.
         let silence_ms = self.children.0.get(&peek.n).map_or(0, |child| self.silence_ms(child));
         let _ = self
             .thread
             .events
-            .send(KernelEvent::new(peek.owner, Peeked { output, silence_ms, call: peek.call }));
+            .send(KernelEvent::new(peek.owner, Peeked { output, silence_ms, call: peek.call, sealed }));
     }
 
     pub(super) fn survey(&self, survey: &Survey) {
