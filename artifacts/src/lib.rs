@@ -11,6 +11,7 @@
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
 //! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
 //! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
+//! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
 //!
 //! ```
@@ -52,18 +53,24 @@ mod digest_worker;
 mod growth;
 mod lock;
 mod paths;
+mod pattern;
 mod read;
 mod recorder;
 mod result;
 mod retention;
 mod root;
 mod said;
+mod search;
 mod text;
 
 pub use digest_worker::DigestWorker;
 pub use growth::Growth;
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
+pub use pattern::{
+    PATTERN_MAX_BYTES, PATTERN_MAX_COMPILED_BYTES, PATTERN_MAX_GROUPS, PATTERN_MAX_PROPERTIES, Pattern,
+    PatternError, PatternSource,
+};
 pub use read::{
     OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, next_byte, read_blocking, read_now,
 };
@@ -71,4 +78,5 @@ pub use recorder::Recorder;
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
 pub use root::{Root, RootError, default_root};
+pub use search::{CARRY_BYTES, Found, Group, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search, Span};
 pub use text::HeadTail;
