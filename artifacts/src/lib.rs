@@ -11,7 +11,8 @@
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
 //! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
 //! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset while it grows, and after.
-//! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come.
+//! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come; [`find`]: the lines
+//!   that match.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
 //!
 //! ```
@@ -50,6 +51,7 @@
 
 mod append_file;
 mod digest_worker;
+mod find;
 mod growth;
 mod lock;
 mod paths;
@@ -64,6 +66,10 @@ mod search;
 mod text;
 
 pub use digest_worker::DigestWorker;
+pub use find::{
+    FIND_MAX_AROUND, FIND_MAX_LINES, FIND_MAX_READ_BYTES, FIND_MAX_TEXT_BYTES, FindRequest, FoundLine,
+    FoundLines, find,
+};
 pub use growth::Growth;
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
