@@ -13,6 +13,8 @@
 //! * [`Recorder`]: appends, counts, digests; [`HeadTail`]: the text that is shown of a stream.
 //! * [`Growth`], [`read_now`], [`read_blocking`], [`next_byte`]: reading by offset or by line while it grows, and after.
 //! * [`Cleaner`], [`clean_text`]: the text in it, as a terminal would show each line. [`screen`]: a terminal's screen.
+//! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come; [`find`]: the lines
+//!   that match.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
 //!
 //! ```
@@ -55,6 +57,7 @@ mod append_file;
 mod clean;
 mod cut;
 mod digest_worker;
+mod find;
 mod growth;
 mod line;
 mod lines;
@@ -76,8 +79,12 @@ mod text;
 
 pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
+pub use find::{
+    FIND_MAX_AROUND, FIND_MAX_LINES, FIND_MAX_READ_BYTES, FIND_MAX_TEXT_BYTES, FindRequest, FoundLine,
+    FoundLines, find,
+};
 pub use growth::{Growth, Stopped};
-pub use ostler_messages::OutputFile;
+pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span};
 pub use page::{Gap, Page, ReadError};
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};

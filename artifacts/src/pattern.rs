@@ -2,18 +2,20 @@
 //!
 //! * in: a literal's bytes or a regular expression's text
 //! * out: a [`Pattern`], or a [`PatternError`] that says what to change
-//! * keeps: no match holds `\n` or `\r`, and none is empty. So a search through many lines at once finds what a search
-//!   through each of them finds
+//! * keeps: no match holds `\n` or `\r`, and none is empty. So a search through many lines at once finds what a
+//!   search through each of them finds
 
 use crate::CARRY_BYTES;
 
 use ostler_messages::PatternSource;
 use regex_automata::{meta, util::captures::GroupInfo};
 use regex_syntax::{
-    ast::{self, Ast, ClassAscii, ClassAsciiKind, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem},
+    ast::{
+        self, AssertionKind, Ast, ClassAscii, ClassAsciiKind, ClassPerl, ClassPerlKind, ClassSet,
+        ClassSetItem, Flag, Flags, FlagsItem, FlagsItemKind, GroupKind,
+    },
     hir::{
-        self, Class, ClassBytes, ClassBytesRange, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look,
-        Repetition,
+        self, Class, ClassBytes, ClassBytesRange, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Repetition,
     },
 };
 use std::{fmt, sync::Arc};
@@ -26,12 +28,12 @@ const _: () = assert!(PATTERN_MAX_BYTES <= CARRY_BYTES);
 pub const PATTERN_MAX_GROUPS: usize = 64;
 /// Most classes by a property (`\p{L}`): one of them has hundreds of ranges, and (?i) looks at each.
 pub const PATTERN_MAX_PROPERTIES: usize = 32;
-/// Most memory of a compiled regular expression. In the worst case every state is looked at for each byte, so this bounds
-/// the time of a search as well: to some 100 KB/s, which takes a pattern and a text that are made for it. `.{0,500}` and
-/// 1,000 letters of any case are within it, `(a{1000}){1000}` is not.
+/// Most memory of a compiled regular expression. In the worst case every state is looked at for each byte, so this
+/// bounds the time of a search as well: to some 100 KB/s, which takes a pattern and a text that are made for it.
+/// `.{0,500}` and 1,000 letters of any case are within it, `(a{1000}){1000}` is not.
 pub const PATTERN_MAX_COMPILED_BYTES: usize = 128 << 10;
-/// Memory of the states that a search makes as it goes, for each direction and each thread that searches at the same
-/// time. Log lines need some 10 KiB; when it is full they are made again, and then it is slower.
+/// Memory of the states that a search makes as it goes, for each direction and each thread that searches at the
+/// same time. Log lines need some 10 KiB; when it is full they are made again, and then it is slower.
 const STATES_MAX_BYTES: usize = 512 << 10;
 /// Deepest nesting, of groups, alternatives and sequences: reading each takes a frame of the stack.
 const NESTING_MAX: u32 = 100;
@@ -63,22 +65,23 @@ impl Pattern {
     /// A regular expression in the syntax of Rust's `regex` crate, which is Perl's without look-around and
     /// back-references.
     ///
-    /// * It is matched within a line: `^`, `$`, `\A` and `\z` are the line's ends, and nothing matches `\n` or `\r`, not
-    ///   even `[^x]` or `\s`. The first match from the left counts, and of alternatives the first (`ab|abc` finds `ab`).
+    /// * It is matched within a line: `^`, `$`, `\A` and `\z` are the line's ends, and nothing matches `\n` or
+    ///   `\r`, not even `[^x]` or `\s`. The first match from the left counts, and of alternatives the first
+    ///   (`ab|abc` finds `ab`).
     /// * `\d`, `\w`, `\s` and `\b` are about ASCII; `\p{L}` is any letter.
-    /// * Letters beyond ASCII can be written as they are, also in classes, and match their UTF-8 bytes. `.`, and a class
-    ///   that holds everything beyond ASCII, as `[^"]` does, is one character. Output that is not UTF-8 does not stop
-    ///   them: a byte that is no character passes as one. `(?-u:\xff)` is a single byte.
+    /// * Letters beyond ASCII can be written as they are, also in classes, and match their UTF-8 bytes. `.`, and a
+    ///   class that holds everything beyond ASCII, as `[^"]` does, is one character. Output that is not UTF-8 does
+    ///   not stop them: a byte that is no character passes as one. `(?-u:\xff)` is a single byte.
     /// * `(?i)` ignores case, beyond ASCII too.
     ///
     /// # Errors
-    /// [`PatternError`] for one that is no regular expression, that could match nothing at all (`x*`), that can't match
-    /// within a line, or that is over a limit.
+    /// [`PatternError`] for one that is no regular expression, that could match nothing at all (`x*`), that can't
+    /// match within a line, or that is over a limit.
     pub fn regex(text: &str) -> Result<Pattern, PatternError> {
         check_length("regex", text.len())?;
         let parsed = ast::parse::ParserBuilder::new().nest_limit(NESTING_MAX).build().parse(text);
         let mut ast = parsed.map_err(|error| invalid(text, error.kind(), error.span()))?;
-        let properties = ascii_classes(&mut ast);
+        let properties = bind(&mut ast);
         at_most("classes by a property", properties, PATTERN_MAX_PROPERTIES, "write ranges, as [a-z]")?;
         let translated = hir::translate::TranslatorBuilder::new().utf8(false).build().translate(text, &ast);
         let hir = translated.map_err(|error| invalid(text, error.kind(), error.span()))?;
@@ -218,8 +221,9 @@ fn compile(
     }
 }
 
-/// `\d`, `\s` and `\w` mean ASCII: those of Unicode are large, and nobody means them. Counts the classes by a property.
-fn ascii_classes(ast: &mut Ast) -> usize {
+/// Binds what stands there to a line and to ASCII: `\d`, `\s` and `\w` of Unicode are large, and nobody means them.
+/// Counts the classes by a property.
+fn bind(ast: &mut Ast) -> usize {
     match ast {
         Ast::ClassPerl(perl) => {
             let span = perl.span;
@@ -227,13 +231,17 @@ fn ascii_classes(ast: &mut Ast) -> usize {
             *ast = Ast::class_bracketed(ast::ClassBracketed { span, negated: false, kind });
             0
         }
+        Ast::Assertion(assertion) => {
+            *ast = bound(assertion);
+            0
+        }
         Ast::ClassUnicode(_) => 1,
         Ast::ClassBracketed(class) => ascii_set(&mut class.kind),
-        Ast::Repetition(repetition) => ascii_classes(&mut repetition.ast),
-        Ast::Group(group) => ascii_classes(&mut group.ast),
-        Ast::Alternation(alternation) => alternation.asts.iter_mut().map(ascii_classes).sum(),
-        Ast::Concat(concat) => concat.asts.iter_mut().map(ascii_classes).sum(),
-        Ast::Empty(_) | Ast::Flags(_) | Ast::Literal(_) | Ast::Dot(_) | Ast::Assertion(_) => 0,
+        Ast::Repetition(repetition) => bind(&mut repetition.ast),
+        Ast::Group(group) => bind(&mut group.ast),
+        Ast::Alternation(alternation) => alternation.asts.iter_mut().map(bind).sum(),
+        Ast::Concat(concat) => concat.asts.iter_mut().map(bind).sum(),
+        Ast::Empty(_) | Ast::Flags(_) | Ast::Literal(_) | Ast::Dot(_) => 0,
     }
 }
 fn ascii_set(set: &mut ClassSet) -> usize {
@@ -266,10 +274,31 @@ fn ascii_class(perl: &ClassPerl) -> ClassAscii {
     ClassAscii { span: perl.span, kind, negated: perl.negated }
 }
 
-/// The same expression, bound to a line: it matches no line end, and its anchors are the ends of a line.
+/// The same anchor for the ends of a line, whatever flags stand before it: `(?mR-u:^)`.
+fn bound(assertion: &ast::Assertion) -> Ast {
+    let ast::Assertion { span, kind } = assertion.clone();
+    let kind = match kind {
+        AssertionKind::StartText => AssertionKind::StartLine,
+        AssertionKind::EndText => AssertionKind::EndLine,
+        kind => kind,
+    };
+    let items = [
+        FlagsItemKind::Flag(Flag::MultiLine),
+        FlagsItemKind::Flag(Flag::CRLF),
+        FlagsItemKind::Negation,
+        FlagsItemKind::Flag(Flag::Unicode),
+    ];
+    let flags = Flags { span, items: items.map(|kind| FlagsItem { span, kind }).into() };
+    let ast = Box::new(Ast::assertion(ast::Assertion { span, kind }));
+    Ast::group(ast::Group { span, kind: GroupKind::NonCapturing(flags), ast })
+}
+
+/// The same expression without line ends.
 fn within_line(hir: Hir) -> Hir {
+    if hir.properties().maximum_len() == Some(0) {
+        return hir;
+    }
     match hir.into_kind() {
-        HirKind::Empty => Hir::empty(),
         HirKind::Literal(literal) if memchr::memchr2(b'\n', b'\r', &literal.0).is_some() => Hir::fail(),
         HirKind::Literal(literal) => Hir::literal(literal.0),
         HirKind::Class(Class::Unicode(class)) => characters(class),
@@ -277,7 +306,6 @@ fn within_line(hir: Hir) -> Hir {
             class.difference(&ClassBytes::new([b'\n', b'\r'].map(|end| ClassBytesRange::new(end, end))));
             Hir::class(Class::Bytes(class))
         }
-        HirKind::Look(look) => Hir::look(line_look(look)),
         HirKind::Repetition(repetition) => {
             let sub = Box::new(within_line(*repetition.sub));
             Hir::repetition(Repetition { sub, ..repetition })
@@ -288,11 +316,13 @@ fn within_line(hir: Hir) -> Hir {
         }
         HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(within_line).collect()),
         HirKind::Alternation(parts) => Hir::alternation(parts.into_iter().map(within_line).collect()),
+        // Anchors, and nothing at all: those are of length 0.
+        _ => Hir::empty(),
     }
 }
 
-/// A class without line ends. One that holds everything beyond ASCII becomes a byte and the continuation bytes behind
-/// it: a whole character where there is one, and no stop at bytes that are none.
+/// A class without line ends. One that holds everything beyond ASCII becomes a byte and the continuation bytes
+/// behind it: a whole character where there is one, and no stop at bytes that are none.
 fn characters(mut class: ClassUnicode) -> Hir {
     class.difference(&ClassUnicode::new(['\n', '\r'].map(|end| ClassUnicodeRange::new(end, end))));
     let all_beyond = |range: &ClassUnicodeRange| range.start() <= '\u{80}' && range.end() == char::MAX;
@@ -307,29 +337,17 @@ fn characters(mut class: ClassUnicode) -> Hir {
     Hir::concat(vec![first, rest])
 }
 
-/// 0 where it can match nothing at all, more where it can't, and None where there is no match. (Its own property says
-/// None as soon as one of several alternatives has no match.)
+/// 0 where it can match nothing at all, more where it can't, and None where there is no match. (Its own property
+/// says None as soon as one of several alternatives has no match.)
 fn shortest(hir: &Hir) -> Option<usize> {
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => Some(0),
         HirKind::Literal(_) | HirKind::Class(_) => hir.properties().minimum_len(),
         HirKind::Repetition(repetition) if repetition.min == 0 => Some(0),
         HirKind::Repetition(repetition) => shortest(&repetition.sub),
         HirKind::Capture(capture) => shortest(&capture.sub),
         HirKind::Concat(parts) => parts.iter().map(shortest).try_fold(0, |sum, part| Some(sum.max(part?))),
         HirKind::Alternation(parts) => parts.iter().filter_map(shortest).min(),
-    }
-}
-
-fn line_look(look: Look) -> Look {
-    match look {
-        Look::Start | Look::StartLF | Look::StartCRLF => Look::StartCRLF,
-        Look::End | Look::EndLF | Look::EndCRLF => Look::EndCRLF,
-        Look::WordAscii | Look::WordUnicode => Look::WordAscii,
-        Look::WordAsciiNegate | Look::WordUnicodeNegate => Look::WordAsciiNegate,
-        Look::WordStartAscii | Look::WordStartUnicode => Look::WordStartAscii,
-        Look::WordEndAscii | Look::WordEndUnicode => Look::WordEndAscii,
-        Look::WordStartHalfAscii | Look::WordStartHalfUnicode => Look::WordStartHalfAscii,
-        Look::WordEndHalfAscii | Look::WordEndHalfUnicode => Look::WordEndHalfAscii,
+        // Anchors, and nothing at all.
+        _ => Some(0),
     }
 }

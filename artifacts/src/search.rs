@@ -2,8 +2,8 @@
 //!
 //! * in: the file's bytes in order and when they came; that nothing came; the end
 //! * out: a [`Found`], once
-//! * keeps: the answer depends on the bytes and their times, not on how they were cut into pieces. At most one piece of
-//!   a line is held
+//! * keeps: the answer depends on the bytes and their times, not on how they were cut into pieces. At most one
+//!   piece of a line is held
 
 use crate::{Pattern, text::incomplete};
 
@@ -12,16 +12,17 @@ use ostler_messages::{Found, Group, Span};
 use regex_automata::{Anchored, Input};
 use std::ops::Range;
 
-/// How long nothing must follow for an unfinished line to count as it stands: a prompt. Long enough for a program that
-/// writes a line in several pieces, and nobody notices it.
+/// How long nothing must follow for an unfinished line to count as it stands: a prompt. Long enough for a program
+/// that writes a line in several pieces, and nobody notices it.
 pub const QUIET_US: u64 = 100_000;
-/// A longer line is searched in pieces of this length, so that a line without an end is found something in, and is not
-/// held in memory.
+/// A longer line is searched in pieces of this length, so that a line without an end is found something in, and is
+/// not held in memory.
 pub const PIECE_BYTES: usize = 64 << 10;
-/// How much of a long line's earlier pieces is searched again with the next one: a match across a cut is found if no more
-/// of it than this lies before the cut.
+/// How much of a long line's earlier pieces is searched again with the next one: a match across a cut is found if
+/// no more of it than this lies before the cut.
 pub const CARRY_BYTES: usize = 4 << 10;
-/// How much of a line, and of a group, is shown; in bytes of the file. As text it is longer where they are not UTF-8.
+/// How much of a line, and of a group, is shown; in bytes of the file. As text it is longer where they are not
+/// UTF-8.
 pub const SHOWN_BYTES: usize = 4 << 10;
 
 /// Before what is searched again lies one byte that is only looked at, for `^` and `\b`.
@@ -29,19 +30,20 @@ const CONTEXT_BYTES: usize = 1;
 
 /// The search for a pattern's first match in one file.
 ///
-/// A match lies within a line, which is what stands between two of `\n`, `\r\n`, `\r`. A line is judged when it ends. One
-/// that has not ended is judged as it stands, as if it ended there (so `$` holds there):
+/// A match lies within a line, which is what stands between two of `\n`, `\r\n`, `\r`. A line is judged when it
+/// ends. One that has not ended is judged as it stands, as if it ended there (so `$` holds there):
 ///
-/// * once nothing has followed for [`QUIET_US`]: [`quiet`](Search::quiet). If nothing is found and it goes on, all of it is
-///   judged again;
+/// * once nothing has followed for [`QUIET_US`]: [`quiet`](Search::quiet). If nothing is found and it goes on, all
+///   of it is judged again;
 /// * at the end of the stream: [`end`](Search::end);
-/// * each time another [`PIECE_BYTES`] of it are there. The last [`CARRY_BYTES`] are searched again with the next piece.
+/// * each time another [`PIECE_BYTES`] of it are there. The last [`CARRY_BYTES`] are searched again with the next
+///   piece.
 ///
-/// The first match in the file is found, then the search is over: it takes nothing more in. For the next match, begin
-/// another one at [`offset`](Search::offset).
+/// The first match in the file is found, then the search is over: it takes nothing more in. For the next match,
+/// begin another one at [`offset`](Search::offset).
 ///
-/// It does no I/O and has no clock: times are whatever the caller counts microseconds by. Memory is bounded by a piece and
-/// the carry.
+/// It does no I/O and has no clock: times are whatever the caller counts microseconds by. Memory is bounded by a
+/// piece and the carry.
 ///
 /// ```
 /// use ostler_artifacts::{Pattern, Search};
@@ -64,15 +66,13 @@ pub struct Search {
     pattern: Pattern,
     /// The unfinished line, or its last piece with what is before it.
     open: Vec<u8>,
-    /// Where the unfinished line begins, if its first pieces are no longer held. Then the first byte of `open` is only
-    /// looked at.
+    /// Where the unfinished line begins, if its first pieces are no longer held. Then the first byte of `open` is
+    /// only looked at.
     cut: Option<u64>,
     /// With so many bytes `open` is a whole piece.
     full: usize,
     /// So many bytes of `open` were judged as they stand.
     judged: usize,
-    /// The last byte was a `\r`: a `\n` that follows belongs to it.
-    after_return: bool,
     offset: u64,
     last_us: u64,
     over: bool,
@@ -87,17 +87,18 @@ impl Search {
             cut: None,
             full: PIECE_BYTES,
             judged: 0,
-            after_return: false,
             offset: from_offset,
             last_us: 0,
             over: false,
         }
     }
 
-    /// Takes in the bytes at [`offset`](Search::offset). `now_us` is when they came, which is not when they were read: a
-    /// reader that is late would otherwise take its own pause for a prompt. What stood in the file already has one time.
+    /// Takes in the bytes at [`offset`](Search::offset). `now_us` is when they came, which is not when they were
+    /// read: a reader that is late would otherwise take its own pause for a prompt. What stood in the file already
+    /// has one time.
     ///
-    /// If the unfinished line had been quiet long enough before, it is judged first; a match in it leaves the bytes alone.
+    /// If the unfinished line had been quiet long enough before, it is judged first; a match in it leaves the
+    /// bytes alone.
     pub fn feed(&mut self, bytes: &[u8], now_us: u64) -> Option<Found> {
         if let Some(found) = self.quiet(now_us) {
             return Some(found);
@@ -107,12 +108,8 @@ impl Search {
         }
         self.last_us = self.last_us.max(now_us);
         let mut rest = bytes;
-        while let Some(first) = rest.first() {
-            if std::mem::take(&mut self.after_return) && *first == b'\n' {
-                self.offset += 1;
-                rest = &rest[1..];
-                continue;
-            }
+        // Between the pieces of a `\r\n` this sees an empty line: no pattern matches one.
+        while !rest.is_empty() {
             let whole = if self.open.is_empty() { whole_lines(rest) } else { 0 };
             let (now, later) = rest.split_at(if whole > 0 { whole } else { self.step(rest) });
             if whole > 0 {
@@ -120,7 +117,6 @@ impl Search {
                     return Some(self.over(found));
                 }
                 self.offset += whole as u64;
-                self.after_return = now.ends_with(b"\r");
             } else if let Some(found) = self.take(now) {
                 return Some(found);
             }
@@ -129,7 +125,8 @@ impl Search {
         None
     }
 
-    /// When the unfinished line counts as it stands, if nothing follows. None: no line is open that has not been judged.
+    /// When the unfinished line counts as it stands, if nothing follows. None: no line is open that has not been
+    /// judged.
     pub fn quiet_at_us(&self) -> Option<u64> {
         let waits = !self.over && self.open.len() > self.judged;
         waits.then(|| self.last_us.saturating_add(QUIET_US))
@@ -160,27 +157,22 @@ impl Search {
 
     /// Adds bytes to the unfinished line; only the last of them can be its end.
     fn take(&mut self, bytes: &[u8]) -> Option<Found> {
-        let (line, end) = match bytes {
-            [line @ .., end @ (b'\n' | b'\r')] => (line, Some(*end)),
-            line => (line, None),
-        };
+        let line = bytes.strip_suffix(b"\n").or_else(|| bytes.strip_suffix(b"\r")).unwrap_or(bytes);
+        let ended = line.len() < bytes.len();
         grow(&mut self.open, line);
         self.offset += line.len() as u64;
-        if end.is_none() && self.open.len() < self.full {
+        if !ended && self.open.len() < self.full {
             return None;
         }
         if let Some(found) = self.judge() {
             return Some(found);
         }
-        let kept = if end.is_some() { 0 } else { CONTEXT_BYTES + CARRY_BYTES };
-        self.cut = end.is_none().then(|| self.cut.unwrap_or(self.begin()));
+        let kept = if ended { 0 } else { CONTEXT_BYTES + CARRY_BYTES };
+        self.cut = (!ended).then(|| self.cut.unwrap_or(self.begin()));
         self.open.drain(..self.open.len() - kept);
         self.judged = kept;
         self.full = kept + PIECE_BYTES;
-        if let Some(end) = end {
-            self.offset += 1;
-            self.after_return = end == b'\r';
-        }
+        self.offset += u64::from(ended);
         None
     }
 
@@ -219,8 +211,8 @@ pub(crate) fn whole_lines(bytes: &[u8]) -> usize {
     }
 }
 
-/// The first match in lines that lie at `begin` of the file. With `cut` they are the rest of a line that began there, and
-/// their first byte is only looked at.
+/// The first match in lines that lie at `begin` of the file. With `cut` they are the rest of a line that began
+/// there, and their first byte is only looked at.
 fn first_match(pattern: &Pattern, lines: &[u8], begin: u64, cut: Option<u64>) -> Option<Found> {
     let regex = pattern.compiled();
     let from = if cut.is_some() { CONTEXT_BYTES } else { 0 };
