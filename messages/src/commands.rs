@@ -28,6 +28,8 @@ pub enum TimerKind {
     Progress,
     /// A call's own `wait_ms`.
     Call(CallId),
+    /// `redeliver_ms` of what was read with this call.
+    Redeliver(CallId),
 }
 
 /// SIGTERM or SIGKILL.

@@ -354,6 +354,12 @@ pub enum CallError {
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
     },
+    /// An acknowledgement names an entry that nobody in this session can have read.
+    #[error("entry {sequence} was never read in this session; acknowledge what a read has given")]
+    NeverRead {
+        /// Its number.
+        sequence: u64,
+    },
     /// A pushed entry may not pass for one of ostler's own.
     #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]
     ReservedKind {

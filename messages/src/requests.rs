@@ -5,7 +5,8 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, SessionId, Shared, Tally, table::messages,
+    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, ReaderId, Sequences, SessionId, Shared, Tally,
+    table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -169,6 +170,42 @@ requests! {
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }
+    /// Gives entries and leaves them there: the reader holds them until it acknowledges them, is gone, or its time is up.
+    /// → [`Answer::Drained`](Answer::Drained)
+    Read {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// For whom.
+        reader: ReaderId,
+        /// Which entries are meant.
+        filter: Filter,
+        /// How many at most.
+        max: Option<usize>,
+        /// How long to wait for the first one if there is none; absent: not at all.
+        wait_ms: Option<u64>,
+        /// After which time without an acknowledgement they come again, from when the reader has them.
+        redeliver_ms: u64,
+    }
+    /// Takes out what was read. → [`Answer::Acknowledged`](Answer::Acknowledged)
+    Acknowledge {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// By whom.
+        reader: ReaderId,
+        /// Which entries.
+        sequences: Sequences,
+    }
+    /// A reader is gone: what it has not acknowledged comes again.
+    ReaderGone {
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        reader: ReaderId,
+    }
     /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](Answer::Waited)
     Wait {
         /// The call of the host.
@@ -236,6 +273,8 @@ pub enum Answer {
         #[serde(serialize_with = "in_brief")]
         entries: Vec<Entry>,
     },
+    /// So many entries were acknowledged.
+    Acknowledged(u64),
     /// So many entries are there; 0 if the time ran out.
     Waited(usize),
     /// So many entries are there.
@@ -261,13 +300,15 @@ fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::
     to.collect_seq(entries.iter().map(|entry| {
         let about =
             entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());
-        format!("{} {} {about}", entry.sequence, entry.kind)
+        let again = if entry.redelivered { ", redelivered" } else { "" };
+        format!("{} {} {about}{again}", entry.sequence, entry.kind)
     }))
 }
 
 // To whoever holds the call: the supervisor or the inbox.
 messages! {
-    /// The caller has its answer. What was leased to the call is the caller's and leaves the graph.
+    /// The caller has its answer. What was leased to the call is the caller's and leaves the graph; what it has read for a
+    /// reader stays there, held by the reader.
     Ack {
         /// The call.
         call: CallId,

@@ -5,6 +5,7 @@ mod command;
 #[cfg(test)]
 mod conformance;
 mod handle;
+mod inbox;
 mod ostler;
 mod output;
 mod session;
@@ -13,7 +14,8 @@ pub mod testing;
 pub use call::Call;
 pub use command::Command;
 pub use handle::{Cancelled, Ended, Handle, Listed, Ran};
+pub use inbox::Inbox;
 pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
-pub use session::{Inbox, Session};
+pub use session::Session;

@@ -15,9 +15,11 @@ pub(crate) enum HostInput {
     /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
     /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
     Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
-    /// The caller has its answer; only in a scripted world, where the order of a host's steps is part of the trace. See
-    /// [`FromHost::acks`].
+    /// The caller has its answer, and the graph is to know at once: a reader's time begins with it; and in a scripted world the
+    /// order of a host's steps is part of the trace. See [`FromHost::acks`].
     Ack(CallId),
+    /// Something of the host's is gone that is no call; there is no answer. Then `taken` is dropped.
+    Gone { request: Request, taken: Option<oneshot::Sender<()>> },
     /// The last handle of the host was dropped.
     HostGone(HostGone),
     /// The host does nothing before this call is answered: virtual time may move.

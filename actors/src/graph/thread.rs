@@ -113,6 +113,11 @@ async fn run(
                 run_until_idle().await;
                 drop((permit, taken));
             }
+            Input::Host(HostInput::Gone { request, taken }) => {
+                deliver_request(request, &core_actors);
+                run_until_idle().await;
+                drop(taken);
+            }
             Input::Host(HostInput::Ack(call)) => deliver_ack(call, &calls, &core_actors),
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
             Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),

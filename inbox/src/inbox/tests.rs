@@ -8,7 +8,8 @@ use crate::queues::{
 use actix::{Addr, System};
 use ostler_context::{Sent, Tracer, in_flight, start};
 use ostler_messages::{
-    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT, trace::Header,
+    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT, TimerKind,
+    trace::Header,
 };
 use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll, thread};
 
