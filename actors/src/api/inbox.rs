@@ -103,7 +103,7 @@ impl Inbox {
     ///     inbox.acknowledge(entry.sequence).wait()?;
     /// }
     /// assert!(inbox.drain().wait()?.is_empty());
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Safe to drop at any moment: entries that did not reach the caller were never read.

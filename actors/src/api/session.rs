@@ -63,7 +63,7 @@ impl Session {
     ///     Ran::Ended(result) => println!("{}", result.record.summary()),
     ///     Ran::Running(handle) => println!("goes on as {}: {}", handle.id(), handle.record().stdout),
     /// }
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Dropped before it was begun or polled, nothing is launched. After that the launch stands, and the result goes to the inbox.
