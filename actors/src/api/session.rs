@@ -62,6 +62,7 @@ impl Session {
     /// match session.run_for(Command::new("make"), Duration::from_secs(10)).wait()? {
     ///     Ran::Ended(result) => println!("{}", result.record.summary()),
     ///     Ran::Running(handle) => println!("goes on as {}: {}", handle.id(), handle.record().stdout),
+    /// #   _ => {}
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
