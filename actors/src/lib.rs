@@ -86,11 +86,12 @@ pub use config::{
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
+pub use ostler_inbox::BACKLOG_ENTRIES;
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES, Outcome,
-    REDELIVER_MS, Record, SessionId, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, counted,
-    duration,
+    REDELIVER_MS, Record, SessionId, Stage, Stamp, Status, StopCause, Stream, Subscribed, Tally, Text, Usage,
+    counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

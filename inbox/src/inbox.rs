@@ -9,8 +9,9 @@ use actix::{Actor, Handler, Recipient};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
     Ack, Acknowledge, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain,
-    LaunchesPaused, Nack, NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, Read,
-    ReaderGone, RefuseLaunch, Reply, ResultsGone, TakeResult, TimerFired, Wait,
+    LaunchesPaused, Nack, NoQueue, NotifiedAll, Notify, OpenQueue, Pending, Progress, Push, QueueClosed,
+    QueueEmptied, Read, ReaderGone, RefuseLaunch, Reply, ResultsGone, Subscribe, TakeResult, TimerFired,
+    Unsubscribe, Wait,
 };
 
 #[cfg(test)]
@@ -24,6 +25,10 @@ pub struct Links {
     pub kernel_disarm: Recipient<Sent<Disarm>>,
     /// Takes the answers.
     pub host: Recipient<Sent<Reply>>,
+    /// Takes what subscribers are told.
+    pub notify: Recipient<Sent<Notify>>,
+    /// Takes that nothing more comes for a subscriber.
+    pub notified_all: Recipient<Sent<NotifiedAll>>,
     /// The supervisor, when results are read or discarded.
     pub results_gone: Recipient<Sent<ResultsGone>>,
     /// The supervisor, at a session's end.
@@ -67,6 +72,8 @@ impl Inbox {
                 Effect::Emptied(emptied) => self.links.queue_emptied.do_send(Sent(emptied)),
                 Effect::Gone(gone) => self.links.results_gone.do_send(Sent(gone)),
                 Effect::Paused(paused) => self.links.launches_paused.do_send(Sent(paused)),
+                Effect::Notify(notify) => self.links.notify.do_send(Sent(notify)),
+                Effect::NotifiedAll(all) => self.links.notified_all.do_send(Sent(all)),
                 Effect::NoQueue(no_queue) => self.links.no_queue.do_send(Sent(no_queue)),
             }
         }
@@ -99,12 +106,19 @@ handle!(Drain, |queues, drain, _at| queues.drain(drain));
 handle!(Read, |queues, read, _at| queues.read(read));
 handle!(Acknowledge, |queues, acknowledge, _at| queues.acknowledge(acknowledge));
 handle!(ReaderGone, |queues, gone, _at| queues.reader_gone(&gone));
+handle!(Subscribe, |queues, subscribe, _at| queues.subscribe(subscribe));
 handle!(Wait, |queues, wait, _at| queues.wait(wait));
 handle!(Pending, |queues, pending, _at| queues.pending(&pending));
 handle!(Ack, |queues, ack, _at| queues.ack(ack.call));
 handle!(Nack, |queues, nack, at| queues.nack(nack.call, at));
 handle!(TimerFired, |queues, fired, _at| queues.time_up(fired.kind));
 
+impl Handler<Sent<Unsubscribe>> for Inbox {
+    type Result = ();
+    fn handle(&mut self, Sent(gone): Sent<Unsubscribe>, _: &mut Context<Inbox>) {
+        self.queues.unsubscribe(&gone);
+    }
+}
 impl Handler<Sent<OpenQueue>> for Inbox {
     type Result = ();
     fn handle(&mut self, Sent(open): Sent<OpenQueue>, _: &mut Context<Inbox>) {

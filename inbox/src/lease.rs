@@ -232,7 +232,6 @@ impl Leases {
         self.by_call.values().filter_map(Lease::entries).flat_map(BTreeMap::values)
     }
     /// Leased results that have no place in the queue.
-    #[cfg(test)]
     pub(crate) fn shared(&self) -> usize {
         self.results.len()
     }

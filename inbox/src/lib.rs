@@ -4,7 +4,8 @@
 //! supervisor ──OpenQueue CloseQueue Deliver──▶ ┌───────┐ ──Reply──────────────────────────────▶ host
 //! ticker ───────────Progress─────────────────▶ │ Inbox │ ──QueueClosed LaunchesPaused NoQueue─▶ supervisor
 //! host ──Push Drain Read Acknowledge Wait ───▶ └───────┘ ◀─Arm Disarm / TimerFired────────────▶ kernel
-//!        Pending Ack Nack ReaderGone
+//!        Pending Subscribe Ack Nack               └─────────Notify NotifiedAll───────────────▶ host
+//!        ReaderGone Unsubscribe
 //! ```
 //!
 //! An entry is free, leased or gone. A reader is given a copy, and the entry is leased to its call: `Ack` lets it go when
@@ -21,17 +22,22 @@
 //! | one unread progress entry for each handle | the newer one replaces it, at the tail; the result removes it |
 //! | no progress after the result | also not by a late `Nack` |
 //! | a host can't pass for ostler | reserved kinds and sources are refused at `Push` |
+//! | a subscriber takes nothing and holds up nobody | it is told of each new entry, and its [`Backlog`] is bounded |
 //! | waiting costs nothing | a waiter stands in its queue until an entry fits or the kernel's timer fires |
 //!
 //! A session's queue lives until the session has ended *and* all its entries are gone.
 //! Entries queue nowhere else. This crate does no I/O and reads no clock.
 
+mod backlog;
 mod inbox;
 mod lease;
 mod limits;
 mod queue;
 mod queues;
 
+pub use backlog::Backlog;
 pub use inbox::{Inbox, Links};
-pub use limits::{Limits, PUSH_MAX_BYTES, PUSHED_ENTRIES, RESULTS_WITH_TEXT, UNREAD_RESULTS};
+pub use limits::{
+    BACKLOG_ENTRIES, Limits, PUSH_MAX_BYTES, PUSHED_ENTRIES, RESULTS_WITH_TEXT, SUBSCRIPTIONS, UNREAD_RESULTS,
+};
 pub use queues::{Effect, Queues};

@@ -14,8 +14,10 @@ use ostler_messages::{
     TOOL_RESULT, TimerKind,
 };
 use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
+use subscriptions::Subscriber;
 
 mod leased;
+mod subscriptions;
 
 /// What a waiter wants when an entry fits.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,7 @@ pub(crate) struct Queue {
     progress: BTreeMap<HandleId, u64>,
     /// In order of arrival. No free entry fits any of them. The host's limit on open calls bounds them.
     waiters: Vec<Waiter>,
+    subscribers: Vec<Subscriber>,
     /// So many results are unread that nothing more is launched.
     launches_paused: bool,
     /// The session has ended.
@@ -67,6 +70,7 @@ impl Queue {
             next: 1,
             progress: BTreeMap::new(),
             waiters: Vec::new(),
+            subscribers: Vec::new(),
             launches_paused: false,
             closed: false,
             discarding: false,
@@ -139,8 +143,7 @@ impl Queue {
         let keeps_text = self.counts.with_text < texts || !record.text_on_disk.0;
         let record = if keeps_text { record } else { without_text(record) };
         let entry = self.entry(TOOL_RESULT.into(), SOURCE_EXIT.into(), Content::Record(record), at);
-        let sequence = self.insert(entry);
-        self.offer(&[sequence], effects);
+        self.add(entry, effects);
     }
     /// Leases a result to those who claim it by its handle, and answers them.
     pub(crate) fn deliver_to(&mut self, record: Arc<Record>, claims: &[Claim], effects: &mut Vec<Effect>) {
@@ -187,8 +190,7 @@ impl Queue {
         self.withdraw_progress(handle_id);
         let entry = self.entry(TOOL_PROGRESS.into(), SOURCE_PROGRESS.into(), Content::Record(record), at);
         self.progress.insert(handle_id, entry.sequence);
-        let sequence = self.insert(entry);
-        self.offer(&[sequence], effects);
+        self.add(entry, effects);
     }
     /// Adds an entry of the host's own, and answers its call.
     pub(crate) fn push(
@@ -201,9 +203,8 @@ impl Queue {
     ) {
         let content = Content::Other(Arc::new(content));
         let entry = self.entry(kind.into(), source.into(), content, at);
-        let sequence = self.insert(entry);
-        effects.push(reply(call, Answer::Pushed(sequence)));
-        self.offer(&[sequence], effects);
+        effects.push(reply(call, Answer::Pushed(entry.sequence)));
+        self.add(entry, effects);
     }
 
     /// Leases fitting entries to a call, in order, and answers it. If none fits, the answer is empty.
@@ -293,6 +294,12 @@ impl Queue {
         let session_id = self.session_id.clone();
         Entry::new(sequence, session_id, (kind, source), content, at)
     }
+    /// Puts a new one in: whoever is to be told of it hears of it before anybody takes it.
+    fn add(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        let sequence = self.insert(entry);
+        self.notify(sequence, effects);
+        self.offer(&[sequence], effects);
+    }
     fn insert(&mut self, entry: Entry) -> u64 {
         let sequence = entry.sequence;
         self.counts.add(&entry);
@@ -325,7 +332,7 @@ impl Queue {
 }
 
 /// The same record without its texts, for one that has any.
-fn without_text(mut record: Arc<Record>) -> Arc<Record> {
+pub(crate) fn without_text(mut record: Arc<Record>) -> Arc<Record> {
     if record.text_bytes() > 0 {
         Arc::make_mut(&mut record).omit_text();
     }

@@ -12,8 +12,9 @@ use crate::{
 };
 use ostler_messages::{
     Acknowledge, Answer, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
-    NoQueue, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone, Record, RefuseLaunch, Reply,
-    ResultsGone, SessionId, Shared, Stamp, TOOL_PROGRESS, TOOL_RESULT, TimerKind, Wait,
+    NoQueue, NotifiedAll, Notify, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone, Record,
+    RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS, TOOL_RESULT,
+    TimerKind, Unsubscribe, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,6 +24,8 @@ mod model;
 pub(crate) mod naive;
 #[cfg(test)]
 mod reading;
+#[cfg(test)]
+mod subscribing;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -56,6 +59,10 @@ pub enum Effect {
     Gone(ResultsGone),
     /// Report to the supervisor that launches of a session are paused, or go on. Only at the change.
     Paused(LaunchesPaused),
+    /// Tell a subscriber of entries.
+    Notify(Notify),
+    /// Tell a subscriber that nothing more comes.
+    NotifiedAll(NotifiedAll),
     /// Let the supervisor answer.
     NoQueue(NoQueue),
 }
@@ -251,6 +258,26 @@ impl Queues {
             .unwrap_or_default()
     }
 
+    /// Tells a subscriber of each fitting entry: first those that are unread, free or leased, then each that comes. Answers
+    /// [`Answer::Subscribed`], leased: a `Nack` of that call ends the subscription, as [`Queues::unsubscribe`] does.
+    ///
+    /// It ends by itself, with [`Effect::NotifiedAll`], when the session has ended and nothing can come any more. Refused with
+    /// `LimitReached` when there are [`Limits::subscriptions`] of them.
+    pub fn subscribe(&mut self, subscribe: Subscribe) -> Vec<Effect> {
+        let (call, session_id, max) =
+            (subscribe.call, subscribe.session_id.clone(), self.limits.subscriptions);
+        let nothing = Answer::Subscribed(subscribe.subscription);
+        self.change(&session_id, |queue, effects| queue.subscribe(subscribe, max, effects))
+            .unwrap_or_else(|| no_queue(call, &session_id, Some(nothing)))
+    }
+
+    /// A subscriber is gone.
+    pub fn unsubscribe(&mut self, gone: &Unsubscribe) {
+        if let Some(queue) = self.queues.get_mut(&gone.session_id) {
+            queue.unsubscribe(gone.subscription);
+        }
+    }
+
     /// Answers [`Answer::Waited`] with the number of fitting entries as soon as there is one; with 0 when the time is up
     /// or the session ends. Takes nothing. After the session's end nothing waits.
     pub fn wait(&mut self, wait: Wait) -> Vec<Effect> {
@@ -329,6 +356,7 @@ impl Queues {
         let mut effects = Vec::new();
         let queue = self.queues.get_mut(session_id)?;
         work(queue, &mut effects);
+        queue.end_subscriptions(&mut effects);
         for effect in &effects {
             match effect {
                 Effect::Arm { timer: TimerKind::Call(call) | TimerKind::Redeliver(call), .. }

@@ -75,6 +75,19 @@ impl Entry {
     }
 }
 
+/// What a subscriber is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subscribed {
+    /// An entry. It stands in the inbox too, as long as nobody takes it.
+    Entry(Entry),
+    /// It was too far behind: so many entries, older than what comes next, are left out.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
 /// Entries by their numbers, for an acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

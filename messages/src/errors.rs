@@ -65,6 +65,8 @@ pub enum Limit {
     UnreadResults,
     /// Entries pushed by the host that nobody has taken, in one session.
     PushedEntries,
+    /// Subscriptions to the inbox of one session.
+    Subscriptions,
     /// Calls that wait for their answer.
     OpenCalls,
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Limit {
                 "sessions that are open or hold unread results (end them, and drain or discard)"
             }
             Limit::UnreadResults => "unread results (drain the inbox)",
+            Limit::Subscriptions => "subscriptions to the inbox of one session",
             Limit::PushedEntries => "entries pushed by the host",
             Limit::OpenCalls => "calls that wait for an answer",
         })

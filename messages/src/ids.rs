@@ -149,6 +149,11 @@ pub struct CallId(pub u64);
 #[serde(transparent)]
 pub struct ReaderId(pub u64);
 
+/// Who is told of the entries of a session; counts from 1 in one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SubscriptionId(pub u64);
+
 /// Who speaks and who is spoken to. Ordinals instead of pids, so that a trace reads the same on every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

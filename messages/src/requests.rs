@@ -5,8 +5,8 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, ReaderId, Sequences, SessionId, Shared, Tally,
-    table::messages,
+    ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, ReaderId, Sequences, SessionId, Shared,
+    SubscriptionId, Tally, table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -206,6 +206,25 @@ requests! {
         /// Who.
         reader: ReaderId,
     }
+    /// Is told of the entries that are unread, and of each that comes; takes nothing. → [`Answer::Subscribed`](Answer::Subscribed),
+    /// then [`Notify`](crate::Notify) as often as something comes, and [`NotifiedAll`](crate::NotifiedAll) at the end
+    Subscribe {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        subscription: SubscriptionId,
+        /// Which entries are meant.
+        filter: Filter,
+    }
+    /// A subscriber is gone.
+    Unsubscribe {
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        subscription: SubscriptionId,
+    }
     /// Waits until an entry is there; takes nothing. → [`Answer::Waited`](Answer::Waited)
     Wait {
         /// The call of the host.
@@ -273,6 +292,8 @@ pub enum Answer {
         #[serde(serialize_with = "in_brief")]
         entries: Vec<Entry>,
     },
+    /// It is told of entries from now.
+    Subscribed(SubscriptionId),
     /// So many entries were acknowledged.
     Acknowledged(u64),
     /// So many entries are there; 0 if the time ran out.
@@ -296,7 +317,7 @@ pub struct Listed {
 }
 
 /// Entries on their way out, as a trace has them: what they hold stands where it was delivered.
-fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(entries.iter().map(|entry| {
         let about =
             entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());

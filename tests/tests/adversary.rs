@@ -6,7 +6,7 @@
 use futures_lite::future;
 use ostler::{
     Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, Inbox, OnTerminate, Ostler, Program,
-    Ran, Session, World,
+    Ran, Session, Subscribed, Subscription, World,
 };
 use ostler_tests::{Bench, Dice, Ground, LIMIT, Settings, in_every_tier, ms, seed_or, sh};
 use std::{
@@ -117,8 +117,9 @@ impl Host {
         let session = &self.sessions[dice.below(self.sessions.len() as u64) as usize];
         let inbox = session.inbox();
         let soon = Duration::from_millis(dice.below(30));
-        match dice.below(22) {
-            18.. => self.step_of_a_reader(inbox, dice),
+        match dice.below(24) {
+            18..22 => self.step_of_a_reader(inbox, dice),
+            22.. => step_of_a_subscriber(&inbox, dice),
             12..15 => {
                 let Some(handle) = self.some_handle(dice) else { return };
                 // Not for ever: nobody may be left who stops it.
@@ -203,6 +204,24 @@ impl Host {
     }
 }
 
+/// Looks for a while at what comes, and goes.
+fn step_of_a_subscriber(inbox: &Inbox, dice: &mut Dice) {
+    let Some(Ok(mut subscription)) = try_out(dice, inbox.subscribe(Filter::any())) else { return };
+    let mut last = 0;
+    for _ in 0..dice.below(8) {
+        // Something comes, so that nobody waits for ever.
+        drop(inbox.push("news", "adversary", last.into()).begin());
+        if let Some(item) = try_out(dice, subscription.next()) {
+            last = in_order(item, last);
+        }
+    }
+}
+fn in_order(item: Option<Subscribed>, last: u64) -> u64 {
+    let Some(Subscribed::Entry(entry)) = item else { panic!("{item:?}") };
+    assert!(entry.sequence > last, "{} after {last}", entry.sequence);
+    entry.sequence
+}
+
 fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
     let seed = seed_or(u64::from(std::process::id()) * 0x9e37_79b9 + 1);
     let host = Host {
@@ -211,6 +230,9 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
         handles: Mutex::default(),
         seen: Mutex::default(),
     };
+    // They look when everything is over.
+    let late = |session: &Session| session.inbox().subscribe(Filter::any()).wait().unwrap();
+    let late: Vec<Subscription> = host.sessions.iter().map(late).collect();
     std::thread::scope(|scope| {
         for thread in 1..=THREADS {
             let host = &host;
@@ -221,6 +243,10 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
         }
     });
     host.finish(seed);
+    for mut subscription in late {
+        // Each ends with its session.
+        subscription.iter().fold(0, |last, item| in_order(Some(item), last));
+    }
     assert!(!host.handles.lock().unwrap().is_empty(), "seed {seed}: nothing was launched");
 }
 

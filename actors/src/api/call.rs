@@ -239,7 +239,7 @@ fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
     answer
 }
 
-fn fill(record: &mut Arc<Record>) {
+pub(super) fn fill(record: &mut Arc<Record>) {
     if !record.text_omitted {
         return;
     }

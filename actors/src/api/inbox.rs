@@ -52,10 +52,10 @@ impl Inbox {
         let reader = Reader { ostler, session_id, id, holds: AtomicBool::new(false) };
         Inbox { reader: Arc::new(reader), redeliver_ms: REDELIVER_MS }
     }
-    fn ostler(&self) -> &Ostler {
+    pub(super) fn ostler(&self) -> &Ostler {
         &self.reader.ostler
     }
-    fn session_id(&self) -> SessionId {
+    pub(super) fn session_id(&self) -> SessionId {
         self.reader.session_id.clone()
     }
     /// Takes all entries. Safe to drop at any moment: entries that did not reach the caller stay where they were.

@@ -9,6 +9,8 @@ mod inbox;
 mod ostler;
 mod output;
 mod session;
+mod subscribed_actor;
+mod subscription;
 pub mod testing;
 
 pub use call::Call;
@@ -19,3 +21,5 @@ pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
 pub use session::Session;
+pub use subscribed_actor::{ActorSubscription, Notified, ON_ITS_WAY};
+pub use subscription::{Entries, NextEntry, Subscription};

@@ -2,7 +2,9 @@
 
 use super::{Call, Session};
 use crate::{
-    backend::{ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError},
+    backend::{
+        ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError, Subscribers,
+    },
     config::Config,
     graph, linux,
     scripted::{self, World},
@@ -62,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) acks: Sender<CallId>,
     pub(crate) next_call: AtomicU64,
     pub(crate) next_reader: AtomicU64,
+    pub(crate) next_subscription: AtomicU64,
+    pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) open_calls: Arc<AtomicU64>,
     pub(crate) open_calls_limit: u64,
     /// The process that has the graph: a forked copy of it has none of its threads.
@@ -247,7 +251,8 @@ pub(crate) fn start_with(
     let (acks, acked) = unbounded();
     let (alive, stopped) = bounded(0);
     let open_calls_limit = config.limits.open_calls;
-    let from_host = FromHost { requests: taken, acks: acked };
+    let subscribers = Arc::new(Subscribers::default());
+    let from_host = FromHost { requests: taken, acks: acked, subscribers: subscribers.clone() };
     let (facts, start_kernel) = match world {
         None => linux::start(&config)?,
         Some(world) => scripted::start(world),
@@ -261,6 +266,8 @@ pub(crate) fn start_with(
         acks,
         next_call: AtomicU64::new(0),
         next_reader: AtomicU64::new(0),
+        next_subscription: AtomicU64::new(0),
+        subscribers,
         open_calls: Arc::default(),
         open_calls_limit,
         host_pid: std::process::id(),

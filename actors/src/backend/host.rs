@@ -1,5 +1,6 @@
 //! What enters the graph from the host's side, and what goes back.
 
+use super::{Subscriber, Subscribers};
 use crossbeam_channel::Receiver;
 use ostler_artifacts::{Growth, OutputFile};
 use ostler_messages::{Answer, CallError, CallId, HostGone, Limit, Refusal, Request};
@@ -26,17 +27,20 @@ pub(crate) enum HostInput {
     Blocked(CallId),
     /// The host does nothing before there is output, or virtual time has passed.
     Watch(OutputWatch),
+    /// The host does nothing before this subscriber has news: virtual time may move.
+    Listens(Arc<Subscriber>),
     /// Moves virtual time.
     Advance { by_ms: u64, done: oneshot::Sender<()> },
 }
 
-/// The graph's side of both ways in.
+/// The graph's side of the ways in, and of the way to subscribers.
 pub(crate) struct FromHost {
     pub(crate) requests: Receiver<HostInput>,
     /// Calls whose caller has the answer. They free memory and nobody who waits, so they do not wake the graph: it looks
     /// here before it takes the next input. Never more than the limit on open calls, since each of these calls was open
     /// when the graph last took one.
     pub(crate) acks: Receiver<CallId>,
+    pub(crate) subscribers: Arc<Subscribers>,
 }
 
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the

@@ -8,6 +8,7 @@
 mod facts;
 mod host;
 mod outputs;
+mod subscribers;
 pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
@@ -17,6 +18,7 @@ pub(crate) use facts::{Facts, NextN};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand};
 pub(crate) use outputs::Outputs;
+pub(crate) use subscribers::{EndOfSubscriptions, Subscriber, Subscribers};
 
 /// What enters the graph.
 pub(crate) enum Input {

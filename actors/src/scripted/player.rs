@@ -8,7 +8,7 @@ use super::{
     process::{Planned, Process},
     world::{BEGIN, World},
 };
-use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
+use crate::backend::{HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs, Subscriber};
 use crossbeam_channel::Receiver;
 use ostler_artifacts::{Growth, Recorder};
 use ostler_messages::{
@@ -49,6 +49,8 @@ pub(crate) struct Player {
     advancing: Option<(u64, oneshot::Sender<()>)>,
     /// Readers that wait for output, with the time until which they do.
     watching: Vec<(u64, OutputWatch)>,
+    /// Subscribers for whose news the host does nothing but wait.
+    listening: Vec<Arc<Subscriber>>,
 }
 
 enum Event {
@@ -74,6 +76,7 @@ impl Player {
             host_gone: false,
             advancing: None,
             watching: Vec::new(),
+            listening: Vec::new(),
         }
     }
 
@@ -87,6 +90,12 @@ impl Player {
             HostInput::Watch(watch) => {
                 let until = self.now_us.saturating_add(watch.wait_ms.saturating_mul(1_000));
                 self.watching.push((until, watch));
+                None
+            }
+            HostInput::Listens(subscriber) => {
+                if !self.listening.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
+                    self.listening.push(subscriber);
+                }
                 None
             }
             other => {
@@ -128,7 +137,7 @@ impl Kernel for Player {
             if let Some(input) = self.ready() {
                 return Some(input);
             }
-            // An Advance or a Watch may have been taken, and more be behind it.
+            // An Advance, a Watch or a Listens may have been taken, and more be behind it.
             if !self.requests.is_empty() {
                 continue;
             }
@@ -164,7 +173,9 @@ impl Player {
             let _ = self.watching.remove(ready).1.done.send(());
             return true;
         }
-        let until = match (&self.advancing, given_up, self.blocked.is_empty() && !self.host_gone) {
+        self.listening.retain(|subscriber| subscriber.waits());
+        let waits = !self.blocked.is_empty() || !self.listening.is_empty() || self.host_gone;
+        let until = match (&self.advancing, given_up, !waits) {
             (Some((until, _)), ..) => *until,
             (None, None, true) => return false,
             (None, ..) => u64::MAX,

@@ -34,6 +34,7 @@ impl Queue {
             self.waiters.remove(waiting);
             effects.push(Effect::Disarm { timer: TimerKind::Call(call) });
         }
+        self.unsubscribe_call(call);
         match self.leases.nack(call) {
             None => {}
             Some(Returned::Result(record)) => {
@@ -131,7 +132,7 @@ impl Queue {
         back.sort_unstable();
         self.offer(&back, effects);
     }
-    fn is_newest_progress(&self, entry: &Entry) -> bool {
+    pub(super) fn is_newest_progress(&self, entry: &Entry) -> bool {
         entry.is_progress()
             && entry
                 .record()

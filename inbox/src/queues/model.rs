@@ -9,9 +9,11 @@ use ostler_messages::{Content, Entry, HandleId, Status};
 use std::collections::BTreeSet;
 
 mod reading;
+mod subscribing;
 
 const SESSIONS: u64 = 3;
-const LIMITS: Limits = Limits { results_with_text: 3, pushed_entries: 4, unread_results: 4 };
+const LIMITS: Limits =
+    Limits { results_with_text: 3, pushed_entries: 4, unread_results: 4, subscriptions: 3 };
 
 struct Run {
     dice: Dice,
@@ -76,6 +78,9 @@ impl Run {
         let (n, call) = (self.calls, CallId(self.calls));
         if self.dice.below(4) == 0 {
             return self.step_of_a_reader(s);
+        }
+        if self.dice.below(16) == 0 {
+            return self.step_of_a_subscriber(s);
         }
         match self.dice.below(100) {
             0..25 if !self.lists[at].closed => self.progress(s),
@@ -264,6 +269,7 @@ impl Run {
         }
         self.queues_were[at] = !list.is_finished();
         self.note_timers(&effects);
+        self.check_notified(s, &effects);
         let told: Told = effects.into_iter().filter_map(|effect| self.told(s, effect)).collect();
         assert_eq!(told, expected);
         self.check_timers();
@@ -286,12 +292,14 @@ impl Run {
             assert!(counts.with_text <= LIMITS.results_with_text);
             assert_eq!((counts.results, counts.pushed), (list.results(), list.notes()));
             assert_eq!(queue.leases().shared(), list.shared.len());
+            assert_eq!(queue.subscriptions(), list.subscribers.len());
             assert_eq!(queue.leases().held(), list.held.values().map(|held| held.1.len()).sum::<usize>());
         }
     }
     fn told(&mut self, s: u64, effect: Effect) -> Option<(u64, Out)> {
         let Reply { call, answer, leased_by } = match effect {
             Effect::Arm { .. } | Effect::Disarm { .. } => return None,
+            Effect::Notify(_) | Effect::NotifiedAll(_) => return None,
             Effect::Closed(closed) => return Some((0, Out::Closed(closed.unread))),
             Effect::Emptied(_) => return Some((0, Out::Emptied)),
             Effect::NoQueue(asked) => {
@@ -299,6 +307,7 @@ impl Run {
                     None => Out::Refused,
                     Some(Answer::Drained { .. }) => Out::Taken(vec![]),
                     Some(Answer::Acknowledged(_)) => Out::Acknowledged(0),
+                    Some(Answer::Subscribed(_)) => Out::Subscribed,
                     Some(_) => Out::Counted(0),
                 };
                 return Some((asked.call.0, out));
@@ -316,6 +325,7 @@ impl Run {
             Err(_) => Out::Refused,
             Ok(Answer::Pushed(sequence)) => Out::Pushed(sequence),
             Ok(Answer::Acknowledged(count)) => Out::Acknowledged(count),
+            Ok(Answer::Subscribed(_)) => Out::Subscribed,
             Ok(Answer::Waited(count) | Answer::Pending(count)) => Out::Counted(count),
             Ok(Answer::Drained { entries, .. }) => {
                 let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();

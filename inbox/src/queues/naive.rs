@@ -27,6 +27,7 @@ pub(super) enum Out {
     Counted(usize),
     Pushed(u64),
     Acknowledged(u64),
+    Subscribed,
     Refused,
     Paused(bool),
     Emptied,
@@ -51,6 +52,10 @@ pub(super) struct List {
     pub(super) held: BTreeMap<u64, (u64, Vec<(u64, What)>)>,
     /// Numbers of entries that a reader has had.
     seen: BTreeSet<u64>,
+    /// Their filters.
+    pub(super) subscribers: Vec<(u64, Filter)>,
+    /// What each is to be told of.
+    pub(super) notified: BTreeMap<u64, Vec<u64>>,
 }
 impl List {
     pub(super) fn fits(filter: &Filter, what: What) -> bool {
@@ -90,6 +95,26 @@ impl List {
             self.leases.insert(call, taken);
         }
         sequences
+    }
+    /// What is unread comes first; false: there are too many.
+    pub(super) fn subscribe(&mut self, id: u64, filter: Filter, max: usize) -> bool {
+        if self.is_finished() || self.subscribers.len() >= max {
+            return self.is_finished();
+        }
+        let fits = |row: &&(u64, What)| List::fits(&filter, row.1) && !self.is_stale(row);
+        let mut there: Vec<u64> = self.every().filter(fits).map(|row| row.0).collect();
+        there.sort_unstable();
+        if !there.is_empty() {
+            self.notified.insert(id, there);
+        }
+        self.subscribers.push((id, filter));
+        true
+    }
+    /// Those for whom nothing can come any more.
+    pub(super) fn end_subscriptions(&mut self) -> BTreeSet<u64> {
+        let ends = self.closed && self.shared.is_empty();
+        let ended = if ends { mem::take(&mut self.subscribers) } else { Vec::new() };
+        ended.into_iter().map(|subscriber| subscriber.0).collect()
     }
     pub(super) fn take_or_wait(&mut self, call: u64, filter: Filter, max: Option<usize>, wait: bool) -> Told {
         let max = max.unwrap_or(usize::MAX);
@@ -190,6 +215,9 @@ impl List {
     pub(super) fn add(&mut self, what: What) -> u64 {
         self.next += 1;
         self.rows.push((self.next, what));
+        for (id, _) in self.subscribers.iter().filter(|subscriber| List::fits(&subscriber.1, what)) {
+            self.notified.entry(*id).or_default().push(self.next);
+        }
         self.next
     }
     pub(super) fn serve(&mut self, told: &mut Told) {

@@ -178,7 +178,8 @@ fn what_a_reader_holds_at_the_end_of_a_session_that_discards_may_be_acknowledged
 
 #[test]
 fn what_readers_hold_counts_towards_the_limits() {
-    let mut queues = open(Limits { unread_results: 2, results_with_text: 1, pushed_entries: 1 });
+    let mut queues =
+        open(Limits { unread_results: 2, results_with_text: 1, pushed_entries: 1, ..Limits::default() });
     queues.deliver(result(1), &[], AT);
     queues.push(note(1, "note"), AT);
     read(&mut queues, 2, 7, 9);

@@ -1,6 +1,10 @@
 use crate::story::{LONG, Story, same_every_time};
+use futures_lite::future;
 use insta::assert_snapshot;
-use ostler::{CallError, Command, Entry, Error, Filter, Program};
+use ostler::{
+    BACKLOG_ENTRIES, CallError, Command, Entry, Error, Filter, Limit, OnTerminate, Program, Subscribed,
+    Subscription,
+};
 use ostler_tests::ms;
 
 fn make() -> Program {
@@ -86,4 +90,95 @@ fn an_ended_session_keeps_what_a_reader_holds_until_it_is_acknowledged() {
     assert_eq!(inbox.acknowledge(1).wait(), Ok(1));
     assert_eq!(inbox.acknowledge(1).wait(), Ok(0), "and then there is no queue");
     assert_snapshot!(story.told());
+}
+
+/// So many of them.
+fn seen(subscription: &mut Subscription, count: usize) -> Vec<String> {
+    let seen = subscription.iter().take(count).map(|item| match item {
+        Subscribed::Entry(entry) => format!("{} {}", entry.sequence, entry.kind),
+        Subscribed::Lagged { missed } => format!("{missed} missed"),
+    });
+    seen.collect()
+}
+
+#[test]
+fn a_subscriber_sees_what_is_there_and_what_comes_and_takes_nothing() {
+    let story = || {
+        let story = Story::new().program("make", make());
+        let inbox = story.session.inbox();
+        inbox.push("note", "host", 1.into()).wait().unwrap();
+        let mut all = inbox.subscribe(Filter::any()).wait().unwrap();
+        let mut results = inbox.subscribe(Filter::results()).wait().unwrap();
+        story.launch(Command::new("make").progress(ms(300)));
+        // Virtual time moves while it waits.
+        assert_eq!(seen(&mut all, 2), ["1 note", "2 tool_progress"]);
+        assert_eq!(seen(&mut results, 1), ["4 tool_result"]);
+        // Progress that was not looked at went with the result.
+        assert_eq!(seen(&mut all, 1), ["4 tool_result"]);
+        assert_eq!(numbers(&story.drain()), [(1, false), (4, false)]);
+        drop(results);
+        story.session.end().wait().unwrap();
+        assert_eq!(seen(&mut all, 9), [""; 0]);
+        story
+    };
+    assert_snapshot!(same_every_time("subscribed", story));
+}
+
+#[test]
+fn a_subscriber_that_is_too_far_behind_is_told_how_much_it_has_missed_and_goes_on() {
+    let story = Story::with(|settings| settings.limits.subscriptions = 1);
+    let inbox = story.session.inbox();
+    let mut behind = inbox.subscribe(Filter::kind("note")).wait().unwrap();
+    let refused = inbox.subscribe(Filter::any()).wait().map(drop).unwrap_err();
+    assert_eq!(refused, CallError::LimitReached { limit: Limit::Subscriptions, max: 1, leased: 0 }.into());
+    for n in 1..=BACKLOG_ENTRIES as u64 + 2 {
+        inbox.push("note", "host", n.into()).wait().unwrap();
+        inbox.drain().wait().unwrap();
+    }
+    assert_eq!(seen(&mut behind, 2), ["2 missed", "3 note"]);
+    inbox.push("note", "host", 0.into()).wait().unwrap();
+    let rest = seen(&mut behind, BACKLOG_ENTRIES);
+    assert_eq!(rest.last().unwrap(), "1027 note");
+    drop(behind);
+    drop(inbox.subscribe(Filter::any()).wait().unwrap());
+}
+
+#[test]
+fn a_subscription_to_an_ended_session_ends() {
+    let trap = OnTerminate::Exits { after: ms(5), says: "bye".into(), code: 0 };
+    let story = Story::new().program("server", Program::new().on_terminate(trap));
+    let handle = story.launch(Command::new("server"));
+    let inbox = story.session.inbox();
+    let mut before = inbox.subscribe(Filter::any()).wait().unwrap();
+    // What a canceller has is no entry; what it gives back is one.
+    let cancel = handle.cancel().begin();
+    story.advance_ms(100);
+    story.session.end().wait().unwrap();
+    drop(cancel);
+    assert_eq!(seen(&mut before, 9), ["1 tool_result"]);
+    let mut after = inbox.subscribe(Filter::any()).wait().unwrap();
+    assert_eq!(seen(&mut after, 9), ["1 tool_result"]);
+    assert_eq!(story.drain().len(), 1);
+    let mut at_last = inbox.subscribe(Filter::any()).wait().unwrap();
+    assert_eq!(seen(&mut at_last, 9), [""; 0]);
+    let never = story.ostler.session("never").inbox().subscribe(Filter::any()).wait();
+    assert!(matches!(never, Err(Error::Call(CallError::SessionUnknown { .. }))));
+    assert_snapshot!(story.told());
+}
+
+#[test]
+fn a_look_that_is_dropped_loses_no_entry_and_time_stands_still_again() {
+    let story = Story::new().program("server", Program::new());
+    story.launch(Command::new("server").progress(ms(300)));
+    let mut subscription = story.session.inbox().subscribe(Filter::kind("note")).wait().unwrap();
+    for _ in 0..100 {
+        assert_eq!(future::block_on(future::poll_once(subscription.next())), None);
+        let ages = [(); 2].map(|()| story.session.list().wait().unwrap()[0].age);
+        assert_eq!(ages[0], ages[1]);
+    }
+    story.session.inbox().push("note", "host", 1.into()).wait().unwrap();
+    assert_eq!(seen(&mut subscription, 1).len(), 1);
+    // The graph's end is its end.
+    story.ostler.shutdown().wait().unwrap();
+    assert_eq!(seen(&mut subscription, 9), [""; 0]);
 }
