@@ -171,11 +171,11 @@ fn a_look_that_is_dropped_loses_no_entry_and_time_stands_still_again() {
     let story = Story::new().program("server", Program::new());
     story.launch(Command::new("server").progress(ms(300)));
     let mut subscription = story.session.inbox().subscribe(Filter::kind("note")).wait().unwrap();
-    for _ in 0..100 {
-        assert_eq!(future::block_on(future::poll_once(subscription.next())), None);
-        let ages = [(); 2].map(|()| story.session.list().wait().unwrap()[0].age);
-        assert_eq!(ages[0], ages[1]);
-    }
+    assert_eq!(future::block_on(future::poll_once(subscription.next())), None);
+    let age = || story.session.list().wait().unwrap()[0].age;
+    let first = age();
+    // Time that moves does so whenever the graph has nothing else to do.
+    assert!((0..1_000).all(|_| age() == first));
     story.session.inbox().push("note", "host", 1.into()).wait().unwrap();
     assert_eq!(seen(&mut subscription, 1).len(), 1);
     // The graph's end is its end.

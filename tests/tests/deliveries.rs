@@ -1,10 +1,10 @@
-//! Subscribers on real threads: a stream in an async runtime, an actor in another actix system.
+//! Readers and subscribers on real threads: time that begins without another call, a stream in an async runtime, an actor in another actix system.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 use actix::{Actor, Context, Handler, System};
 use futures_lite::{StreamExt, future};
 use ostler::{BACKLOG_ENTRIES, Entry, Filter, Inbox, Notified, ON_ITS_WAY, Subscribed};
-use ostler_tests::{Bench, sh};
+use ostler_tests::{Bench, LIMIT, ms, sh};
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
     thread::JoinHandle,
@@ -15,6 +15,30 @@ fn entry(item: Subscribed) -> Entry {
         Subscribed::Entry(entry) => entry,
         lagged => panic!("{lagged:?}"),
     }
+}
+
+#[test]
+fn what_a_reader_has_comes_again_in_time_though_nobody_calls() {
+    let bench = Bench::new();
+    let reader = bench.session().inbox().redeliver_after(ms(20));
+    reader.push("note", "host", 1.into()).wait().unwrap();
+    let read = reader.read(Filter::any(), 1).begin();
+    let next = bench.session().inbox().receive(Filter::any(), 1, LIMIT).begin();
+    // The last that the graph hears from here, but for the answers that are taken.
+    assert!(!read.wait().unwrap()[0].redelivered);
+    assert!(next.wait().unwrap()[0].redelivered);
+}
+
+#[test]
+fn a_reader_that_is_dropped_on_its_own_thread_gives_back_what_it_had() {
+    let bench = Bench::new();
+    let reader = bench.session().inbox();
+    reader.push("note", "host", 1.into()).wait().unwrap();
+    let next = bench.session().inbox();
+    std::thread::scope(|scope| {
+        scope.spawn(move || assert_eq!(reader.read(Filter::any(), 1).wait().unwrap().len(), 1));
+    });
+    assert!(next.receive(Filter::any(), 1, LIMIT).wait().unwrap()[0].redelivered);
 }
 
 #[test]
