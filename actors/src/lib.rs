@@ -89,12 +89,13 @@ pub use ostler_artifacts::{
     Cleaner, Gap, Lines, OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError, Screen,
     Stopped, View, clean_text, screen_of,
 };
+pub use ostler_inbox::BACKLOG_ENTRIES;
 pub use ostler_messages::{
     ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
     EnvMode, EnvVars, Filter, Found, Group, HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy,
-    Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Preset, Record, RecordingStopped,
-    SessionId, Span, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Toolchain, Usage, WaitEnd,
-    counted, duration,
+    Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Preset, REDELIVER_MS, Record,
+    RecordingStopped, SessionId, Span, Stage, Stamp, Status, StopCause, Stream, Subscribed, Tally, Text,
+    Toolchain, Usage, WaitEnd, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, World};

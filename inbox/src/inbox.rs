@@ -1,6 +1,6 @@
 //! The actor: hands each message to the [`Queues`] and does what it says.
 //!
-//! * in: deliveries of the supervisor and the tickers; requests, acks and nacks of the host
+//! * in: deliveries of the supervisor and the tickers; requests, acks and nacks of the host; the ends of its readers; timers
 //! * out: replies, timers, and what the supervisor must know of queues
 //! * keeps: it decides nothing: each message is one call of the queues
 
@@ -8,9 +8,10 @@ use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Ack, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain, LaunchesPaused, Nack,
-    NoQueue, OpenQueue, Pending, Progress, Push, QueueClosed, QueueEmptied, RefuseLaunch, Reply, ResultsGone,
-    TakeResult, TimerFired, TimerKind, Wait,
+    Ack, Acknowledge, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain,
+    LaunchesPaused, Nack, NoQueue, NotifiedAll, Notify, OpenQueue, Pending, Progress, Push, QueueClosed,
+    QueueEmptied, Read, ReaderGone, RefuseLaunch, Reply, ResultsGone, Subscribe, TakeResult, TimerFired,
+    Unsubscribe, Wait,
 };
 
 #[cfg(test)]
@@ -18,12 +19,16 @@ mod tests;
 
 /// Whom the inbox speaks to.
 pub struct Links {
-    /// Sets the timers of calls that wait.
+    /// Sets timers: of calls that wait, of what is read and not acknowledged.
     pub kernel_arm: Recipient<Sent<Arm>>,
     /// Drops them.
     pub kernel_disarm: Recipient<Sent<Disarm>>,
     /// Takes the answers.
     pub host: Recipient<Sent<Reply>>,
+    /// Takes what subscribers are told.
+    pub notify: Recipient<Sent<Notify>>,
+    /// Takes that nothing more comes for a subscriber.
+    pub notified_all: Recipient<Sent<NotifiedAll>>,
     /// The supervisor, when results are read or discarded.
     pub results_gone: Recipient<Sent<ResultsGone>>,
     /// The supervisor, at a session's end.
@@ -38,7 +43,8 @@ pub struct Links {
     pub discarded: Recipient<Sent<Discarded>>,
 }
 
-/// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kind [`TimerKind::Call`].
+/// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kinds
+/// [`TimerKind::Call`](ostler_messages::TimerKind::Call) and [`TimerKind::Redeliver`](ostler_messages::TimerKind::Redeliver).
 ///
 /// Every call is answered exactly once, with one `Reply`, or one `NoQueue`; every `CloseQueue` with one `QueueClosed`.
 pub struct Inbox {
@@ -56,16 +62,18 @@ impl Inbox {
         for effect in effects {
             match effect {
                 Effect::Reply(reply) => self.links.host.do_send(Sent(reply)),
-                Effect::Arm { call, after_ms } => {
-                    self.links.kernel_arm.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
+                Effect::Arm { timer: kind, after_ms } => {
+                    self.links.kernel_arm.do_send(Sent(Arm { owner, kind, after_ms }));
                 }
-                Effect::Disarm { call } => {
-                    self.links.kernel_disarm.do_send(Sent(Disarm { owner, kind: TimerKind::Call(call) }));
+                Effect::Disarm { timer: kind } => {
+                    self.links.kernel_disarm.do_send(Sent(Disarm { owner, kind }));
                 }
                 Effect::Closed(closed) => self.links.queue_closed.do_send(Sent(closed)),
                 Effect::Emptied(emptied) => self.links.queue_emptied.do_send(Sent(emptied)),
                 Effect::Gone(gone) => self.links.results_gone.do_send(Sent(gone)),
                 Effect::Paused(paused) => self.links.launches_paused.do_send(Sent(paused)),
+                Effect::Notify(notify) => self.links.notify.do_send(Sent(notify)),
+                Effect::NotifiedAll(all) => self.links.notified_all.do_send(Sent(all)),
                 Effect::NoQueue(no_queue) => self.links.no_queue.do_send(Sent(no_queue)),
             }
         }
@@ -95,11 +103,22 @@ handle!(TakeResult, |queues, take, _at| queues.take_result(take.call, take.store
 handle!(Progress, |queues, progress, at| queues.progress(progress.record.0, at));
 handle!(Push, |queues, push, at| queues.push(push, at));
 handle!(Drain, |queues, drain, _at| queues.drain(drain));
+handle!(Read, |queues, read, _at| queues.read(read));
+handle!(Acknowledge, |queues, acknowledge, _at| queues.acknowledge(acknowledge));
+handle!(ReaderGone, |queues, gone, _at| queues.reader_gone(&gone));
+handle!(Subscribe, |queues, subscribe, _at| queues.subscribe(subscribe));
 handle!(Wait, |queues, wait, _at| queues.wait(wait));
 handle!(Pending, |queues, pending, _at| queues.pending(&pending));
 handle!(Ack, |queues, ack, _at| queues.ack(ack.call));
 handle!(Nack, |queues, nack, at| queues.nack(nack.call, at));
+handle!(TimerFired, |queues, fired, _at| queues.time_up(fired.kind));
 
+impl Handler<Sent<Unsubscribe>> for Inbox {
+    type Result = ();
+    fn handle(&mut self, Sent(gone): Sent<Unsubscribe>, _: &mut Context<Inbox>) {
+        self.queues.unsubscribe(&gone);
+    }
+}
 impl Handler<Sent<OpenQueue>> for Inbox {
     type Result = ();
     fn handle(&mut self, Sent(open): Sent<OpenQueue>, _: &mut Context<Inbox>) {
@@ -111,14 +130,5 @@ impl Handler<Sent<DiscardAll>> for Inbox {
     fn handle(&mut self, _: Sent<DiscardAll>, _: &mut Context<Inbox>) {
         let unread = self.queues.discard_all();
         self.links.discarded.do_send(Sent(Discarded { unread }));
-    }
-}
-impl Handler<Sent<TimerFired>> for Inbox {
-    type Result = ();
-    fn handle(&mut self, Sent(fired): Sent<TimerFired>, _: &mut Context<Inbox>) {
-        // The inbox arms no other kind.
-        let TimerKind::Call(call) = fired.kind else { return };
-        let effects = self.queues.expire(call);
-        self.perform(effects);
     }
 }

@@ -1,18 +1,49 @@
-//! Which call holds what, until it says that it has it or that it is gone.
+//! Who holds what, until it says that it has it or that it is gone.
 //!
 //! An entry is free, leased or gone. Whoever reads is handed a copy, and the original stays here: an `Ack` lets it go, a
-//! `Nack` makes it free again. So a reader can be dropped at any moment, and nothing is lost or read twice.
+//! `Nack` makes it free again. So a reader can be dropped at any moment, and nothing is lost or read twice. What is read for a
+//! reader that acknowledges by itself is the call's until its `Ack`, and then the reader's.
+//!
+//! * in: entries, and the ends of calls and readers
+//! * out: what is gone, and what comes back
+//! * keeps: an entry is leased once; a reader has what it was given or is known to want more time for it
 
-use ostler_messages::{CallId, Claim, Entry, HandleId, Record};
-use std::{collections::BTreeMap, sync::Arc};
+use ostler_messages::{CallId, Claim, Entry, HandleId, ReaderId, Record};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// What one call holds.
+/// Entries by their numbers.
+type Entries = BTreeMap<u64, Entry>;
+
+/// For whom a call reads, if the entries are to stay until they are acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) reader: ReaderId,
+    /// From the moment at which the reader has them.
+    pub(crate) redeliver_ms: u64,
+}
+
+/// What one call holds, or has brought to its reader.
 #[derive(Debug)]
 enum Lease {
     /// Entries that only this call holds.
-    Entries(Vec<Entry>),
+    Taking(Entries),
+    /// The same, and when the caller has them they are its reader's.
+    Reading(Entries, Reading),
+    /// Entries that the reader has and has not acknowledged. Never empty.
+    Held(Entries, ReaderId),
     /// A result that other claimants may hold too.
     Result(HandleId),
+}
+impl Lease {
+    fn entries(&self) -> Option<&Entries> {
+        match self {
+            Lease::Taking(entries) | Lease::Reading(entries, _) | Lease::Held(entries, _) => Some(entries),
+            Lease::Result(_) => None,
+        }
+    }
 }
 
 /// A result that is leased to all who claim it by its handle: the first `Ack` takes it, the last `Nack` frees it.
@@ -20,6 +51,17 @@ enum Lease {
 struct SharedResult {
     record: Arc<Record>,
     holders: usize,
+}
+
+/// What follows from an `Ack`.
+#[derive(Debug)]
+pub(crate) enum Acked {
+    /// These are gone.
+    Gone(Vec<Entry>),
+    /// A result that never had a place in the queue is gone.
+    Result(Arc<Record>),
+    /// A reader holds them from now, for so long.
+    Held { redeliver_ms: u64 },
 }
 
 /// What the end of a lease brings back.
@@ -36,11 +78,21 @@ pub(crate) enum Returned {
 pub(crate) struct Leases {
     by_call: BTreeMap<CallId, Lease>,
     results: BTreeMap<HandleId, SharedResult>,
+    /// Which lease an entry is in.
+    calls: BTreeMap<u64, CallId>,
+    /// What each reader holds.
+    readers: BTreeMap<ReaderId, BTreeSet<u64>>,
 }
 impl Leases {
     /// Hands entries to a call.
-    pub(crate) fn lend(&mut self, call: CallId, entries: Vec<Entry>) {
-        self.by_call.insert(call, Lease::Entries(entries));
+    pub(crate) fn lend(&mut self, call: CallId, entries: Vec<Entry>, reading: Option<Reading>) {
+        self.calls.extend(entries.iter().map(|entry| (entry.sequence, call)));
+        let entries = entries.into_iter().map(|entry| (entry.sequence, entry)).collect();
+        let lease = match reading {
+            None => Lease::Taking(entries),
+            Some(reading) => Lease::Reading(entries, reading),
+        };
+        self.by_call.insert(call, lease);
     }
 
     /// Hands one result to several calls; `claims` is not empty.
@@ -50,13 +102,24 @@ impl Leases {
         self.by_call.extend(claims.iter().map(|claim| (claim.call, Lease::Result(handle_id))));
     }
 
-    /// The caller has what the call holds. Returns what is gone with that: of a shared result nothing, if another caller
-    /// had it before.
-    pub(crate) fn ack(&mut self, call: CallId) -> Option<Returned> {
+    /// The caller has what the call holds. Of a shared result nothing follows if another caller had it before.
+    pub(crate) fn ack(&mut self, call: CallId) -> Option<Acked> {
         match self.by_call.remove(&call)? {
-            Lease::Entries(entries) => Some(Returned::Entries(entries)),
+            Lease::Taking(entries) => Some(Acked::Gone(self.let_go(entries))),
+            Lease::Reading(entries, Reading { reader, redeliver_ms }) => {
+                if entries.is_empty() {
+                    return None;
+                }
+                self.readers.entry(reader).or_default().extend(entries.keys());
+                self.by_call.insert(call, Lease::Held(entries, reader));
+                Some(Acked::Held { redeliver_ms })
+            }
             Lease::Result(handle_id) => {
-                self.results.remove(&handle_id).map(|shared| Returned::Result(shared.record))
+                self.results.remove(&handle_id).map(|shared| Acked::Result(shared.record))
+            }
+            held @ Lease::Held(..) => {
+                self.by_call.insert(call, held);
+                None
             }
         }
     }
@@ -65,7 +128,9 @@ impl Leases {
     /// come to have it.
     pub(crate) fn nack(&mut self, call: CallId) -> Option<Returned> {
         match self.by_call.remove(&call)? {
-            Lease::Entries(entries) => Some(Returned::Entries(entries)),
+            Lease::Taking(entries) | Lease::Reading(entries, _) => {
+                Some(Returned::Entries(self.let_go(entries)))
+            }
             Lease::Result(handle_id) => {
                 let shared = self.results.get_mut(&handle_id)?;
                 shared.holders -= 1;
@@ -74,18 +139,88 @@ impl Leases {
                 }
                 self.results.remove(&handle_id).map(|shared| Returned::Result(shared.record))
             }
+            held @ Lease::Held(..) => {
+                self.by_call.insert(call, held);
+                None
+            }
         }
+    }
+
+    /// The time of what a reader was given with this call is up. Returns what it has not acknowledged.
+    pub(crate) fn expire(&mut self, call: CallId) -> Vec<Entry> {
+        match self.by_call.remove(&call) {
+            Some(Lease::Held(entries, reader)) => {
+                entries.keys().for_each(|sequence| self.forget(reader, *sequence));
+                self.let_go(entries)
+            }
+            Some(other) => {
+                self.by_call.insert(call, other);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The calls with which a reader was given what it still holds.
+    pub(crate) fn calls_of(&self, reader: ReaderId) -> BTreeSet<CallId> {
+        let held = self.readers.get(&reader).into_iter().flatten();
+        held.filter_map(|sequence| self.calls.get(sequence).copied()).collect()
+    }
+    /// What a reader holds, up to a number.
+    pub(crate) fn held_by(&self, reader: ReaderId, up_to: u64) -> Vec<u64> {
+        self.readers.get(&reader).map(|held| held.range(..=up_to).copied().collect()).unwrap_or_default()
+    }
+    /// Whether a leased entry was read before, now or earlier; none if it is not leased.
+    pub(crate) fn was_read(&self, sequence: u64) -> Option<bool> {
+        let lease = self.by_call.get(self.calls.get(&sequence)?)?;
+        let redelivered = lease.entries()?.get(&sequence)?.redelivered;
+        Some(redelivered || matches!(lease, Lease::Held(..)))
+    }
+
+    /// Takes an entry out, whoever holds it. Also the call with which its reader was given it, if that brought nothing else that
+    /// is still held.
+    pub(crate) fn take_out(&mut self, sequence: u64) -> Option<(Entry, Option<CallId>)> {
+        let call = self.calls.remove(&sequence)?;
+        match self.by_call.get_mut(&call)? {
+            // The call goes on, with what is left.
+            Lease::Taking(entries) | Lease::Reading(entries, _) => Some((entries.remove(&sequence)?, None)),
+            Lease::Held(entries, reader) => {
+                let (entry, reader) = (entries.remove(&sequence)?, *reader);
+                let emptied = entries.is_empty();
+                self.forget(reader, sequence);
+                if emptied {
+                    self.by_call.remove(&call);
+                }
+                Some((entry, emptied.then_some(call)))
+            }
+            Lease::Result(_) => None,
+        }
+    }
+
+    fn forget(&mut self, reader: ReaderId, sequence: u64) {
+        if let Some(held) = self.readers.get_mut(&reader) {
+            held.remove(&sequence);
+            if held.is_empty() {
+                self.readers.remove(&reader);
+            }
+        }
+    }
+    fn let_go(&mut self, entries: Entries) -> Vec<Entry> {
+        for sequence in entries.keys() {
+            self.calls.remove(sequence);
+        }
+        entries.into_values().collect()
     }
 
     /// Whether no entry is leased. Calls that hold a result which another caller has taken hold nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.results.is_empty()
-            && self.by_call.values().all(|lease| match lease {
-                Lease::Entries(entries) => entries.is_empty(),
-                Lease::Result(_) => true,
-            })
+        self.results.is_empty() && self.calls.is_empty()
     }
 
+    /// Leased entries that have a place in the queue.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
     /// Leased results, and leased entries of the host's own.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let mut counts = Counts { results: self.results.len(), ..Counts::default() };
@@ -94,15 +229,16 @@ impl Leases {
     }
     /// Leased entries, in no order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.by_call.values().flat_map(|lease| match lease {
-            Lease::Entries(entries) => entries.as_slice(),
-            Lease::Result(_) => &[],
-        })
+        self.by_call.values().filter_map(Lease::entries).flat_map(BTreeMap::values)
     }
     /// Leased results that have no place in the queue.
-    #[cfg(test)]
     pub(crate) fn shared(&self) -> usize {
         self.results.len()
+    }
+    /// Entries that readers hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.readers.values().map(BTreeSet::len).sum()
     }
 }
 

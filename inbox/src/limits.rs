@@ -13,6 +13,12 @@ pub const PUSHED_ENTRIES: usize = 1_024;
 /// (an argv can make it longer) it is 32 MiB beside the texts. Without it a session that is never read would grow for
 /// ever; that it is one session's limit keeps the others out of it.
 pub const UNREAD_RESULTS: usize = 16_384;
+/// Default of [`Limits::subscriptions`]: a few screens and logs for each conversation. Each entry costs the graph one message for
+/// each subscriber.
+pub const SUBSCRIPTIONS: usize = 64;
+/// How far a subscriber may be behind, in entries: at an entry each tenth of a second, far more than a conversation has, it is
+/// longer than a minute and a half. Whoever must not miss anything reads and acknowledges.
+pub const BACKLOG_ENTRIES: usize = 1_024;
 /// Largest pushed entry, in bytes: its content as JSON, and its kind and source. The inbox is for notes; whatever is
 /// longer belongs in a file, as a command's output does.
 pub const PUSH_MAX_BYTES: usize = 1 << 20;
@@ -29,6 +35,8 @@ pub struct Limits {
     /// Unread results of one session, leased ones included. When so many wait, launches in it are paused until half of
     /// them are taken. 0 counts as 1.
     pub unread_results: usize,
+    /// Subscriptions to one session. The next one is refused.
+    pub subscriptions: usize,
 }
 impl Default for Limits {
     fn default() -> Limits {
@@ -36,6 +44,7 @@ impl Default for Limits {
             results_with_text: RESULTS_WITH_TEXT,
             pushed_entries: PUSHED_ENTRIES,
             unread_results: UNREAD_RESULTS,
+            subscriptions: SUBSCRIPTIONS,
         }
     }
 }

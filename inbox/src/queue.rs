@@ -6,21 +6,26 @@
 
 use crate::{
     Effect,
-    lease::{Counts, Leases, Returned},
+    lease::{Counts, Leases, Reading},
 };
 use ostler_messages::{
-    ActorName, Answer, CallId, Claim, ClaimBy, Content, Entry, Filter, HandleId, Record, Reply, ResultsGone,
-    SOURCE_EXIT, SOURCE_PROGRESS, SessionId, Shared, Stamp, Status, TOOL_PROGRESS, TOOL_RESULT,
+    ActorName, Answer, CallError, CallId, Claim, ClaimBy, Content, Entry, Filter, HandleId, Record, Refusal,
+    Reply, ResultsGone, SOURCE_EXIT, SOURCE_PROGRESS, SessionId, Shared, Stamp, Status, TOOL_PROGRESS,
+    TOOL_RESULT, TimerKind,
 };
 use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
+use subscriptions::Subscriber;
+
+mod leased;
+mod subscriptions;
 
 /// What a waiter wants when an entry fits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Want {
     /// To know how many there are.
     Count,
-    /// To have them, so many at most.
-    Take(usize),
+    /// To have them, so many at most; to keep them until they are acknowledged, if for a reader.
+    Take(usize, Option<Reading>),
 }
 
 /// A call that waits for an entry.
@@ -36,7 +41,7 @@ pub(crate) struct Queue {
     session_id: SessionId,
     /// Entries that nobody holds, by sequence. Readers see only these.
     free: BTreeMap<u64, Entry>,
-    /// Entries that a call holds.
+    /// Entries that a call or a reader holds.
     leases: Leases,
     counts: Counts,
     /// Sequence of the next entry.
@@ -46,6 +51,7 @@ pub(crate) struct Queue {
     progress: BTreeMap<HandleId, u64>,
     /// In order of arrival. No free entry fits any of them. The host's limit on open calls bounds them.
     waiters: Vec<Waiter>,
+    subscribers: Vec<Subscriber>,
     /// So many results are unread that nothing more is launched.
     launches_paused: bool,
     /// The session has ended.
@@ -64,6 +70,7 @@ impl Queue {
             next: 1,
             progress: BTreeMap::new(),
             waiters: Vec::new(),
+            subscribers: Vec::new(),
             launches_paused: false,
             closed: false,
             discarding: false,
@@ -119,7 +126,7 @@ impl Queue {
             self.remove(sequence);
         }
         for waiter in mem::take(&mut self.waiters) {
-            effects.push(Effect::Disarm { call: waiter.call });
+            effects.push(disarm(waiter.call));
             effects.push(self.nothing(&waiter));
         }
     }
@@ -136,8 +143,7 @@ impl Queue {
         let keeps_text = self.counts.with_text < texts || !record.text_on_disk.0;
         let record = if keeps_text { record } else { without_text(record) };
         let entry = self.entry(TOOL_RESULT.into(), SOURCE_EXIT.into(), Content::Record(record), at);
-        let sequence = self.insert(entry);
-        self.offer(&[sequence], effects);
+        self.add(entry, effects);
     }
     /// Leases a result to those who claim it by its handle, and answers them.
     pub(crate) fn deliver_to(&mut self, record: Arc<Record>, claims: &[Claim], effects: &mut Vec<Effect>) {
@@ -167,7 +173,7 @@ impl Queue {
             return reply(call, Answer::Result { taken: false, record: stored });
         };
         let answer = Answer::Result { taken: true, record: record.clone().into() };
-        self.leases.lend(call, entry.into_iter().collect());
+        self.leases.lend(call, entry.into_iter().collect(), None);
         leased(call, answer)
     }
     fn withdraw_progress(&mut self, handle_id: HandleId) {
@@ -184,8 +190,7 @@ impl Queue {
         self.withdraw_progress(handle_id);
         let entry = self.entry(TOOL_PROGRESS.into(), SOURCE_PROGRESS.into(), Content::Record(record), at);
         self.progress.insert(handle_id, entry.sequence);
-        let sequence = self.insert(entry);
-        self.offer(&[sequence], effects);
+        self.add(entry, effects);
     }
     /// Adds an entry of the host's own, and answers its call.
     pub(crate) fn push(
@@ -198,81 +203,29 @@ impl Queue {
     ) {
         let content = Content::Other(Arc::new(content));
         let entry = self.entry(kind.into(), source.into(), content, at);
-        let sequence = self.insert(entry);
-        effects.push(reply(call, Answer::Pushed(sequence)));
-        self.offer(&[sequence], effects);
-    }
-
-    /// The caller has what was leased to it.
-    pub(crate) fn ack(&mut self, call: CallId, effects: &mut Vec<Effect>) {
-        match self.leases.ack(call) {
-            None => {}
-            Some(Returned::Result(record)) => {
-                self.counts.results -= 1;
-                effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
-            }
-            Some(Returned::Entries(entries)) => {
-                for entry in &entries {
-                    self.counts.remove(entry);
-                    if self.is_newest_progress(entry) {
-                        entry.record().map(|record| self.progress.remove(&record.handle_id));
-                    }
-                }
-                gone(&entries, effects);
-            }
-        }
-    }
-    /// The caller is gone: it waits no more, and what was leased to it is free again and offered to those who wait.
-    pub(crate) fn nack(&mut self, call: CallId, at: Stamp, texts: usize, effects: &mut Vec<Effect>) {
-        if let Some(waiting) = self.waiters.iter().position(|waiter| waiter.call == call) {
-            self.waiters.remove(waiting);
-            effects.push(Effect::Disarm { call });
-        }
-        match self.leases.nack(call) {
-            None => {}
-            Some(Returned::Result(record)) => {
-                self.counts.results -= 1;
-                if self.discarding {
-                    effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
-                } else {
-                    self.deliver(record, at, texts, effects);
-                }
-            }
-            Some(Returned::Entries(entries)) => {
-                let mut back = Vec::with_capacity(entries.len());
-                if self.discarding {
-                    gone(&entries, effects);
-                }
-                for entry in entries {
-                    self.counts.remove(&entry);
-                    if !self.discarding && (!entry.is_progress() || self.is_newest_progress(&entry)) {
-                        back.push(self.insert(entry));
-                    }
-                }
-                self.offer(&back, effects);
-            }
-        }
-    }
-    fn is_newest_progress(&self, entry: &Entry) -> bool {
-        entry.is_progress()
-            && entry
-                .record()
-                .is_some_and(|record| self.progress.get(&record.handle_id) == Some(&entry.sequence))
+        effects.push(reply(call, Answer::Pushed(entry.sequence)));
+        self.add(entry, effects);
     }
 
     /// Leases fitting entries to a call, in order, and answers it. If none fits, the answer is empty.
-    pub(crate) fn take(&mut self, call: CallId, filter: &Filter, max: usize) -> Effect {
+    pub(crate) fn take(
+        &mut self,
+        call: CallId,
+        filter: &Filter,
+        max: usize,
+        reading: Option<Reading>,
+    ) -> Effect {
         let fitting = self.free.iter().filter(|(_, entry)| filter.fits(entry));
         let sequences = fitting.map(|(sequence, _)| *sequence).take(max).collect();
-        self.lease(call, sequences)
+        self.lease(call, sequences, reading)
     }
-    fn lease(&mut self, call: CallId, sequences: Vec<u64>) -> Effect {
+    fn lease(&mut self, call: CallId, sequences: Vec<u64>, reading: Option<Reading>) -> Effect {
         let entries: Vec<Entry> =
             sequences.iter().filter_map(|sequence| self.free.remove(sequence)).collect();
         if entries.is_empty() {
             return self.drained(call, entries);
         }
-        self.leases.lend(call, entries.clone());
+        self.leases.lend(call, entries.clone(), reading);
         leased(call, Answer::Drained { session_id: self.session_id.clone(), entries })
     }
     /// Lets a call wait. Only for a call that no free entry fits, and not in a closed queue.
@@ -296,19 +249,19 @@ impl Queue {
             let Want::Count = waiter.want else { return true };
             let count = self.fitting(new, &waiter.filter).count();
             if count > 0 {
-                effects.push(Effect::Disarm { call: waiter.call });
+                effects.push(disarm(waiter.call));
                 effects.push(reply(waiter.call, Answer::Counted(count)));
             }
             count == 0
         });
         waiters.retain(|waiter| {
-            let Want::Take(max) = waiter.want else { return true };
+            let Want::Take(max, reading) = waiter.want else { return true };
             let sequences: Vec<u64> = self.fitting(new, &waiter.filter).take(max).collect();
             if sequences.is_empty() {
                 return true;
             }
-            effects.push(Effect::Disarm { call: waiter.call });
-            effects.push(self.lease(waiter.call, sequences));
+            effects.push(disarm(waiter.call));
+            effects.push(self.lease(waiter.call, sequences, reading));
             false
         });
         self.waiters = waiters;
@@ -324,7 +277,7 @@ impl Queue {
     fn nothing(&self, waiter: &Waiter) -> Effect {
         match waiter.want {
             Want::Count => reply(waiter.call, Answer::Counted(0)),
-            Want::Take(_) => self.drained(waiter.call, Vec::new()),
+            Want::Take(..) => self.drained(waiter.call, Vec::new()),
         }
     }
 
@@ -341,13 +294,19 @@ impl Queue {
         let session_id = self.session_id.clone();
         Entry::new(sequence, session_id, (kind, source), content, at)
     }
+    /// Puts a new one in: whoever is to be told of it hears of it before anybody takes it.
+    fn add(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        let sequence = self.insert(entry);
+        self.notify(sequence, effects);
+        self.offer(&[sequence], effects);
+    }
     fn insert(&mut self, entry: Entry) -> u64 {
         let sequence = entry.sequence;
         self.counts.add(&entry);
         self.free.insert(sequence, entry);
         sequence
     }
-    /// A free entry goes; a leased one stays with its call.
+    /// A free entry goes; a leased one stays with who holds it.
     fn remove(&mut self, sequence: u64) {
         if let Some(entry) = self.free.remove(&sequence) {
             self.counts.remove(&entry);
@@ -373,7 +332,7 @@ impl Queue {
 }
 
 /// The same record without its texts, for one that has any.
-fn without_text(mut record: Arc<Record>) -> Arc<Record> {
+pub(crate) fn without_text(mut record: Arc<Record>) -> Arc<Record> {
     if record.text_bytes() > 0 {
         Arc::make_mut(&mut record).omit_text();
     }
@@ -396,4 +355,11 @@ pub(crate) fn reply(call: CallId, answer: Answer) -> Effect {
 /// An answer whose entries stay here until the caller says that it has them.
 fn leased(call: CallId, answer: Answer) -> Effect {
     Effect::Reply(Reply { call, answer: Ok(answer), leased_by: Some(ActorName::Inbox) })
+}
+pub(crate) fn refuse(call: CallId, error: CallError) -> Effect {
+    Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None })
+}
+/// A call waits no more.
+fn disarm(call: CallId) -> Effect {
+    Effect::Disarm { timer: TimerKind::Call(call) }
 }

@@ -6,13 +6,15 @@
 
 use crate::{
     Limits, PUSH_MAX_BYTES,
+    lease::Reading,
     limits::pushed_bytes,
-    queue::{Queue, Want, reply},
+    queue::{Queue, Want, refuse, reply},
 };
 use ostler_messages::{
-    Answer, CallError, CallId, Claim, Drain, LaunchError, LaunchesPaused, Limit, NoQueue, Pending, Push,
-    QueueClosed, QueueEmptied, Record, Refusal, RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp,
-    TOOL_PROGRESS, TOOL_RESULT, Wait,
+    Acknowledge, Answer, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
+    NoQueue, NotifiedAll, Notify, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone, Record,
+    RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS, TOOL_RESULT,
+    TimerKind, Unsubscribe, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +22,10 @@ use std::{collections::BTreeMap, sync::Arc};
 mod model;
 #[cfg(test)]
 pub(crate) mod naive;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod subscribing;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -32,17 +38,18 @@ pub enum Effect {
     /// Answer a call. Each call is answered once. If the answer is leased, the call's end is [`Queues::ack`] or
     /// [`Queues::nack`].
     Reply(Reply),
-    /// Set the call's timer; when it fires, [`Queues::expire`].
+    /// Set a timer; when it fires, [`Queues::time_up`]. One for each call that waits, and one for each read whose entries are
+    /// not all acknowledged.
     Arm {
-        /// Who waits.
-        call: CallId,
+        /// What it is for.
+        timer: TimerKind,
         /// From now.
         after_ms: u64,
     },
-    /// Drop the call's timer: it waits no more. The timer may have fired already, which does no harm.
+    /// Drop it. It may have fired already, which does no harm.
     Disarm {
-        /// Who waited.
-        call: CallId,
+        /// What it was for.
+        timer: TimerKind,
     },
     /// Report to the supervisor that the session's queue is closed.
     Closed(QueueClosed),
@@ -52,6 +59,10 @@ pub enum Effect {
     Gone(ResultsGone),
     /// Report to the supervisor that launches of a session are paused, or go on. Only at the change.
     Paused(LaunchesPaused),
+    /// Tell a subscriber of entries.
+    Notify(Notify),
+    /// Tell a subscriber that nothing more comes.
+    NotifiedAll(NotifiedAll),
     /// Let the supervisor answer.
     NoQueue(NoQueue),
 }
@@ -68,7 +79,7 @@ pub enum Effect {
 pub struct Queues {
     limits: Limits,
     queues: BTreeMap<SessionId, Queue>,
-    /// In which queue a call waits or holds entries.
+    /// In which queue a call waits or holds entries, or has brought a reader what it still holds.
     calls: BTreeMap<CallId, SessionId>,
 }
 
@@ -192,19 +203,79 @@ impl Queues {
     /// is up or the session ends. After the session's end nothing waits.
     pub fn drain(&mut self, drain: Drain) -> Vec<Effect> {
         let Drain { call, session_id, filter, max, wait_ms } = drain;
-        let max = max.unwrap_or(usize::MAX);
+        self.take(call, session_id, filter, Want::Take(max.unwrap_or(usize::MAX), None), wait_ms)
+    }
+
+    /// The same for a reader: once the caller has the entries they are the reader's, until it acknowledges them
+    /// ([`Queues::acknowledge`]), is gone ([`Queues::reader_gone`]) or has had them for `redeliver_ms`. Then those that are left
+    /// are free again, at their old numbers and `redelivered`.
+    pub fn read(&mut self, read: Read) -> Vec<Effect> {
+        let Read { call, session_id, reader, filter, max, wait_ms, redeliver_ms } = read;
+        let want = Want::Take(max.unwrap_or(usize::MAX), Some(Reading { reader, redeliver_ms }));
+        self.take(call, session_id, filter, want, wait_ms)
+    }
+
+    fn take(
+        &mut self,
+        call: CallId,
+        session_id: SessionId,
+        filter: Filter,
+        want: Want,
+        wait_ms: Option<u64>,
+    ) -> Vec<Effect> {
+        let (max, reading) = match want {
+            Want::Take(max, reading) => (max, reading),
+            Want::Count => (0, None),
+        };
         let take = |queue: &mut Queue, effects: &mut Vec<Effect>| {
             let may_wait = max > 0 && !queue.is_closed();
             match wait_ms.filter(|ms| *ms > 0 && may_wait && queue.count(&filter) == 0) {
                 Some(after_ms) => {
-                    queue.wait(call, filter, Want::Take(max));
-                    effects.push(Effect::Arm { call, after_ms });
+                    queue.wait(call, filter, want);
+                    effects.push(Effect::Arm { timer: TimerKind::Call(call), after_ms });
                 }
-                None => effects.push(queue.take(call, &filter, max)),
+                None => effects.push(queue.take(call, &filter, max, reading)),
             }
         };
         let nothing = Answer::Drained { session_id: session_id.clone(), entries: Vec::new() };
         self.change(&session_id, take).unwrap_or_else(|| no_queue(call, &session_id, Some(nothing)))
+    }
+
+    /// Takes out what was read, and answers [`Answer::Acknowledged`] with the number of entries that are gone by it: those that
+    /// were acknowledged or taken before do not count.
+    ///
+    /// Refused with `NeverRead`, and nothing is taken out, if one of the numbers was given to no entry yet, or if nobody has
+    /// read that entry.
+    pub fn acknowledge(&mut self, acknowledge: Acknowledge) -> Vec<Effect> {
+        let Acknowledge { call, session_id, reader, sequences } = acknowledge;
+        self.change(&session_id, |queue, effects| queue.acknowledge(call, reader, sequences, effects))
+            .unwrap_or_else(|| no_queue(call, &session_id, Some(Answer::Acknowledged(0))))
+    }
+
+    /// A reader is gone: what it holds comes again. What a call of its brings later comes again when its time is up.
+    pub fn reader_gone(&mut self, gone: &ReaderGone) -> Vec<Effect> {
+        self.change(&gone.session_id, |queue, effects| queue.reader_gone(gone.reader, effects))
+            .unwrap_or_default()
+    }
+
+    /// Tells a subscriber of each fitting entry: first those that are unread, free or leased, then each that comes. Answers
+    /// [`Answer::Subscribed`], leased: a `Nack` of that call ends the subscription, as [`Queues::unsubscribe`] does.
+    ///
+    /// It ends by itself, with [`Effect::NotifiedAll`], when the session has ended and nothing can come any more. Refused with
+    /// `LimitReached` when there are [`Limits::subscriptions`] of them.
+    pub fn subscribe(&mut self, subscribe: Subscribe) -> Vec<Effect> {
+        let (call, session_id, max) =
+            (subscribe.call, subscribe.session_id.clone(), self.limits.subscriptions);
+        let nothing = Answer::Subscribed(subscribe.subscription);
+        self.change(&session_id, |queue, effects| queue.subscribe(subscribe, max, effects))
+            .unwrap_or_else(|| no_queue(call, &session_id, Some(nothing)))
+    }
+
+    /// A subscriber is gone.
+    pub fn unsubscribe(&mut self, gone: &Unsubscribe) {
+        if let Some(queue) = self.queues.get_mut(&gone.session_id) {
+            queue.unsubscribe(gone.subscription);
+        }
     }
 
     /// Answers [`Answer::Counted`] with the number of fitting entries as soon as there is one; with 0 when the time is up
@@ -215,7 +286,7 @@ impl Queues {
             let count = queue.count(&filter);
             if count == 0 && timeout_ms > 0 && !queue.is_closed() {
                 queue.wait(call, filter, Want::Count);
-                effects.push(Effect::Arm { call, after_ms: timeout_ms });
+                effects.push(Effect::Arm { timer: TimerKind::Call(call), after_ms: timeout_ms });
             } else {
                 effects.push(reply(call, Answer::Counted(count)));
             }
@@ -233,16 +304,25 @@ impl Queues {
         }
     }
 
-    /// The call's timer fired: it is answered with nothing. A call that was answered before needs nothing more.
-    pub fn expire(&mut self, call: CallId) -> Vec<Effect> {
-        self.of_call(call, |queue, effects| queue.expire(call, effects))
+    /// A timer fired: the call that waits is answered with nothing; what was read and not acknowledged comes again. A call
+    /// that was answered before needs nothing more.
+    pub fn time_up(&mut self, timer: TimerKind) -> Vec<Effect> {
+        match timer {
+            TimerKind::Call(call) => self.of_call(call, |queue, effects| queue.expire(call, effects)),
+            TimerKind::Redeliver(call) => {
+                let effects = self.of_call(call, |queue, effects| queue.redeliver(call, effects));
+                self.calls.remove(&call);
+                effects
+            }
+            // The queues arm no other.
+            _ => Vec::new(),
+        }
     }
 
-    /// The caller has its answer: the entries that were leased to it are gone.
+    /// The caller has its answer: the entries that were leased to it are gone, or its reader's.
     pub fn ack(&mut self, call: CallId) -> Vec<Effect> {
-        let effects = self.of_call(call, |queue, effects| queue.ack(call, effects));
-        self.calls.remove(&call);
-        effects
+        let Some(session_id) = self.calls.remove(&call) else { return Vec::new() };
+        self.change(&session_id, |queue, effects| queue.ack(call, effects)).unwrap_or_default()
     }
 
     /// The caller is gone: it waits no more, and the entries that were leased to it are free again, where they stood, and
@@ -277,12 +357,15 @@ impl Queues {
         let mut effects = Vec::new();
         let queue = self.queues.get_mut(session_id)?;
         work(queue, &mut effects);
+        queue.end_subscriptions(&mut effects);
         for effect in &effects {
             match effect {
-                Effect::Arm { call, .. } | Effect::Reply(Reply { call, leased_by: Some(_), .. }) => {
+                Effect::Arm { timer: TimerKind::Call(call) | TimerKind::Redeliver(call), .. }
+                | Effect::Reply(Reply { call, leased_by: Some(_), .. }) => {
                     self.calls.insert(*call, session_id.clone());
                 }
-                Effect::Reply(Reply { call, leased_by: None, .. }) => drop(self.calls.remove(call)),
+                Effect::Disarm { timer: TimerKind::Redeliver(call) }
+                | Effect::Reply(Reply { call, leased_by: None, .. }) => drop(self.calls.remove(call)),
                 _ => {}
             }
         }
@@ -297,9 +380,6 @@ impl Queues {
     }
 }
 
-fn refuse(call: CallId, error: CallError) -> Effect {
-    Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None })
-}
 fn no_queue(call: CallId, session_id: &SessionId, nothing: Option<Answer>) -> Vec<Effect> {
     vec![Effect::NoQueue(NoQueue { call, session_id: session_id.clone(), nothing })]
 }

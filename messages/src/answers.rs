@@ -1,7 +1,7 @@
-//! supervisor, inbox → host: how answers to calls travel. Handled in `actors/src/graph/router.rs`; what they say stands beside the
+//! supervisor, inbox → host: how answers to calls travel, and what subscribers are told. Handled in `actors/src/graph/router.rs`; what they say stands beside the
 //! requests, in `requests.rs`.
 
-use crate::{ActorName, Answer, CallError, CallId, LaunchError, table::notices};
+use crate::{ActorName, Answer, CallError, CallId, Entry, LaunchError, SubscriptionId, table::notices};
 use serde::{Deserialize, Serialize};
 
 notices! {
@@ -14,6 +14,19 @@ notices! {
         /// Who keeps what the answer holds until the call's [`Ack`](crate::Ack) or [`Nack`](crate::Nack); none: the answer leases nothing, and the
         /// call is closed.
         leased_by: Option<ActorName>,
+    }
+    /// For a subscriber: these entries are there.
+    Notify {
+        /// For whom.
+        subscription: SubscriptionId,
+        /// Copies, by their numbers.
+        #[serde(serialize_with = "crate::requests::in_brief")]
+        entries: Vec<Entry>,
+    }
+    /// The session has ended, and the subscriber was told of every entry.
+    NotifiedAll {
+        /// For whom.
+        subscription: SubscriptionId,
     }
     /// Everything has ended: the graph ends when this is handled.
     Stopped {}

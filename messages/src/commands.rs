@@ -33,6 +33,8 @@ pub enum TimerKind {
     Silence(u64),
     /// For a wait whose time is up before everything could be looked at.
     LastLook,
+    /// `redeliver_ms` of what was read with this call.
+    Redeliver(CallId),
 }
 
 /// SIGTERM or SIGKILL.

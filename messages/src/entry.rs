@@ -2,7 +2,7 @@
 
 use crate::{HandleId, Record, SessionId, Stamp};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 /// Kind of a result.
 pub const TOOL_RESULT: &str = "tool_result";
@@ -12,6 +12,10 @@ pub const TOOL_PROGRESS: &str = "tool_progress";
 pub const SOURCE_EXIT: &str = "ostler.exit";
 /// Source of a progress entry.
 pub const SOURCE_PROGRESS: &str = "ostler.progress";
+
+/// After so many milliseconds, a minute, what was read and not acknowledged comes again, unless its reader asks for another
+/// time: whoever works longer on a batch of entries reads smaller ones.
+pub const REDELIVER_MS: u64 = 60_000;
 
 /// What an entry holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub struct Entry {
     pub source: Cow<'static, str>,
     /// When it was put in.
     pub at: Stamp,
-    /// Whether a reader could have seen it before.
+    /// Whether a reader could have seen it before: it was read, and not acknowledged in time.
     #[serde(default)]
     pub redelivered: bool,
 }
@@ -69,6 +73,29 @@ impl Entry {
     pub fn is_progress(&self) -> bool {
         self.kind == TOOL_PROGRESS
     }
+}
+
+/// What a subscriber is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subscribed {
+    /// An entry. It stands in the inbox too, as long as nobody takes it.
+    Entry(Entry),
+    /// It was too far behind: so many entries, older than what comes next, are left out.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// Entries by their numbers, for an acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequences {
+    /// All up to this one that the reader was given and still holds.
+    UpTo(u64),
+    /// These, whoever has read them.
+    These(BTreeSet<u64>),
 }
 
 /// Which entries are meant: those that fit all that is set. The default is every entry.

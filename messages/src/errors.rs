@@ -65,6 +65,8 @@ pub enum Limit {
     UnreadResults,
     /// Entries pushed by the host that nobody has taken, in one session.
     PushedEntries,
+    /// Subscriptions to the inbox of one session.
+    Subscriptions,
     /// Calls that wait for their answer.
     OpenCalls,
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Limit {
                 "sessions that are open or hold unread results (end them, and drain or discard)"
             }
             Limit::UnreadResults => "unread results (drain the inbox)",
+            Limit::Subscriptions => "subscriptions to the inbox of one session",
             Limit::PushedEntries => "entries pushed by the host",
             Limit::OpenCalls => "calls that wait for an answer",
         })
@@ -386,6 +389,12 @@ pub enum CallError {
         max: u64,
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
+    },
+    /// An acknowledgement names an entry that nobody in this session can have read.
+    #[error("entry {sequence} was never read in this session; acknowledge what a read has given")]
+    NeverRead {
+        /// Its number.
+        sequence: u64,
     },
     /// A pushed entry may not pass for one of ostler's own.
     #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]

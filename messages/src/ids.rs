@@ -144,6 +144,16 @@ impl fmt::Display for Stream {
 #[serde(transparent)]
 pub struct CallId(pub u64);
 
+/// Who reads entries and acknowledges them; counts from 1 in one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReaderId(pub u64);
+
+/// Who is told of the entries of a session; counts from 1 in one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SubscriptionId(pub u64);
+
 /// Who speaks and who is spoken to. Ordinals instead of pids, so that a trace reads the same on every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

@@ -5,8 +5,8 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, SessionId, Shared,
-    Tally, Waited, table::messages,
+    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, ReaderId, Sequences,
+    SessionId, Shared, SubscriptionId, Tally, Waited, table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -188,6 +188,61 @@ requests! {
         /// How long to wait for the first one if there is none; absent: not at all.
         wait_ms: Option<u64>,
     }
+    /// Gives entries and leaves them there: the reader holds them until it acknowledges them, is gone, or its time is up.
+    /// → [`Answer::Drained`](Answer::Drained)
+    Read {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// For whom.
+        reader: ReaderId,
+        /// Which entries are meant.
+        filter: Filter,
+        /// How many at most.
+        max: Option<usize>,
+        /// How long to wait for the first one if there is none; absent: not at all.
+        wait_ms: Option<u64>,
+        /// After which time without an acknowledgement they come again, from when the reader has them.
+        redeliver_ms: u64,
+    }
+    /// Takes out what was read. → [`Answer::Acknowledged`](Answer::Acknowledged)
+    Acknowledge {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// By whom.
+        reader: ReaderId,
+        /// Which entries.
+        sequences: Sequences,
+    }
+    /// A reader is gone: what it has not acknowledged comes again.
+    ReaderGone {
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        reader: ReaderId,
+    }
+    /// Is told of the entries that are unread, and of each that comes; takes nothing. → [`Answer::Subscribed`](Answer::Subscribed),
+    /// then [`Notify`](crate::Notify) as often as something comes, and [`NotifiedAll`](crate::NotifiedAll) at the end
+    Subscribe {
+        /// The call of the host.
+        call: CallId,
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        subscription: SubscriptionId,
+        /// Which entries are meant.
+        filter: Filter,
+    }
+    /// A subscriber is gone.
+    Unsubscribe {
+        /// The session.
+        session_id: SessionId,
+        /// Who.
+        subscription: SubscriptionId,
+    }
     /// Waits until an entry is there; takes nothing. → [`Answer::Counted`](Answer::Counted)
     Wait {
         /// The call of the host.
@@ -264,6 +319,10 @@ pub enum Answer {
         #[serde(serialize_with = "in_brief")]
         entries: Vec<Entry>,
     },
+    /// It is told of entries from now.
+    Subscribed(SubscriptionId),
+    /// So many entries were acknowledged.
+    Acknowledged(u64),
     /// So many entries are there; 0 if the time ran out.
     Counted(usize),
     /// So many entries are there.
@@ -285,17 +344,19 @@ pub struct Listed {
 }
 
 /// Entries on their way out, as a trace has them: what they hold stands where it was delivered.
-fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_brief<S: serde::Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(entries.iter().map(|entry| {
         let about =
             entry.record().map_or_else(|| entry.source.to_string(), |record| record.handle_id.to_string());
-        format!("{} {} {about}", entry.sequence, entry.kind)
+        let again = if entry.redelivered { ", redelivered" } else { "" };
+        format!("{} {} {about}{again}", entry.sequence, entry.kind)
     }))
 }
 
 // To whoever holds the call: the supervisor or the inbox.
 messages! {
-    /// The caller has its answer. What was leased to the call is the caller's and leaves the graph.
+    /// The caller has its answer. What was leased to the call is the caller's and leaves the graph; what it has read for a
+    /// reader stays there, held by the reader.
     Ack {
         /// The call.
         call: CallId,

@@ -5,12 +5,12 @@
 
 use futures_lite::future;
 use ostler::{
-    Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, OnTerminate, Ostler, Program, Ran,
-    Session, World,
+    Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, Inbox, OnTerminate, Ostler, Program,
+    Ran, Session, Subscribed, Subscription, World,
 };
 use ostler_tests::{Bench, Dice, Ground, LIMIT, Settings, in_every_tier, ms, seed_or, sh};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::{Mutex, PoisonError},
@@ -54,8 +54,10 @@ fn try_out<F: Future + Unpin>(dice: &mut Dice, call: F) -> Option<F::Output> {
 /// What the host's threads were given.
 #[derive(Default)]
 struct Seen {
-    /// How often each result was read from an inbox.
-    read: BTreeMap<HandleId, u64>,
+    /// How often each result came from an inbox for the first time, and how often again.
+    read: BTreeMap<HandleId, (u64, u64)>,
+    /// Results that a reader was given, who may not have acknowledged them.
+    given: BTreeSet<HandleId>,
     /// Results that came as the answer to a cancel, and to nobody else.
     answered: BTreeMap<HandleId, u64>,
 }
@@ -69,7 +71,28 @@ impl Host {
     fn read(&self, entries: &[Entry]) {
         let mut seen = self.seen.lock().unwrap();
         for entry in entries.iter().filter(|entry| entry.is_result()) {
-            *seen.read.entry(entry.record().unwrap().handle_id).or_default() += 1;
+            let (first, again) = seen.read.entry(entry.record().unwrap().handle_id).or_default();
+            *if entry.redelivered { again } else { first } += 1;
+        }
+    }
+    /// Reads, acknowledges all, some or nothing, and is gone.
+    fn step_of_a_reader(&self, inbox: Inbox, dice: &mut Dice) {
+        let soon = Duration::from_millis(dice.below(30));
+        let patient = dice.one_in(2);
+        let inbox = if patient { inbox } else { inbox.redeliver_after(soon / 10) };
+        let max = 1 + dice.below(3) as usize;
+        let Some(Ok(entries)) = try_out(dice, inbox.read_within(Filter::any(), max, soon)) else { return };
+        self.read(&entries);
+        let results = entries.iter().filter(|entry| entry.is_result()).filter_map(Entry::record);
+        self.seen.lock().unwrap().given.extend(results.map(|record| record.handle_id));
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
+        match dice.below(3) {
+            0 => {
+                let count = inbox.acknowledge(last.sequence).wait().unwrap();
+                assert!(!patient || count == entries.len() as u64, "{count} of {}", entries.len());
+            }
+            1 => drop(try_out(dice, inbox.acknowledge_these(&[first.sequence, last.sequence]))),
+            _ => drop(try_out(dice, inbox.acknowledge(first.sequence))),
         }
     }
     fn answered(&self, cancelled: &Cancelled) {
@@ -94,7 +117,9 @@ impl Host {
         let session = &self.sessions[dice.below(self.sessions.len() as u64) as usize];
         let inbox = session.inbox();
         let soon = Duration::from_millis(dice.below(30));
-        match dice.below(18) {
+        match dice.below(24) {
+            18..22 => self.step_of_a_reader(inbox, dice),
+            22.. => step_of_a_subscriber(&inbox, dice),
             12..15 => {
                 let Some(handle) = self.some_handle(dice) else { return };
                 // Not for ever: nobody may be left who stops it.
@@ -164,13 +189,37 @@ impl Host {
             assert!(session.inbox().drain().wait().unwrap().is_empty());
         }
         let seen = self.seen.lock().unwrap();
-        let twice: Vec<_> = seen.read.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(twice.is_empty(), "seed {seed}: read twice: {twice:?}");
-        let both: Vec<_> = seen.answered.keys().filter(|id| seen.read.contains_key(id)).collect();
+        let wrong = |(id, times): &(&HandleId, &(u64, u64))| {
+            // Whoever comes after a reader that did not acknowledge it is told, and nobody else.
+            times.0 != 1 || (times.1 > 0 && !seen.given.contains(id))
+        };
+        let twice: Vec<_> = seen.read.iter().filter(wrong).collect();
+        assert!(twice.is_empty(), "seed {seed}: read twice, or marked so: {twice:?}");
+        let in_both = |id: &&HandleId| seen.read.contains_key(id) && !seen.given.contains(id);
+        let both: Vec<_> = seen.answered.keys().filter(in_both).collect();
         assert!(both.is_empty(), "seed {seed}: answered and in the inbox: {both:?}");
-        let came = (seen.read.len() + seen.answered.len()) as u64;
+        let only_answered = seen.answered.keys().filter(|id| !seen.read.contains_key(id)).count();
+        let came = (seen.read.len() + only_answered) as u64;
         assert_eq!(came, launched, "seed {seed}: results that came, and commands that were launched");
     }
+}
+
+/// Looks for a while at what comes, and goes.
+fn step_of_a_subscriber(inbox: &Inbox, dice: &mut Dice) {
+    let Some(Ok(mut subscription)) = try_out(dice, inbox.subscribe(Filter::any())) else { return };
+    let mut last = 0;
+    for _ in 0..dice.below(8) {
+        // Something comes, so that nobody waits for ever.
+        drop(inbox.push("news", "adversary", last.into()).begin());
+        if let Some(item) = try_out(dice, subscription.next()) {
+            last = in_order(item, last);
+        }
+    }
+}
+fn in_order(item: Option<Subscribed>, last: u64) -> u64 {
+    let Some(Subscribed::Entry(entry)) = item else { panic!("{item:?}") };
+    assert!(entry.sequence > last, "{} after {last}", entry.sequence);
+    entry.sequence
 }
 
 fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
@@ -181,6 +230,9 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
         handles: Mutex::default(),
         seen: Mutex::default(),
     };
+    // They look when everything is over.
+    let late = |session: &Session| session.inbox().subscribe(Filter::any()).wait().unwrap();
+    let late: Vec<Subscription> = host.sessions.iter().map(late).collect();
     std::thread::scope(|scope| {
         for thread in 1..=THREADS {
             let host = &host;
@@ -191,6 +243,10 @@ fn attack(ostler: &Ostler, commands: fn(u64) -> Command) {
         }
     });
     host.finish(seed);
+    for mut subscription in late {
+        // Each ends with its session.
+        subscription.iter().fold(0, |last, item| in_order(Some(item), last));
+    }
     assert!(!host.handles.lock().unwrap().is_empty(), "seed {seed}: nothing was launched");
 }
 

@@ -1,6 +1,6 @@
 //! One call of a host: a request that is on its way, in both forms, blocking and async.
 
-use super::{Client, Error};
+use super::{Client, Error, inbox::Reader};
 use crate::backend::{Answered, HostInput, Permit};
 use blocking::Task;
 use futures_lite::{FutureExt, future};
@@ -38,6 +38,8 @@ pub struct Call<T> {
     /// From the sending to the end.
     permit: Option<Permit>,
     announced: bool,
+    /// For whom it reads: that reader ends after this call, whose end frees what it has not brought.
+    reader: Option<Arc<Reader>>,
 }
 
 enum Stage {
@@ -64,13 +66,27 @@ impl<T> Call<T> {
             convert: Some(Box::new(convert)),
             permit: None,
             announced: false,
+            reader: None,
         }
+    }
+
+    pub(super) fn of_reader(mut self, reader: Arc<Reader>) -> Call<T> {
+        self.reader = Some(reader);
+        self
     }
 
     /// A call that is refused without being sent.
     pub(crate) fn refused(client: &Arc<Client>, error: Error) -> Call<T> {
         let stage = Stage::Failed(error);
-        Call { client: client.clone(), call: CallId(0), stage, convert: None, permit: None, announced: false }
+        Call {
+            client: client.clone(),
+            call: CallId(0),
+            stage,
+            convert: None,
+            permit: None,
+            announced: false,
+            reader: None,
+        }
     }
 
     /// Blocks this thread until the answer is there. Don't use it on a runtime's thread: `.await` the call there.
@@ -113,8 +129,8 @@ impl<T> Call<T> {
             Err(refusal) => Err(refusal.into()),
         };
         if leased {
-            // A graph that has ended keeps nothing any more.
-            let _ = match self.client.virtual_time {
+            // A graph that has ended keeps nothing any more. What a reader has begins its time with the Ack.
+            let _ = match self.client.virtual_time || self.reader.is_some() {
                 true => self.client.requests.send(HostInput::Ack(self.call)).is_ok(),
                 false => self.client.acks.send(self.call).is_ok(),
             };
@@ -225,7 +241,7 @@ fn with_text(mut answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
     answer
 }
 
-fn fill(record: &mut Arc<Record>) {
+pub(super) fn fill(record: &mut Arc<Record>) {
     if !record.text_omitted {
         return;
     }

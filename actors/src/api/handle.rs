@@ -148,7 +148,7 @@ impl Handle {
     /// let result = handle.result().wait()?;
     /// assert_eq!((result.taken, result.record.exit_code), (true, Some(2)));
     /// assert!(session.inbox().drain().wait()?.is_empty());
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Dropped at whatever moment before it has returned, nothing is lost: the result goes to somebody else who waits for it by

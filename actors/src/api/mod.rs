@@ -5,15 +5,21 @@ mod command;
 #[cfg(test)]
 mod conformance;
 mod handle;
+mod inbox;
 mod ostler;
 mod output;
 mod session;
+mod subscribed_actor;
+mod subscription;
 pub mod testing;
 
 pub use call::Call;
 pub use command::Command;
 pub use handle::{Cancelled, Ended, Handle, Listed, Ports, Ran, Waited};
+pub use inbox::Inbox;
 pub(crate) use ostler::Client;
 pub use ostler::{DROP_LIMIT, Error, Ostler};
 pub use output::ReadOutput;
-pub use session::{Inbox, Session};
+pub use session::Session;
+pub use subscribed_actor::{ActorSubscription, Notified, ON_ITS_WAY};
+pub use subscription::{Entries, NextEntry, Subscription};

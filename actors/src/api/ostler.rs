@@ -2,7 +2,9 @@
 
 use super::{Call, Session};
 use crate::{
-    backend::{ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError},
+    backend::{
+        ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError, Subscribers,
+    },
     config::Config,
     graph, linux,
     scripted::{self, World},
@@ -61,6 +63,9 @@ pub(crate) struct Client {
     /// See [`FromHost::acks`].
     pub(crate) acks: Sender<CallId>,
     pub(crate) next_call: AtomicU64,
+    pub(crate) next_reader: AtomicU64,
+    pub(crate) next_subscription: AtomicU64,
+    pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) open_calls: Arc<AtomicU64>,
     pub(crate) open_calls_limit: u64,
     /// The process that has the graph: a forked copy of it has none of its threads.
@@ -78,6 +83,23 @@ impl Client {
     /// Whether this process is the one that has the graph.
     pub(crate) fn is_here(&self) -> bool {
         self.host_pid == std::process::id()
+    }
+
+    /// Tells the graph that something of the host's is gone, which has no answer. In virtual time it returns when the graph has
+    /// taken it up, so that a trace is the same on every run; else at once. At most one for each thing that the host was given.
+    pub(crate) fn tell(&self, request: impl Into<Request>) {
+        if !self.is_here() {
+            return;
+        }
+        let (taken, waits) = match self.virtual_time {
+            true => Some(oneshot::channel()).unzip(),
+            false => (None, None),
+        };
+        let sent = self.requests.send(HostInput::Gone { request: request.into(), taken });
+        if let (Ok(()), Some(waits)) = (sent, waits) {
+            // Closed when the graph has taken it up, or has ended.
+            let _ = waits.recv();
+        }
     }
 }
 impl Drop for Client {
@@ -190,6 +212,10 @@ impl Ostler {
         self.0.containment.now()
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.0
+    }
+
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.0.outputs
     }
@@ -225,7 +251,8 @@ pub(crate) fn start_with(
     let (acks, acked) = unbounded();
     let (alive, stopped) = bounded(0);
     let open_calls_limit = config.limits.open_calls;
-    let from_host = FromHost { requests: taken, acks: acked };
+    let subscribers = Arc::new(Subscribers::default());
+    let from_host = FromHost { requests: taken, acks: acked, subscribers: subscribers.clone() };
     let (facts, start_kernel) = match world {
         None => linux::start(&config)?,
         Some(world) => scripted::start(world),
@@ -238,6 +265,9 @@ pub(crate) fn start_with(
         requests,
         acks,
         next_call: AtomicU64::new(0),
+        next_reader: AtomicU64::new(0),
+        next_subscription: AtomicU64::new(0),
+        subscribers,
         open_calls: Arc::default(),
         open_calls_limit,
         host_pid: std::process::id(),

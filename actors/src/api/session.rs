@@ -1,9 +1,8 @@
-//! A session and its inbox, as a host holds them. Both are names: dropping one ends nothing.
+//! A session, as a host holds it. It is a name: dropping it ends nothing.
 
-use super::{Call, Command, Ended, Error, Handle, Listed, Ostler, Ran};
+use super::{Call, Command, Ended, Error, Handle, Inbox, Listed, Ostler, Ran};
 use ostler_messages::{
-    Answer, Drain, EndSession, Entry, Filter, GetStatus, HandleId, Launch, LaunchRequest, List, Pending,
-    Push, SessionId, Status, Tally, Wait,
+    Answer, EndSession, GetStatus, HandleId, Launch, LaunchRequest, List, SessionId, Status, Tally,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -63,8 +62,9 @@ impl Session {
     /// match session.run_for(Command::new("make"), Duration::from_secs(10)).wait()? {
     ///     Ran::Ended(result) => println!("{}", result.record.summary()),
     ///     Ran::Running(handle) => println!("goes on as {}: {}", handle.id(), handle.record().stdout),
+    /// #   _ => {}
     /// }
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Dropped before it was begun or polled, nothing is launched. After that the launch stands, and the result goes to the inbox.
@@ -143,82 +143,9 @@ impl Session {
             },
         )
     }
-    /// Where results and progress arrive.
+    /// Where results and progress arrive. Each value is a reader of its own, with its clones.
     pub fn inbox(&self) -> Inbox {
-        Inbox { ostler: self.ostler.clone(), id: self.id.clone() }
-    }
-}
-
-/// The inbox of one session. Entries stand in it, first in first out, until somebody takes them.
-#[derive(Clone, Debug)]
-pub struct Inbox {
-    ostler: Ostler,
-    id: SessionId,
-}
-impl Inbox {
-    /// Takes all entries. Safe to drop at any moment: entries that did not reach the caller stay where they were.
-    pub fn drain(&self) -> Call<Vec<Entry>> {
-        self.take(Filter::any(), None, None)
-    }
-    /// Takes those that fit; the others stay, in order. Safe to drop, as [`drain`](Inbox::drain).
-    pub fn drain_where(&self, filter: Filter) -> Call<Vec<Entry>> {
-        self.take(filter, None, None)
-    }
-    /// Takes up to `max` entries that fit, and waits for the first one up to `timeout`. An empty answer means that the
-    /// time is up, or the session has ended and nothing more will come. Safe to drop in a `select!` or by a timeout: it takes
-    /// nothing then, also if an entry was on its way.
-    pub fn receive(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {
-        self.take(filter, Some(max), Some(timeout))
-    }
-    fn take(&self, filter: Filter, max: Option<usize>, timeout: Option<Duration>) -> Call<Vec<Entry>> {
-        let (session_id, wait_ms) = (self.id.clone(), timeout.map(timeout_ms));
-        self.ostler.call(
-            |call| Drain { call, session_id, filter, max, wait_ms },
-            |answer| match answer {
-                Answer::Drained { entries, .. } => Some(entries),
-                _ => None,
-            },
-        )
-    }
-    /// Waits until an entry fits, and tells how many do; 0 when the time is up. Takes nothing. Safe to
-    /// drop.
-    pub fn wait(&self, filter: Filter, timeout: Duration) -> Call<usize> {
-        let (session_id, timeout_ms) = (self.id.clone(), timeout_ms(timeout));
-        self.ostler.call(
-            |call| Wait { call, session_id, filter, timeout_ms },
-            |answer| match answer {
-                Answer::Counted(count) => Some(count),
-                _ => None,
-            },
-        )
-    }
-    /// How many entries fit. Safe to drop.
-    pub fn pending(&self, filter: Filter) -> Call<usize> {
-        let session_id = self.id.clone();
-        self.ostler.call(
-            |call| Pending { call, session_id, filter },
-            |answer| match answer {
-                Answer::Pending(count) => Some(count),
-                _ => None,
-            },
-        )
-    }
-    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own. Dropped after it was
-    /// begun or polled, the entry is added all the same.
-    pub fn push(
-        &self,
-        kind: impl Into<String>,
-        source: impl Into<String>,
-        content: serde_json::Value,
-    ) -> Call<u64> {
-        let (session_id, kind, source) = (self.id.clone(), kind.into(), source.into());
-        self.ostler.call(
-            |call| Push { call, session_id, kind, source, content },
-            |answer| match answer {
-                Answer::Pushed(sequence) => Some(sequence),
-                _ => None,
-            },
-        )
+        Inbox::new(self.ostler.clone(), self.id.clone())
     }
 }
 

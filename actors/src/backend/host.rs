@@ -1,5 +1,6 @@
 //! What enters the graph from the host's side, and what goes back.
 
+use super::{Subscriber, Subscribers};
 use crossbeam_channel::Receiver;
 use ostler_artifacts::{Growth, OutputFile};
 use ostler_messages::{Answer, CallError, CallId, HostGone, Limit, Refusal, Request};
@@ -15,26 +16,31 @@ pub(crate) enum HostInput {
     /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
     /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
     Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
-    /// The caller has its answer; only in a scripted world, where the order of a host's steps is part of the trace. See
-    /// [`FromHost::acks`].
+    /// The caller has its answer, and the graph is to know at once: a reader's time begins with it; and in a scripted world the
+    /// order of a host's steps is part of the trace. See [`FromHost::acks`].
     Ack(CallId),
+    /// Something of the host's is gone that is no call; there is no answer. Then `taken` is dropped.
+    Gone { request: Request, taken: Option<oneshot::Sender<()>> },
     /// The last handle of the host was dropped.
     HostGone(HostGone),
     /// The host does nothing before this call is answered: virtual time may move.
     Blocked(CallId),
     /// The host does nothing before there is output, or virtual time has passed.
     Watch(OutputWatch),
+    /// The host does nothing before this subscriber has news: virtual time may move.
+    Listens(Arc<Subscriber>),
     /// Moves virtual time.
     Advance { by_ms: u64, done: oneshot::Sender<()> },
 }
 
-/// The graph's side of both ways in.
+/// The graph's side of the ways in, and of the way to subscribers.
 pub(crate) struct FromHost {
     pub(crate) requests: Receiver<HostInput>,
     /// Calls whose caller has the answer. They free memory and nobody who waits, so they do not wake the graph: it looks
     /// here before it takes the next input. Never more than the limit on open calls, since each of these calls was open
     /// when the graph last took one.
     pub(crate) acks: Receiver<CallId>,
+    pub(crate) subscribers: Arc<Subscribers>,
 }
 
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the

@@ -9,6 +9,7 @@ mod facts;
 mod follow;
 mod host;
 mod outputs;
+mod subscribers;
 pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
@@ -19,6 +20,7 @@ pub(crate) use follow::{Files, Follow, Turn};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand};
 pub(crate) use outputs::Outputs;
+pub(crate) use subscribers::{EndOfSubscriptions, Subscriber, Subscribers};
 
 /// What enters the graph.
 pub(crate) enum Input {

@@ -133,6 +133,8 @@ pub struct Limits {
     pub results_with_text: u64,
     /// Unread entries pushed by the host, for each session. Default [`ostler_inbox::PUSHED_ENTRIES`].
     pub pushed_entries: u64,
+    /// Subscriptions to the inbox of one session. Default [`ostler_inbox::SUBSCRIPTIONS`].
+    pub subscriptions: u64,
     /// Finished handles whose result a late cancel can still ask for. Default [`REPLAY_RESULTS`].
     pub replay_results: u64,
     /// Calls that were sent and are not finished. One more fails at once. Default [`OPEN_CALLS`].
@@ -147,6 +149,7 @@ impl Default for Limits {
             unread_results: UNREAD_RESULTS,
             results_with_text: ostler_inbox::RESULTS_WITH_TEXT as u64,
             pushed_entries: ostler_inbox::PUSHED_ENTRIES as u64,
+            subscriptions: ostler_inbox::SUBSCRIPTIONS as u64,
             replay_results: REPLAY_RESULTS,
             open_calls: OPEN_CALLS,
         }

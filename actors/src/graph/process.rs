@@ -211,9 +211,11 @@ impl ProcessActor {
             TimerKind::LeftoversGrace => self.request.leftovers_grace_ms,
             TimerKind::Unkillable => millis(times.unkillable),
             TimerKind::SealTimeout => millis(times.seal_timeout),
-            TimerKind::Progress | TimerKind::Call(_) | TimerKind::Silence(_) | TimerKind::LastLook => {
-                u64::MAX
-            }
+            TimerKind::Progress
+            | TimerKind::Call(_)
+            | TimerKind::Silence(_)
+            | TimerKind::LastLook
+            | TimerKind::Redeliver(_) => u64::MAX,
         }
     }
 }

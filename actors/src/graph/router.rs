@@ -4,18 +4,21 @@
 //! order, and replay.
 //!
 //! * in: kernel events; requests, acks and nacks of the host; answers of the actors
-//! * out: each to the actor that holds it; each answer to its caller
+//! * out: each to the actor that holds it; each answer to its caller, each entry to its subscribers
 //! * keeps: a call is open from its request to its Ack, its Nack, or an answer that leases nothing
 
 use super::actors::{CoreActors, ProcessTable};
-use crate::backend::{Answered, KernelEvent, ReplyTo};
+use crate::backend::{Answered, KernelEvent, ReplyTo, Subscribers};
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent, entering};
-use ostler_messages::{Ack, ActorName, Answer, CallId, Event, Nack, Reply, Request, Stopped, route_request};
+use ostler_messages::{
+    Ack, ActorName, Answer, CallId, Event, Nack, NotifiedAll, Notify, Reply, Request, Stopped, route_request,
+};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
 };
 
 /// One call of a host that is not closed yet.
@@ -59,16 +62,22 @@ impl OpenCalls {
 /// its process at once, and the rest of the trace with it.
 pub(crate) type LastAnswers = Rc<RefCell<Vec<(ReplyTo, Answered)>>>;
 
-/// Stands for the host in the graph: hands answers to the callers' threads. What is leased with an answer stays in the
+/// Stands for the host in the graph: hands answers to the callers' threads, and entries to subscribers. What is leased with an answer stays in the
 /// graph until the call says that its caller has it.
 pub(crate) struct HostActor {
     calls: OpenCalls,
     last: LastAnswers,
     stopped: Rc<Cell<bool>>,
+    subscribers: Arc<Subscribers>,
 }
 impl HostActor {
-    pub(crate) fn new(calls: OpenCalls, last: LastAnswers, stopped: Rc<Cell<bool>>) -> HostActor {
-        HostActor { calls, last, stopped }
+    pub(crate) fn new(
+        calls: OpenCalls,
+        last: LastAnswers,
+        stopped: Rc<Cell<bool>>,
+        subscribers: Arc<Subscribers>,
+    ) -> HostActor {
+        HostActor { calls, last, stopped, subscribers }
     }
 }
 impl Actor for HostActor {
@@ -79,6 +88,10 @@ impl Handler<Sent<Reply>> for HostActor {
     fn handle(&mut self, Sent(reply): Sent<Reply>, _: &mut Context<HostActor>) {
         let Reply { call, answer, leased_by } = reply;
         let Some(reply_to) = self.calls.answer(call, leased_by) else { return };
+        if let (Ok(Answer::Subscribed(id)), None) = (&answer, leased_by) {
+            // Nobody in the graph knows of it: nothing can come.
+            self.subscribers.end(*id);
+        }
         let last = matches!(answer, Ok(Answer::Stopped(_)));
         let answered = Answered { answer, leased: leased_by.is_some() };
         if last {
@@ -87,6 +100,18 @@ impl Handler<Sent<Reply>> for HostActor {
             // A caller that is gone has sent its Nack, which frees what was leased.
             let _ = reply_to.send(answered);
         }
+    }
+}
+impl Handler<Sent<Notify>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, Sent(notify): Sent<Notify>, _: &mut Context<HostActor>) {
+        self.subscribers.notify(notify.subscription, notify.entries);
+    }
+}
+impl Handler<Sent<NotifiedAll>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, Sent(all): Sent<NotifiedAll>, _: &mut Context<HostActor>) {
+        self.subscribers.end(all.subscription);
     }
 }
 impl Handler<Sent<Stopped>> for HostActor {

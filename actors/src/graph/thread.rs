@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     backend::{
-        Containments, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError, StartKernel,
-        thread::spawn,
+        Containments, EndOfSubscriptions, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError,
+        StartKernel, Subscribers, thread::spawn,
     },
     config::Config,
 };
@@ -61,9 +61,17 @@ pub(crate) fn start(
     let run = move || {
         let _alive = alive;
         let tracing = sink::sink(&config.trace, trace_file);
-        let FromHost { requests, acks } = from_host;
+        let FromHost { requests, acks, subscribers } = from_host;
+        let _ends = EndOfSubscriptions(subscribers.clone());
         let kernel = start_kernel(requests);
-        System::with_tokio_rt(|| runtime).block_on(run(config, facts, tracing, acks, kernel, faults));
+        System::with_tokio_rt(|| runtime).block_on(run(
+            config,
+            facts,
+            tracing,
+            (acks, subscribers),
+            kernel,
+            faults,
+        ));
     };
     let thread =
         spawn("ostler-graph", run).map_err(|source| StartError::Resource { what: "thread", source })?;
@@ -74,7 +82,7 @@ async fn run(
     config: Config,
     facts: Facts,
     tracing: Tracing,
-    acks: Receiver<CallId>,
+    (acks, subscribers): (Receiver<CallId>, Arc<Subscribers>),
     kernel: Box<dyn Kernel>,
     faults: Vec<Fault>,
 ) {
@@ -84,7 +92,7 @@ async fn run(
     faults.into_iter().for_each(|fault| tracer.inject(fault));
     let (calls, stopped) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
-    let host = HostActor::new(calls.clone(), last.clone(), stopped.clone());
+    let host = HostActor::new(calls.clone(), last.clone(), stopped.clone(), subscribers);
     let (core_actors, processes) = start_actors(config, facts, &tracer, host, kernel.clone());
     while !stopped.get() && !tracer.failed() {
         let ready = kernel.borrow_mut().ready();
@@ -113,11 +121,16 @@ async fn run(
                 run_until_idle().await;
                 drop((permit, taken));
             }
+            Input::Host(HostInput::Gone { request, taken }) => {
+                deliver_request(request, &core_actors);
+                run_until_idle().await;
+                drop(taken);
+            }
             Input::Host(HostInput::Ack(call)) => deliver_ack(call, &calls, &core_actors),
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
             Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
             // Only a scripted world takes these, and has taken them.
-            Input::Host(HostInput::Advance { .. } | HostInput::Watch(_)) => {}
+            Input::Host(HostInput::Advance { .. } | HostInput::Watch(_) | HostInput::Listens(_)) => {}
         }
         run_until_idle().await;
         kernel.borrow_mut().after_input(&|call| calls.waits(call));
@@ -152,6 +165,8 @@ fn start_actors(
         kernel_arm: kernel.clone().recipient(),
         kernel_disarm: kernel.clone().recipient(),
         host: host.clone().recipient(),
+        notify: host.clone().recipient(),
+        notified_all: host.clone().recipient(),
         results_gone: supervisor.addr().clone().recipient(),
         queue_closed: supervisor.addr().clone().recipient(),
         queue_emptied: supervisor.addr().clone().recipient(),
@@ -164,6 +179,7 @@ fn start_actors(
         results_with_text: size(config.limits.results_with_text),
         pushed_entries: size(config.limits.pushed_entries),
         unread_results: size(config.limits.unread_results),
+        subscriptions: size(config.limits.subscriptions),
     };
     let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
     let core_actors = Rc::new(CoreActors {

@@ -9,7 +9,7 @@ use super::{
     process::{Planned, Process},
     world::{BEGIN, World},
 };
-use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs};
+use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs, Subscriber};
 use crossbeam_channel::Receiver;
 use ostler_artifacts::{Growth, Paths, Recorder};
 use ostler_messages::{
@@ -55,6 +55,8 @@ pub(crate) struct Player {
     followed: Followed,
     /// Readers that wait for output, with the time until which they do.
     watching: Vec<(u64, OutputWatch)>,
+    /// Subscribers for whose news the host does nothing but wait.
+    listening: Vec<Arc<Subscriber>>,
 }
 
 enum Event {
@@ -84,6 +86,7 @@ impl Player {
             advancing: None,
             followed: Followed::default(),
             watching: Vec::new(),
+            listening: Vec::new(),
         }
     }
 
@@ -97,6 +100,12 @@ impl Player {
             HostInput::Watch(watch) => {
                 let until = self.now_us.saturating_add(watch.wait_ms.saturating_mul(1_000));
                 self.watching.push((until, watch));
+                None
+            }
+            HostInput::Listens(subscriber) => {
+                if !self.listening.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
+                    self.listening.push(subscriber);
+                }
                 None
             }
             other => {
@@ -139,7 +148,7 @@ impl Kernel for Player {
             if let Some(input) = self.ready() {
                 return Some(input);
             }
-            // An Advance or a Watch may have been taken, and more be behind it.
+            // An Advance, a Watch or a Listens may have been taken, and more be behind it.
             if !self.requests.is_empty() {
                 continue;
             }
@@ -176,7 +185,9 @@ impl Player {
             let _ = watch.done.send(until.saturating_sub(self.now_us) / 1_000);
             return true;
         }
-        let until = match (&self.advancing, given_up, self.blocked.is_empty() && !self.host_gone) {
+        self.listening.retain(|subscriber| subscriber.waits());
+        let waits = !self.blocked.is_empty() || !self.listening.is_empty() || self.host_gone;
+        let until = match (&self.advancing, given_up, !waits) {
             (Some((until, _)), ..) => *until,
             (None, None, true) => return false,
             (None, ..) => u64::MAX,

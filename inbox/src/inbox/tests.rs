@@ -8,7 +8,8 @@ use crate::queues::{
 use actix::{Addr, System};
 use ostler_context::{Sent, Tracer, in_flight, start};
 use ostler_messages::{
-    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT, trace::Header,
+    Answer, CallId, Entry, Filter, Record, SessionId, Shared, Stamp, Status, TOOL_RESULT, TimerKind,
+    trace::Header,
 };
 use std::{cell::RefCell, future::poll_fn, mem, rc::Rc, sync::Arc, task::Poll, thread};
 
@@ -22,6 +23,8 @@ enum Heard {
     QueueEmptied(QueueEmptied),
     LaunchesPaused(LaunchesPaused),
     NoQueue(NoQueue),
+    Notify(Notify),
+    NotifiedAll(NotifiedAll),
     Discarded(Discarded),
 }
 struct Listener(Rc<RefCell<Vec<Heard>>>);
@@ -38,7 +41,19 @@ macro_rules! hears {
         }
     )*};
 }
-hears!(Arm, Disarm, Reply, ResultsGone, QueueClosed, QueueEmptied, LaunchesPaused, NoQueue, Discarded);
+hears!(
+    Arm,
+    Disarm,
+    Reply,
+    ResultsGone,
+    QueueClosed,
+    QueueEmptied,
+    LaunchesPaused,
+    NoQueue,
+    Notify,
+    NotifiedAll,
+    Discarded
+);
 
 struct Bench {
     inbox: Addr<Inbox>,
@@ -60,6 +75,8 @@ impl Bench {
             queue_emptied: listener.clone().recipient(),
             launches_paused: listener.clone().recipient(),
             no_queue: listener.clone().recipient(),
+            notify: listener.clone().recipient(),
+            notified_all: listener.clone().recipient(),
             discarded: listener.recipient(),
         };
         let inbox = start(Inbox::new(links, limits), ActorName::Inbox, &tracer, None);

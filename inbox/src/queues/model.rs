@@ -5,11 +5,15 @@ use super::{
     tests::{AT, record},
     *,
 };
-use ostler_messages::{Content, Entry, Filter, HandleId, Status};
+use ostler_messages::{Content, Entry, HandleId, Status};
 use std::collections::BTreeSet;
 
+mod reading;
+mod subscribing;
+
 const SESSIONS: u64 = 3;
-const LIMITS: Limits = Limits { results_with_text: 3, pushed_entries: 4, unread_results: 4 };
+const LIMITS: Limits =
+    Limits { results_with_text: 3, pushed_entries: 4, unread_results: 4, subscriptions: 3 };
 
 struct Run {
     dice: Dice,
@@ -26,6 +30,10 @@ struct Run {
     read: BTreeSet<u64>,
     /// Those that were reported to be gone.
     gone: BTreeSet<u64>,
+    /// Entries that a reader has had and may not have acknowledged: their session and number.
+    seen: BTreeSet<(u64, u64)>,
+    /// Reads whose entries come again when their timer fires.
+    timers: BTreeSet<u64>,
     /// A result is asked for by its handle.
     taking: bool,
 }
@@ -45,6 +53,8 @@ impl Run {
             delivered: BTreeSet::new(),
             read: BTreeSet::new(),
             gone: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            timers: BTreeSet::new(),
             taking: false,
         }
     }
@@ -66,6 +76,12 @@ impl Run {
         let (at, session_id) = (s as usize, name(s));
         self.calls += 1;
         let (n, call) = (self.calls, CallId(self.calls));
+        if self.dice.below(4) == 0 {
+            return self.step_of_a_reader(s);
+        }
+        if self.dice.below(16) == 0 {
+            return self.step_of_a_subscriber(s);
+        }
         match self.dice.below(100) {
             0..25 if !self.lists[at].closed => self.progress(s),
             25..40 => {
@@ -94,14 +110,7 @@ impl Run {
                 let wait_ms = [None, Some(5)][self.dice.below(2) as usize];
                 let drain = Drain { call, session_id, filter: filter.clone(), max, wait_ms };
                 let effects = self.queues.drain(drain);
-                let list = &mut self.lists[at];
-                let taken = list.take(n, &filter, max.unwrap_or(usize::MAX));
-                let mut told = Vec::new();
-                if taken.is_empty() && wait_ms.is_some() && !list.closed {
-                    list.waiters.push((n, filter, Some(max.unwrap_or(usize::MAX))));
-                } else {
-                    told.push((n, Out::Taken(taken)));
-                }
+                let told = self.lists[at].take_or_wait(n, filter, max, wait_ms.is_some());
                 self.check(s, effects, told);
             }
             72..80 => {
@@ -124,7 +133,7 @@ impl Run {
                 if let Some(list) = list {
                     self.lists[list].give_up(&mut told, Some(late));
                 }
-                let effects = self.queues.expire(CallId(late));
+                let effects = self.queues.time_up(TimerKind::Call(CallId(late)));
                 self.check(list.unwrap_or(at) as u64, effects, told);
             }
             87..94 => self.end_a_call(),
@@ -212,6 +221,7 @@ impl Run {
         let (s, call, entries) = if waiting { waits[0].clone() } else { self.held.swap_remove(which) };
         let has_it = !waiting && self.dice.below(2) == 0;
         let list = &mut self.lists[s as usize];
+        let reads = list.reading.contains_key(&call);
         let cancelled = list.shared.iter().find(|(_, calls)| calls.contains(&call)).map(|(n, _)| *n);
         let mut told = Vec::new();
         list.end(call, has_it, &mut told);
@@ -219,7 +229,9 @@ impl Run {
             true => self.queues.ack(CallId(call)),
             false => self.queues.nack(CallId(call), AT),
         };
-        if has_it {
+        if has_it && reads {
+            self.seen.extend(entries.iter().map(|entry| (s, entry.sequence)));
+        } else if has_it {
             self.read(&entries);
             if let Some(n) = cancelled {
                 assert!(self.read.insert(n), "the result of {n} was read twice");
@@ -256,8 +268,11 @@ impl Run {
             expected.push((0, Out::Paused(self.paused[at])));
         }
         self.queues_were[at] = !list.is_finished();
+        self.note_timers(&effects);
+        self.check_notified(s, &effects);
         let told: Told = effects.into_iter().filter_map(|effect| self.told(s, effect)).collect();
         assert_eq!(told, expected);
+        self.check_timers();
         assert_eq!(self.gone, self.read, "what is read is reported, and nothing else");
         let at = s as usize;
         let list = &self.lists[at];
@@ -277,17 +292,22 @@ impl Run {
             assert!(counts.with_text <= LIMITS.results_with_text);
             assert_eq!((counts.results, counts.pushed), (list.results(), list.notes()));
             assert_eq!(queue.leases().shared(), list.shared.len());
+            assert_eq!(queue.subscriptions(), list.subscribers.len());
+            assert_eq!(queue.leases().held(), list.held.values().map(|held| held.1.len()).sum::<usize>());
         }
     }
     fn told(&mut self, s: u64, effect: Effect) -> Option<(u64, Out)> {
         let Reply { call, answer, leased_by } = match effect {
             Effect::Arm { .. } | Effect::Disarm { .. } => return None,
+            Effect::Notify(_) | Effect::NotifiedAll(_) => return None,
             Effect::Closed(closed) => return Some((0, Out::Closed(closed.unread))),
             Effect::Emptied(_) => return Some((0, Out::Emptied)),
             Effect::NoQueue(asked) => {
                 let out = match asked.nothing {
                     None => Out::Refused,
                     Some(Answer::Drained { .. }) => Out::Taken(vec![]),
+                    Some(Answer::Acknowledged(_)) => Out::Acknowledged(0),
+                    Some(Answer::Subscribed(_)) => Out::Subscribed,
                     Some(_) => Out::Counted(0),
                 };
                 return Some((asked.call.0, out));
@@ -304,10 +324,16 @@ impl Run {
         let out = match answer {
             Err(_) => Out::Refused,
             Ok(Answer::Pushed(sequence)) => Out::Pushed(sequence),
+            Ok(Answer::Acknowledged(count)) => Out::Acknowledged(count),
+            Ok(Answer::Subscribed(_)) => Out::Subscribed,
             Ok(Answer::Counted(count) | Answer::Pending(count)) => Out::Counted(count),
             Ok(Answer::Drained { entries, .. }) => {
                 let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
                 assert_eq!(leased_by.is_some(), !entries.is_empty());
+                for entry in &entries {
+                    let seen = self.seen.contains(&(s, entry.sequence));
+                    assert_eq!(entry.redelivered, seen, "{} of session {s}", entry.sequence);
+                }
                 for record in entries.iter().filter(|entry| entry.is_progress()).filter_map(Entry::record) {
                     let n = record.handle_id.n;
                     assert!(!self.delivered.contains(&n), "progress of {n} after its result");
@@ -353,6 +379,7 @@ impl Run {
         (0..SESSIONS).for_each(|s| self.close(s));
         while !self.queues.queues.is_empty() {
             self.end_a_call();
+            self.readers_go();
             for s in 0..SESSIONS {
                 self.calls += 1;
                 let call = self.calls;
@@ -380,7 +407,7 @@ fn name(s: u64) -> SessionId {
 
 #[test]
 fn it_does_what_a_naive_list_does_and_every_result_is_read_once() {
-    for seed in 1..=300 {
+    for seed in 1..=150 {
         let mut run = Run::new(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
         (0..400).for_each(|_| run.step());
         run.finish();

@@ -4,7 +4,7 @@ use super::{
     naive::{claim, gone},
     *,
 };
-use ostler_messages::{ActorName, CommandId, Entry, Filter, HandleId, Output, Status};
+use ostler_messages::{ActorName, CommandId, Entry, HandleId, Output, Refusal, Status};
 use serde_json::json;
 
 pub(crate) const AT: Stamp = Stamp(1_000);
@@ -28,35 +28,35 @@ pub(crate) fn record(session_id: &SessionId, n: u64, status: Status) -> Arc<Reco
     });
     Arc::new(record)
 }
-fn result(n: u64) -> Arc<Record> {
+pub(super) fn result(n: u64) -> Arc<Record> {
     record(&session(), n, Status::Completed)
 }
-fn running(n: u64) -> Arc<Record> {
+pub(super) fn running(n: u64) -> Arc<Record> {
     record(&session(), n, Status::Running)
 }
-fn open(limits: Limits) -> Queues {
+pub(super) fn open(limits: Limits) -> Queues {
     let mut queues = Queues::new(limits);
     queues.open(session());
     queues
 }
-fn drain(call: u64, filter: Filter, max: Option<usize>, wait_ms: Option<u64>) -> Drain {
+pub(super) fn drain(call: u64, filter: Filter, max: Option<usize>, wait_ms: Option<u64>) -> Drain {
     Drain { call: CallId(call), session_id: session(), filter, max, wait_ms }
 }
 fn wait(call: u64, filter: Filter, timeout_ms: u64) -> Wait {
     Wait { call: CallId(call), session_id: session(), filter, timeout_ms }
 }
-fn note(call: u64, kind: &str) -> Push {
+pub(super) fn note(call: u64, kind: &str) -> Push {
     let (session_id, source) = (session(), "me".to_owned());
     Push { call: CallId(call), session_id, kind: kind.into(), source, content: json!({ "n": call }) }
 }
 /// Everything that fits, at once, and the reader has it.
-fn all(queues: &mut Queues, filter: Filter) -> Vec<Entry> {
+pub(super) fn all(queues: &mut Queues, filter: Filter) -> Vec<Entry> {
     let taken = entries(&queues.drain(drain(99, filter, None, None)));
     ack(queues, 99);
     taken
 }
 /// The entries of the only drain that is answered.
-fn entries(effects: &[Effect]) -> Vec<Entry> {
+pub(super) fn entries(effects: &[Effect]) -> Vec<Entry> {
     let mut found = effects.iter().filter_map(|effect| match effect {
         Effect::Reply(Reply { answer: Ok(Answer::Drained { entries, .. }), .. }) => Some(entries.clone()),
         _ => None,
@@ -65,48 +65,48 @@ fn entries(effects: &[Effect]) -> Vec<Entry> {
     assert!(found.next().is_none(), "one drain is answered: {effects:?}");
     entries
 }
-fn sequences(entries: &[Entry]) -> Vec<u64> {
+pub(super) fn sequences(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.sequence).collect()
 }
-fn error(effects: &[Effect]) -> &CallError {
+pub(super) fn error(effects: &[Effect]) -> &CallError {
     match effects {
         [Effect::Reply(Reply { answer: Err(Refusal::Call(error)), .. })] => error,
         other => panic!("not one refusal: {other:?}"),
     }
 }
-fn answered(call: u64, answer: Answer) -> Effect {
+pub(super) fn answered(call: u64, answer: Answer) -> Effect {
     reply(CallId(call), answer)
 }
 fn armed(call: u64, after_ms: u64) -> Vec<Effect> {
-    vec![Effect::Arm { call: CallId(call), after_ms }]
+    vec![Effect::Arm { timer: TimerKind::Call(CallId(call)), after_ms }]
 }
-fn disarmed(call: u64) -> Effect {
-    Effect::Disarm { call: CallId(call) }
+pub(super) fn disarmed(call: u64) -> Effect {
+    Effect::Disarm { timer: TimerKind::Call(CallId(call)) }
 }
 fn drained(call: u64, entries: Vec<Entry>) -> Effect {
     answered(call, Answer::Drained { session_id: session(), entries })
 }
-fn paused(paused: bool) -> Vec<Effect> {
+pub(super) fn paused(paused: bool) -> Vec<Effect> {
     vec![Effect::Paused(LaunchesPaused { session_id: session(), paused })]
 }
-fn closed(unread: u64, kept: bool) -> Effect {
+pub(super) fn closed(unread: u64, kept: bool) -> Effect {
     Effect::Closed(QueueClosed { session_id: session(), unread, kept })
 }
-fn emptied() -> Vec<Effect> {
+pub(super) fn emptied() -> Vec<Effect> {
     vec![Effect::Emptied(QueueEmptied { session_id: session() })]
 }
 /// Free and leased results.
-fn unread(queues: &Queues) -> usize {
+pub(super) fn unread(queues: &Queues) -> usize {
     queues.queues.values().map(Queue::results).sum()
 }
-fn lent(call: u64, entries: Vec<Entry>) -> Effect {
+pub(super) fn lent(call: u64, entries: Vec<Entry>) -> Effect {
     let answer = Ok(Answer::Drained { session_id: session(), entries });
     Effect::Reply(Reply { call: CallId(call), answer, leased_by: Some(ActorName::Inbox) })
 }
-fn nack(queues: &mut Queues, call: u64) -> Vec<Effect> {
+pub(super) fn nack(queues: &mut Queues, call: u64) -> Vec<Effect> {
     queues.nack(CallId(call), AT)
 }
-fn ack(queues: &mut Queues, call: u64) -> Vec<Effect> {
+pub(super) fn ack(queues: &mut Queues, call: u64) -> Vec<Effect> {
     queues.ack(CallId(call))
 }
 
@@ -160,7 +160,7 @@ fn a_drain_that_finds_nothing_waits_for_the_first_entry_that_fits() {
     let effects = queues.deliver(result(1), &[], AT);
     assert_eq!(sequences(&entries(&effects)), [2]);
     assert_eq!(effects[0], disarmed(1));
-    assert_eq!(queues.expire(CallId(1)), [], "a timer that fires late does nothing");
+    assert_eq!(queues.time_up(TimerKind::Call(CallId(1))), [], "a timer that fires late does nothing");
     assert_eq!(queues.deliver(result(2), &[], AT), [], "and the call is served only once");
 }
 
@@ -172,9 +172,9 @@ fn a_wait_without_time_is_answered_at_once_and_one_whose_time_runs_out_with_noth
     assert_eq!(queues.drain(drain(3, Filter::any(), Some(0), Some(9))), [drained(3, vec![])]);
     assert_eq!(queues.wait(wait(4, Filter::any(), 9)), armed(4, 9));
     assert_eq!(queues.drain(drain(5, Filter::any(), None, Some(9))), armed(5, 9));
-    assert_eq!(queues.expire(CallId(4)), [answered(4, Answer::Counted(0))]);
-    assert_eq!(queues.expire(CallId(5)), [drained(5, vec![])]);
-    assert_eq!(queues.expire(CallId(5)), []);
+    assert_eq!(queues.time_up(TimerKind::Call(CallId(4))), [answered(4, Answer::Counted(0))]);
+    assert_eq!(queues.time_up(TimerKind::Call(CallId(5))), [drained(5, vec![])]);
+    assert_eq!(queues.time_up(TimerKind::Call(CallId(5))), []);
 }
 
 #[test]
