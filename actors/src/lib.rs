@@ -88,8 +88,9 @@ pub use graph::trace::narrate;
 pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequest, RootError};
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
-    HandleId, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES, Outcome, Record,
-    SessionId, Stage, Stamp, Status, StopCause, Stream, Tally, Text, Usage, counted, duration,
+    HandleId, INPUT_MAX_BYTES, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES,
+    Outcome, Record, SessionId, Stage, Stamp, Status, Stdin, StopCause, Stream, Tally, Text, Usage, counted,
+    duration,
     trace::{Delivery, Header},
 };
-pub use scripted::{Descendant, OnTerminate, Program, World};
+pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};

@@ -1,7 +1,7 @@
 //! process, drain, ticker, supervisor, inbox → kernel: what the graph asks of the world. Handled in
 //! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
 
-use crate::{ActorName, Asked, CallId, CommandId, Shared, Stream, table::table};
+use crate::{ActorName, Asked, CallId, CommandId, Payload, Shared, Stream, table::table};
 use serde::{Deserialize, Serialize};
 
 /// What a timer is for; with its owner it names the timer.
@@ -130,6 +130,22 @@ table! {
         inline_bytes: u64,
         /// For which call of the host; none: for the process's ticker.
         call: Option<CallId>,
+    }
+    /// Write these bytes to its stdin, behind what is queued. → [`Fed`](crate::Fed) when the pipe is full, and at the end
+    Feed {
+        /// The number of the process.
+        n: u64,
+        /// The call that has brought them.
+        call: CallId,
+        /// What.
+        bytes: Payload,
+    }
+    /// Close its stdin. → [`InputEnded`](crate::InputEnded)
+    EndInput {
+        /// The number of the process.
+        n: u64,
+        /// Drop what is queued; else it is taken first.
+        now: bool,
     }
     /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
     Survey {

@@ -354,6 +354,60 @@ pub enum CallError {
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
     },
+    /// It has finished: nothing can be asked of the command any more.
+    #[error("handle {handle_id} has ended")]
+    HandleEnded {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// It was not launched with an open stdin.
+    #[error("handle {handle_id} has no open stdin; launch it with stdin: open")]
+    NoStdin {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// Its stdin was closed: by a call before this one, or by the command, which does not read it any more.
+    #[error("handle {handle_id}: its stdin is closed; nothing was written")]
+    StdinClosed {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// The command does not read as fast as it is written to.
+    #[error(
+        "input: {queued} bytes in {writes} writes are queued, and with this one it would be over the limit of {limit} bytes or {writes_limit} writes; nothing was written, wait until some are taken"
+    )]
+    InputFull {
+        /// Bytes that are queued.
+        queued: u64,
+        /// In so many writes.
+        writes: u64,
+        /// The most that can be queued.
+        limit: u64,
+        /// In so many writes.
+        writes_limit: u64,
+    },
+    /// One write has more than can ever be queued.
+    #[error("input: {bytes} bytes are over the limit of {limit}; write it in parts")]
+    InputTooLarge {
+        /// How many it has.
+        bytes: u64,
+        /// The most it can have.
+        limit: u64,
+    },
+    /// Another write had this id.
+    #[error("write_id: {write_id:?} belongs to a write of other bytes; use another id")]
+    WriteIdReused {
+        /// The id.
+        write_id: String,
+    },
+    /// The id is too long.
+    #[error("write_id: it can have at most {limit} bytes, this one has {bytes}")]
+    WriteIdLength {
+        /// Its length.
+        bytes: usize,
+        /// The most it can have.
+        limit: usize,
+    },
     /// A pushed entry may not pass for one of ostler's own.
     #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]
     ReservedKind {

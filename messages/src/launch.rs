@@ -1,6 +1,6 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{LaunchError, SessionId, quote};
+use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, quote};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -92,13 +92,14 @@ impl Serialize for EnvVars {
     }
 }
 impl EnvVars {
-    /// A request as a trace has it: of its environment only the names.
+    /// A request as a trace has it: of its environment only the names, of its input only the size.
     pub(crate) fn names_only<S: serde::Serializer>(
         request: &std::sync::Arc<LaunchRequest>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         let mut value = serde_json::to_value(&**request).map_err(serde::ser::Error::custom)?;
         value["env"] = request.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
+        value["stdin"] = request.stdin.in_brief();
         value.serialize(to)
     }
 }
@@ -212,6 +213,9 @@ pub struct LaunchRequest {
     /// Names to take out of what is inherited; `env` still wins.
     #[serde(default)]
     pub env_remove: Vec<Text>,
+    /// Where its stdin comes from. Its bytes appear in no trace.
+    #[serde(default)]
+    pub stdin: Stdin,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -284,6 +288,7 @@ impl LaunchRequest {
             env: EnvVars::default(),
             env_mode: EnvMode::default(),
             env_remove: Vec::new(),
+            stdin: Stdin::default(),
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,
@@ -350,6 +355,9 @@ impl LaunchRequest {
             true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
             false => Ok(()),
         };
+        if let Stdin::Bytes(bytes) = &self.stdin {
+            max("stdin.bytes", bytes.as_bytes().len() as u64, INPUT_MAX_BYTES)?;
+        }
         max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("grace_ms", self.grace_ms, MAX_TIME_MS)?;

@@ -23,7 +23,7 @@
 //! graph's only inputs; in a trace they are the records without a cause, and all others follow from them.
 //!
 //! * [`Record`]: the handle response, progress and the result in one struct; [`LaunchRequest`]: what can be asked for.
-//! * [`LaunchError`], [`CallError`]: every way to be refused.
+//! * [`LaunchError`], [`CallError`]: every way to be refused; [`Stdin`], [`Payload`]: what goes into a command.
 //! * [`trace`]: the form of a trace.
 //!
 //! This crate does no I/O, reads no clock, and does not know actix.
@@ -35,6 +35,7 @@ mod entry;
 mod errors;
 mod events;
 mod ids;
+mod input;
 mod launch;
 mod notice;
 mod quote;
@@ -53,6 +54,7 @@ pub use entry::*;
 pub use errors::*;
 pub use events::*;
 pub use ids::*;
+pub use input::*;
 pub use launch::*;
 pub use notice::NOTICE_BYTES;
 pub use quote::quote;

@@ -1,6 +1,6 @@
 //! A command, built like `std::process::Command`.
 
-use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, SessionId, Text};
+use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, SessionId, Stdin, Text};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
@@ -68,6 +68,18 @@ impl Command {
     /// What is inherited; by default everything but credentials.
     pub fn env_mode(mut self, mode: EnvMode) -> Command {
         self.0.env_mode = mode;
+        self
+    }
+    /// These bytes come to its stdin, then the end of file. At most [`INPUT_MAX_BYTES`](crate::INPUT_MAX_BYTES). They appear in no
+    /// trace. By default stdin is `/dev/null`.
+    pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Command {
+        self.0.stdin = Stdin::Bytes(Text::from_bytes(bytes.into()));
+        self
+    }
+    /// Its stdin stays open for [`Handle::write`](crate::Handle::write), until [`Handle::close_stdin`](crate::Handle::close_stdin) or
+    /// its end.
+    pub fn stdin_open(mut self) -> Command {
+        self.0.stdin = Stdin::Open;
         self
     }
     /// The command's own time limit.

@@ -67,7 +67,7 @@ impl Listed {
 /// One running or finished command.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    ostler: Ostler,
+    pub(super) ostler: Ostler,
     record: Arc<Record>,
 }
 impl Handle {

@@ -4,7 +4,9 @@
 use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
-use ostler_messages::{Arm, Close, Disarm, Exec, KernelCommand, Peek, Release, Seal, Signal, Survey, Sweep};
+use ostler_messages::{
+    Arm, Close, Disarm, EndInput, Exec, Feed, KernelCommand, Peek, Release, Seal, Signal, Survey, Sweep,
+};
 use std::{cell::RefCell, rc::Rc};
 
 pub(crate) struct KernelActor {
@@ -29,4 +31,4 @@ macro_rules! forward {
         }
     )*};
 }
-forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey);
+forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey, Feed, EndInput);

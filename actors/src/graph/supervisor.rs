@@ -17,11 +17,12 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, AwaitResult, Cancel, CloseQueue, CommandId, Deliver, Disarm, DiscardAll,
-    Discarded, Down, EndSession, Finished, GetStatus, HostGone, KernelFailed, Launch, LaunchFailed,
-    LaunchRequest, Launched, LaunchesPaused, List, Nack, NoQueue, OpenQueue, OpenSession, QueueClosed,
-    QueueEmptied, RefuseLaunch, Release, Released, Reply, Report, Reported, ResultsGone, Shutdown, Sleep,
-    Stop, Stopped, Survey, Surveyed, TakeResult, TimerFired, TimerKind, Unexpected,
+    Ack, ActorName, Answer, Arm, AwaitResult, Cancel, CloseQueue, CloseStdin, CommandId, Deliver, Disarm,
+    DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished, GetStatus, HostGone, InputEnded,
+    KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, Nack, NoQueue,
+    OpenQueue, OpenSession, QueueClosed, QueueEmptied, RefuseLaunch, Release, Released, Reply, Report,
+    Reported, ResultsGone, Shutdown, Sleep, Stop, Stopped, Survey, Surveyed, TakeResult, TimerFired,
+    TimerKind, Unexpected, Write,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -91,6 +92,8 @@ impl Supervisor {
                         process_actors.process.do_send(Sent(Stop { cause }));
                     }
                 }
+                Effect::Feed { n, call, bytes } => kernel.do_send(Sent(Feed { n, call, bytes })),
+                Effect::EndInput { n } => kernel.do_send(Sent(EndInput { n, now: false })),
                 Effect::Recover { n, request, record } => {
                     let actor = ProcessActor::recover(self.origin(n), request, record.0);
                     self.start_process(n, actor, ctx);
@@ -160,6 +163,9 @@ on! {
     List => |registry, m| registry.list(m.call, &m.session_id, m.finished);
     Surveyed => |registry, m| registry.surveyed(m.call, &m.seen);
     Reported => |registry, m| registry.reported(m.call, m.record);
+    Write => |registry, m| registry.write(m);
+    CloseStdin => |registry, m| registry.close_stdin(m);
+    Fed => |registry, m| registry.fed(&m);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);
     Nack => |registry, m| registry.nack(m.call);
@@ -197,6 +203,12 @@ impl Handler<Sent<QueueEmptied>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(emptied): Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
         self.registry.queue_emptied(&emptied.session_id);
+    }
+}
+impl Handler<Sent<InputEnded>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(ended): Sent<InputEnded>, _: &mut Context<Supervisor>) {
+        self.registry.input_ended(ended.n);
     }
 }
 impl Handler<Sent<TimerFired>> for Supervisor {

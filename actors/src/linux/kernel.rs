@@ -112,7 +112,15 @@ impl Dispatcher {
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
             KernelCommand::Peek(peek) => self.signals.send(SignalCommand::Peek(peek)),
             KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
+            KernelCommand::Feed(feed) => self.input(feed.n, DrainCommand::Feed(feed)),
+            KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
+        }
+    }
+
+    fn input(&self, n: u64, command: DrainCommand) {
+        if let Some(command) = self.pending.input(n, command) {
+            self.drains[thread_of(n, self.drains.len())].0.send(command);
         }
     }
 

@@ -124,6 +124,12 @@ pub(crate) fn open_process(pid: u32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
+/// Whether nobody reads from the other end of a pipe any more.
+pub(crate) fn is_unread(pipe: BorrowedFd<'_>) -> bool {
+    let mut ends = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
 /// Until the process is dead, its zombie stays; false: not in time. For one that was killed, or is about to exit: a dead process is
 /// seen in microseconds, one in the hands of a broken device never.
 pub(crate) fn wait_for_death(process: BorrowedFd<'_>, limit: Duration) -> bool {

@@ -236,6 +236,8 @@ impl Player {
                 let surveyed = Surveyed { call: survey.call, seen };
                 self.events.push_back(KernelEvent::new(ActorName::Supervisor, surveyed));
             }
+            KernelCommand::Feed(feed) => self.with(feed.n, |process, now| process.feed(feed, now)),
+            KernelCommand::EndInput(end) => self.with(end.n, |process, now| process.end_input(&end, now)),
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
@@ -319,8 +321,7 @@ impl Player {
             env_withheld: Vec::new(),
         };
         self.events.push_back(KernelEvent::new(to, started));
-        let merges = request.capture.merge_stderr;
-        self.processes.insert(n, Process::new(n, pid, program, recorder, merges, self.now_us));
+        self.processes.insert(n, Process::new(n, pid, program, recorder, request, self.now_us));
         self.with(n, |process, now| process.begin(now));
     }
 

@@ -4,6 +4,7 @@
 //! that could differ from one run to the next.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
+mod input;
 mod launching;
 mod output;
 mod stopping;

@@ -34,7 +34,7 @@ pub(super) enum Want {
 
 impl Registry {
     /// A handle that was given out.
-    fn known(&self, handle_id: HandleId) -> Result<&Handle, CallError> {
+    pub(super) fn known(&self, handle_id: HandleId) -> Result<&Handle, CallError> {
         if handle_id.host_pid != self.host_pid {
             return Err(CallError::HandleOfOtherHost { handle_id });
         }
@@ -149,6 +149,10 @@ impl Registry {
     /// The time of a call is up.
     pub(super) fn waited_long_enough(&mut self, call: CallId, n: u64) -> Effects {
         let Some(handle) = self.handles.get(&n) else { return Vec::new() };
+        if let Some(so_far) = handle.input.so_far(call) {
+            self.waits_no_more(call);
+            return vec![Effect::Reply(call, Ok(so_far))];
+        }
         let cancels = |waiting: &Waiting| waiting.call == call && waiting.want == Want::Cancel;
         match &handle.state {
             State::Live(record) | State::Kept(record) if handle.waiting.iter().any(cancels) => {
@@ -245,7 +249,7 @@ impl Registry {
     }
 }
 
-fn refuse(call: CallId, error: CallError) -> Effect {
+pub(super) fn refuse(call: CallId, error: CallError) -> Effect {
     Effect::Reply(call, Err(Refusal::Call(error)))
 }
 

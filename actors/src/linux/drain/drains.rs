@@ -1,12 +1,17 @@
 //! A drain thread: pipe → files, digest, head and tail. Each process's two streams belong to one thread, which alone
-//! knows their common order; no lock is taken while bytes flow.
+//! knows their common order; no lock is taken while bytes flow. What is written to the process goes the other way here.
 //!
 //! * in: processes that were just started, what the graph asks about them, and epoll
 //! * out: the end of each stream, and answers to the graph
 //! * keeps: a process that says much moves once to a thread that sleeps, so that no core idles while another has two floods;
 //!   what the graph asks about it goes after it
 
-use super::flow::{Flow, Got};
+mod input;
+
+use super::{
+    flow::{Flow, Got},
+    input_pipe::InputPipe,
+};
 use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
     clock::{Activity, Clock},
@@ -20,7 +25,9 @@ use nix::{
     unistd::read,
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
-use ostler_messages::{ActorName, Close, Event, Output, Release, Seal, Sealed, Stream};
+use ostler_messages::{
+    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Output, Release, Seal, Sealed, Stream,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -44,6 +51,8 @@ pub(crate) enum DrainCommand {
     /// From a thread that has two floods.
     TakeOver(Box<Drain>),
     Close(Close),
+    Feed(Feed),
+    EndInput(EndInput),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
@@ -54,6 +63,8 @@ impl DrainCommand {
         match self {
             DrainCommand::Attach(_) | DrainCommand::TakeOver(_) | DrainCommand::Quit => None,
             DrainCommand::Close(close) => Some(close.n),
+            DrainCommand::Feed(feed) => Some(feed.n),
+            DrainCommand::EndInput(end) => Some(end.n),
             DrainCommand::Seal(seal) => Some(seal.n),
             DrainCommand::Release(release) => Some(release.n),
         }
@@ -64,6 +75,8 @@ impl DrainCommand {
 pub(crate) struct NewDrain {
     pub(crate) n: u64,
     pub(crate) pipes: [Arc<OwnedFd>; 2],
+    /// Our end of its stdin, if that is a pipe.
+    pub(crate) input: Option<InputPipe>,
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
 }
@@ -84,6 +97,8 @@ pub(crate) struct Drain {
     recorder: Recorder,
     activity: Arc<Activity>,
     streams: [Source; 2],
+    /// None without one, or after its end.
+    input: Option<InputPipe>,
     /// It came from another thread: it stays, so that whatever is asked about it finds it.
     moved: bool,
 }
@@ -138,7 +153,7 @@ impl DrainThread {
             let until = (!state.full.is_empty()).then(Instant::now);
             state.thread.mailbox.sleep(until, &mut ready);
             for key in ready.iter().copied() {
-                let n = of_key(key).0;
+                let n = of_key(key);
                 if !state.drains.contains_key(&n)
                     && !state.moved.contains_key(&n)
                     && let Some(command) = state.thread.mailbox.expect()
@@ -146,7 +161,7 @@ impl DrainThread {
                 {
                     return;
                 }
-                state.flow(key, READ_BYTES);
+                state.wake(key);
                 // A command waits for one read, not for one of each stream.
                 if !state.obey_all() {
                     return;
@@ -197,6 +212,8 @@ impl State {
             DrainCommand::Attach(new) => self.attach(*new),
             DrainCommand::TakeOver(drain) => self.take_over(drain),
             DrainCommand::Close(close) => self.close(&close),
+            DrainCommand::Feed(feed) => self.feed(feed),
+            DrainCommand::EndInput(end) => self.end_input(&end),
             DrainCommand::Seal(seal) => self.seal(*seal),
             DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
@@ -209,9 +226,10 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, recorder, activity } = new;
+        let NewDrain { n, pipes, input, recorder, activity } = new;
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
-        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, moved: false }));
+        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, input, moved: false }));
+        self.fill(n);
     }
 
     /// Gives a flood to a thread that has nothing to do, if there were two: the other stays.
@@ -225,12 +243,14 @@ impl State {
         let Some(mut drain) = self.drains.remove(&other) else { return };
         let outbox = &self.thread.peers[peer];
         let pipes = || drain.streams.iter().zip(Stream::BOTH);
-        let watched = pipes().all(|(source, stream)| {
+        let streams_watched = pipes().all(|(source, stream)| {
             source.pipe.as_ref().is_none_or(|pipe| outbox.watch(pipe.as_fd(), key(other, stream)).is_ok())
         });
+        let watched = streams_watched && drain.input.as_ref().is_none_or(|input| input.watch(outbox).is_ok());
         // So many descriptors are watched that no more can be (epoll(7)): it stays.
         let unwatch = |from: &dyn Fn(&OwnedFd)| {
-            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)))
+            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)));
+            drain.input.iter().for_each(|input| from(&input.pipe));
         };
         if !watched {
             unwatch(&|pipe| outbox.unwatch(pipe));
@@ -238,7 +258,7 @@ impl State {
             return;
         }
         unwatch(&|pipe| self.thread.mailbox.unwatch(pipe));
-        self.full.retain(|key| of_key(*key).0 != other);
+        self.full.retain(|key| of_key(*key) != other);
         drain.moved = true;
         self.moved.insert(other, peer);
         outbox.send(DrainCommand::TakeOver(drain));
@@ -257,7 +277,7 @@ impl State {
 
     /// One read of one stream. One that is to be read again is queued.
     fn flow(&mut self, key: u64, max: usize) {
-        let (n, stream) = of_key(key);
+        let (n, Some(stream)) = (of_key(key), stream_of_key(key)) else { return };
         let Some(drain) = self.drains.get_mut(&n) else { return };
         let Source { pipe, flow } = &mut drain.streams[stream.index()];
         let Some(open) = pipe else { return };
@@ -300,6 +320,14 @@ impl State {
         }
     }
 
+    /// A descriptor is ready.
+    fn wake(&mut self, key: u64) {
+        match stream_of_key(key) {
+            Some(_) => self.flow(key, READ_BYTES),
+            None => self.input_ready(of_key(key)),
+        }
+    }
+
     fn close(&mut self, close: &Close) {
         let Some(drain) = self.drains.get_mut(&close.n) else { return };
         let owed = take_owed(&mut self.buffer, drain, close.stream);
@@ -333,6 +361,7 @@ impl State {
             .iter()
             .flat_map(|source| &source.pipe)
             .for_each(|pipe| self.thread.mailbox.unwatch(&**pipe));
+        drain.input.iter().for_each(|input| self.thread.mailbox.unwatch(&input.pipe));
         if release.undo {
             let _ = drain.recorder.paths().map(discard);
             self.thread.outputs.remove(release.n);
@@ -363,8 +392,17 @@ fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
 
 /// Above the mailbox's own key, which is 0: n counts from 1.
 pub(crate) fn key(n: u64, stream: Stream) -> u64 {
-    n << 1 | stream.index() as u64
+    n << 2 | stream.index() as u64
 }
-fn of_key(key: u64) -> (u64, Stream) {
-    (key >> 1, Stream::BOTH[(key & 1) as usize])
+/// Of our end of its stdin.
+pub(super) fn input_key(n: u64) -> u64 {
+    n << 2 | INPUT
+}
+const INPUT: u64 = 2;
+fn of_key(key: u64) -> u64 {
+    key >> 2
+}
+/// None: it is that of an input.
+fn stream_of_key(key: u64) -> Option<Stream> {
+    Stream::BOTH.get((key & 3) as usize).copied()
 }

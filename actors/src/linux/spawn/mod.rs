@@ -4,3 +4,4 @@ mod failures;
 pub(crate) mod launch;
 mod lookup;
 pub(crate) mod pending;
+mod stdio;

@@ -4,8 +4,9 @@
 //! * out: the same, to whoever hands the process over
 //! * keeps: the signal and drain threads hear nothing about a process before they have it
 //!
-//! Shared by the graph's thread and the spawn threads; each holds it for a lookup.
+//! Shared by the graph's thread and the spawn threads; each holds it for a lookup, or to pass a few messages on.
 
+use crate::linux::drain::drains::DrainCommand;
 use ostler_messages::StopSignal;
 use std::{
     collections::BTreeMap,
@@ -16,12 +17,14 @@ use std::{
 pub(crate) struct Pending(Mutex<BTreeMap<u64, Asked>>);
 
 /// What the graph has asked meanwhile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Asked {
     /// The strongest.
     pub(crate) signal: Option<StopSignal>,
     /// It is not wanted any more; true: with its directory.
     pub(crate) release: Option<bool>,
+    /// What is written to its stdin, in order.
+    pub(crate) input: Vec<DrainCommand>,
 }
 
 impl Pending {
@@ -42,6 +45,16 @@ impl Pending {
     pub(crate) fn release(&self, n: u64, undo: bool) -> bool {
         self.ask(n, |asked| asked.release = Some(undo))
     }
+    /// None: it is kept. Some: whoever has the process is to be asked.
+    pub(crate) fn input(&self, n: u64, command: DrainCommand) -> Option<DrainCommand> {
+        match self.launches().get_mut(&n) {
+            None => Some(command),
+            Some(asked) => {
+                asked.input.push(command);
+                None
+            }
+        }
+    }
     fn ask(&self, n: u64, ask: impl FnOnce(&mut Asked)) -> bool {
         self.launches().get_mut(&n).map(ask).is_some()
     }
@@ -51,15 +64,17 @@ impl Pending {
         self.launches().get(&n).is_some_and(|asked| asked.release.is_some())
     }
 
-    /// It is handed over, or has failed: from here on nothing is kept for it.
-    pub(crate) fn end(&self, n: u64) -> Asked {
-        self.launches().remove(&n).unwrap_or_default()
+    /// It is handed over, or has failed: from here on nothing is kept for it. What is asked later comes after what is passed on here.
+    pub(crate) fn end(&self, n: u64, pass_on: impl FnOnce(Asked)) {
+        let mut launches = self.launches();
+        pass_on(launches.remove(&n).unwrap_or_default());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ostler_messages::EndInput;
 
     #[test]
     fn what_is_asked_before_the_hand_over_is_kept_and_nothing_after_it() {
@@ -69,8 +84,14 @@ mod tests {
         assert!(pending.signal(1, StopSignal::Kill) && pending.signal(1, StopSignal::Terminate));
         assert!(!pending.is_withdrawn(1));
         assert!(pending.release(1, true) && pending.is_withdrawn(1));
-        assert_eq!(pending.end(1), Asked { signal: Some(StopSignal::Kill), release: Some(true) });
+        let end = EndInput { n: 1, now: false };
+        assert!(pending.input(1, DrainCommand::EndInput(end.clone())).is_none());
+        pending.end(1, |asked| {
+            assert_eq!((asked.signal, asked.release), (Some(StopSignal::Kill), Some(true)));
+            assert_eq!(asked.input.len(), 1);
+        });
         assert!(!pending.release(1, true) && !pending.is_withdrawn(1));
-        assert_eq!(pending.end(1), Asked::default());
+        assert!(pending.input(1, DrainCommand::EndInput(end)).is_some());
+        pending.end(1, |asked| assert!(asked.signal.is_none() && asked.release.is_none()));
     }
 }
