@@ -89,8 +89,8 @@ pub use ostler_artifacts::{OutputFile, Page, READ_MAX_BYTES, ReadError, ReadRequ
 pub use ostler_messages::{
     ActorName, CallError, CallId, Capture, CommandId, Containment, Content, Entry, EnvMode, EnvVars, Filter,
     HandleId, INPUT_MAX_BYTES, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, NOTICE_BYTES,
-    Outcome, Record, SessionId, Stage, Stamp, Status, Stdin, StopCause, Stream, Tally, Text, Usage, counted,
-    duration,
+    Outcome, Record, SessionId, Stage, Stamp, Status, Stdin, StopCause, Stream, Tally, TerminalSize, Text,
+    UnixSignal, Usage, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};

@@ -1,54 +1,8 @@
 //! Every way in which a request can be refused. Each says which field or stage is wrong, and after each nothing is left.
 
-use crate::HandleId;
+use crate::{HandleId, Stage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// Where on its way to exec a command failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Stage {
-    /// Making the artifact directory.
-    Artifacts,
-    /// Looking the program up.
-    Lookup,
-    /// Making the pipes.
-    Pipe,
-    /// Making its cgroup.
-    Cgroup,
-    /// Making the process.
-    Fork,
-    /// Setting up the helper that holds its tree.
-    Helper,
-    /// Becoming a session of its own.
-    Session,
-    /// Tying its life to the host's.
-    DeathSignal,
-    /// Giving it its descriptors.
-    Stdio,
-    /// Entering the working directory.
-    Cwd,
-    /// Running the program.
-    Exec,
-}
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Artifacts => "artifacts",
-            Stage::Lookup => "lookup",
-            Stage::Pipe => "pipe",
-            Stage::Cgroup => "cgroup",
-            Stage::Fork => "fork",
-            Stage::Helper => "helper",
-            Stage::Session => "session",
-            Stage::DeathSignal => "death signal",
-            Stage::Stdio => "stdio",
-            Stage::Cwd => "cwd",
-            Stage::Exec => "exec",
-        })
-    }
-}
 
 /// A limit of the graph. All of them are in the host's `Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +98,16 @@ pub enum LaunchError {
         value: u64,
         /// The most it can say.
         limit: u64,
+    },
+    /// Two fields that exclude each other.
+    #[error("{field}: not with {other}: {reason}")]
+    Excluded {
+        /// The field.
+        field: String,
+        /// The other field.
+        other: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// The working directory does not exist.
     #[error("cwd: {cwd} does not exist")]
@@ -407,6 +371,28 @@ pub enum CallError {
         bytes: usize,
         /// The most it can have.
         limit: usize,
+    },
+    /// It was launched without a terminal.
+    #[error("handle {handle_id} has no terminal; launch it with one")]
+    NoTerminal {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// The stdin of a terminal can't be closed.
+    #[error(
+        "handle {handle_id}: a terminal has no end of file; write Ctrl-D (byte 4) at the beginning of a line"
+    )]
+    StdinIsTerminal {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// A terminal without rows or columns.
+    #[error("terminal: {rows} rows and {columns} columns are no size; both are at least 1")]
+    TerminalSize {
+        /// Its rows.
+        rows: u16,
+        /// Its columns.
+        columns: u16,
     },
     /// A pushed entry may not pass for one of ostler's own.
     #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]

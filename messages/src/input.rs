@@ -1,4 +1,5 @@
-//! What goes into a command: its stdin at the launch, and what is written to it later. A trace has the sizes only.
+//! What goes into a command: its stdin at the launch, what is written to it later, its terminal, signals. A trace has the sizes of what
+//! is written only.
 
 use crate::Text;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,59 @@ impl Stdin {
             Stdin::Bytes(bytes) => serde_json::json!({ "bytes": bytes.as_bytes().len() }),
             Stdin::Open => "open".into(),
         }
+    }
+}
+
+/// The size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSize {
+    /// At least 1.
+    pub rows: u16,
+    /// At least 1.
+    pub columns: u16,
+}
+impl TerminalSize {
+    /// Whether there is a row and a column.
+    pub fn is_valid(self) -> bool {
+        self.rows > 0 && self.columns > 0
+    }
+}
+
+/// A signal that a host can send to a command, or have it stopped with. On the wire by its name: `SIGINT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
+pub enum UnixSignal {
+    /// As Ctrl-C sends it.
+    SigInt,
+    /// As a terminal that goes away sends it; daemons read their settings again.
+    SigHup,
+    /// As Ctrl-\ sends it.
+    SigQuit,
+    /// The command's own.
+    SigUsr1,
+    /// The command's own.
+    SigUsr2,
+    /// To end in order.
+    SigTerm,
+}
+impl UnixSignal {
+    /// Its name: `SIGINT`.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnixSignal::SigInt => "SIGINT",
+            UnixSignal::SigHup => "SIGHUP",
+            UnixSignal::SigQuit => "SIGQUIT",
+            UnixSignal::SigUsr1 => "SIGUSR1",
+            UnixSignal::SigUsr2 => "SIGUSR2",
+            UnixSignal::SigTerm => "SIGTERM",
+        }
+    }
+}
+impl fmt::Display for UnixSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -132,6 +186,30 @@ mod tests {
         let read: LaunchRequest = serde_json::from_value(traced["request"].clone()).unwrap();
         assert_eq!(read.stdin, Stdin::Bytes("\0\0\0\0\0\0".into()));
         assert!(!format!("{request:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_signal_is_its_name() {
+        let all = ["SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM"];
+        for name in all {
+            let signal: UnixSignal = serde_json::from_value(name.into()).unwrap();
+            assert_eq!((signal.name(), serde_json::to_value(signal).unwrap()), (name, name.into()));
+        }
+    }
+
+    #[test]
+    fn a_launch_that_contradicts_itself_is_refused() {
+        let mut request = LaunchRequest::new(SessionId::new("s"), "cat");
+        request.terminal = Some(TerminalSize { rows: 0, columns: 80 });
+        assert!(
+            matches!(request.validate(), Err(crate::LaunchError::ZeroLimit { field }) if field == "terminal.rows")
+        );
+        request.terminal = Some(TerminalSize { rows: 24, columns: 80 });
+        assert_eq!(request.validate(), Ok(()));
+        request.stdin = Stdin::Bytes("x".into());
+        assert!(
+            matches!(request.validate(), Err(crate::LaunchError::Excluded { field, .. }) if field == "stdin.bytes")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, quote};
+use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, UnixSignal, quote};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -216,6 +216,12 @@ pub struct LaunchRequest {
     /// Where its stdin comes from. Its bytes appear in no trace.
     #[serde(default)]
     pub stdin: Stdin,
+    /// A pseudo-terminal of this size as its controlling terminal and its stdin, stdout and stderr. Its stdin is open then.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
+    /// What is sent first to stop it; absent: SIGTERM.
+    #[serde(default)]
+    pub stop_signal: Option<UnixSignal>,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -289,6 +295,8 @@ impl LaunchRequest {
             env_mode: EnvMode::default(),
             env_remove: Vec::new(),
             stdin: Stdin::default(),
+            terminal: None,
+            stop_signal: None,
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,
@@ -344,9 +352,13 @@ impl LaunchRequest {
                 return Err(LaunchError::ZeroTime { field: field.to_owned() });
             }
         }
-        for (field, limit) in
-            [("memory_limit_bytes", self.memory_limit_bytes), ("processes_limit", self.processes_limit)]
-        {
+        let side = |side: fn(TerminalSize) -> u16| self.terminal.map(side).map(u64::from);
+        for (field, limit) in [
+            ("memory_limit_bytes", self.memory_limit_bytes),
+            ("processes_limit", self.processes_limit),
+            ("terminal.rows", side(|size| size.rows)),
+            ("terminal.columns", side(|size| size.columns)),
+        ] {
             if limit == Some(0) {
                 return Err(LaunchError::ZeroLimit { field: field.to_owned() });
             }
@@ -356,6 +368,12 @@ impl LaunchRequest {
             false => Ok(()),
         };
         if let Stdin::Bytes(bytes) = &self.stdin {
+            if self.terminal.is_some() {
+                let (field, other) = ("stdin.bytes".to_owned(), "terminal".to_owned());
+                let reason =
+                    "a terminal has no end of file; leave stdin out, and write to the handle".to_owned();
+                return Err(LaunchError::Excluded { field, other, reason });
+            }
             max("stdin.bytes", bytes.as_bytes().len() as u64, INPUT_MAX_BYTES)?;
         }
         max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
@@ -368,6 +386,10 @@ impl LaunchRequest {
         max("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
     }
 
+    /// Whether it can be written to while it runs.
+    pub fn takes_input(&self) -> bool {
+        self.stdin == Stdin::Open || self.terminal.is_some()
+    }
     /// `timeout_ms`, if there is a limit.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.timeout_ms

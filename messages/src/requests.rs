@@ -6,7 +6,7 @@
 
 use crate::{
     ActorName, CallId, Entry, Filter, HandleId, LaunchRequest, Payload, SessionId, Shared, Tally,
-    table::messages,
+    TerminalSize, UnixSignal, table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -146,6 +146,24 @@ requests! {
         call: CallId,
         /// Whose stdin.
         handle_id: HandleId,
+    }
+    /// Changes the size of a command's terminal. → [`Answer::Done`](Answer::Done)
+    Resize {
+        /// The call of the host.
+        call: CallId,
+        /// Whose terminal.
+        handle_id: HandleId,
+        /// To what.
+        size: TerminalSize,
+    }
+    /// Sends a signal to the leader's group. → [`Answer::Done`](Answer::Done)
+    SendSignal {
+        /// The call of the host.
+        call: CallId,
+        /// To whom.
+        handle_id: HandleId,
+        /// What.
+        signal: UnixSignal,
     }
     /// Answers after a time by the graph's clock. → [`Answer::Slept`](Answer::Slept)
     Sleep {

@@ -3,7 +3,7 @@
 
 use ostler::{
     Call, CallError, Command, Error, Handle, INPUT_MAX_BYTES, LaunchError, LeftoversPolicy, Status, TraceLog,
-    TraceTo, Written,
+    TraceTo, UnixSignal, Written,
 };
 use ostler_tests::{Bench, SLACK, fixture, ms, rss_peak_bytes, rss_peak_reset, sh};
 use std::time::Instant;
@@ -228,6 +228,144 @@ fn what_is_written_follows_a_flood_to_another_thread() {
     }
 }
 
+fn terminal(bench: &Bench, script: &str) -> Handle {
+    bench.launch(sh(script).terminal(24, 80))
+}
+
+fn a_terminal_is_the_commands_own() {
+    let bench = Bench::new();
+    let record = bench.run(
+        sh("tty; stty size; echo $TERM; [ -t 2 ] && echo err >&2; cat </dev/tty & ps -o tty= -p $$; kill $!")
+            .terminal(33, 101),
+    );
+    let lines: Vec<_> = record.stdout.lines().collect();
+    assert!(lines[0].starts_with("/dev/pts/"), "{record:?}");
+    assert_eq!(lines[1..4], ["33 101", "xterm-256color", "err"]);
+    assert_eq!(lines[4].trim(), &lines[0]["/dev/".len()..]);
+    assert_eq!((record.stderr.as_str(), record.exit_code), ("", Some(0)));
+    let record = bench.run(sh("echo $TERM").terminal(1, 1).env("TERM", "dumb"));
+    assert_eq!(record.stdout, "dumb\r\n");
+}
+
+fn a_terminal_asks_echoes_and_hears() {
+    let bench = Bench::new();
+    let handle = terminal(&bench, "printf 'name? '; read name; echo \"hello $name\"; cat; echo over");
+    bench.hears(&handle, "name? ", 1);
+    assert_eq!(counts(handle.write("world\n").wait().unwrap()), (6, 0, 0));
+    bench.hears(&handle, "hello world\r\n", 1);
+    let handle_id = handle.id();
+    assert_eq!(refused(handle.close_stdin()), CallError::StdinIsTerminal { handle_id });
+    handle.write("\x04").wait().unwrap();
+    let record = bench.result(&handle);
+    assert_eq!(record.stdout, "name? world\r\nhello world\r\nover\r\n");
+}
+
+fn ctrl_c_ends_what_is_in_the_foreground() {
+    let bench = Bench::new();
+    let handle = terminal(
+        &bench,
+        "trap 'echo caught; exit 5' INT; sh -c 'echo ready; exec sleep 1000'; echo not here",
+    );
+    bench.hears(&handle, "ready", 1);
+    handle.write("\x03").wait().unwrap();
+    let record = bench.result(&handle);
+    assert_eq!((record.exit_code, record.stdout.as_str()), (Some(5), "ready\r\n^Ccaught\r\n"));
+}
+
+fn a_new_size_is_heard() {
+    let bench = Bench::new();
+    let script = "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done";
+    let handle = terminal(&bench, script);
+    bench.hears(&handle, "ready", 1);
+    assert_eq!(refused(handle.resize(0, 80)), CallError::TerminalSize { rows: 0, columns: 80 });
+    handle.resize(40, 132).wait().unwrap();
+    assert_eq!(bench.result(&handle).stdout, "ready\r\n40 132\r\n");
+    let handle_id = handle.id();
+    assert_eq!(refused(handle.resize(1, 1)), CallError::HandleEnded { handle_id });
+    let none = bench.launch(sh("sleep 1000"));
+    assert_eq!(refused(none.resize(1, 1)), CallError::NoTerminal { handle_id: none.id() });
+}
+
+fn what_a_terminal_was_sent_is_whole_however_short_its_command_lives() {
+    let bench = Bench::new();
+    for round in 0..200 {
+        let record = bench.run(sh("echo a; echo b").terminal(24, 80));
+        assert_eq!(record.stdout, "a\r\nb\r\n", "round {round}");
+    }
+    // Held open by another, so that its end is not seen.
+    for round in 0..20 {
+        let script = "trap '' HUP; sleep 1000 & echo a; echo b";
+        let record = bench.run(sh(script).terminal(24, 80).drain_grace(ms(20)).leftovers_grace(ms(0)));
+        assert_eq!(record.stdout, "a\r\nb\r\n", "round {round}");
+    }
+}
+
+fn much_comes_through_a_terminal() {
+    let bench = Bench::new();
+    let record = bench.run(sh("seq 1 200000").terminal(24, 80).output_limit(64 << 20));
+    let expected: usize = (1..=200_000_u32).map(|n| n.to_string().len() + 2).sum();
+    assert_eq!((record.byte_count, record.line_count), (expected as u64, 200_000));
+}
+
+fn a_shell_with_a_terminal_controls_its_jobs() {
+    let bench = Bench::new();
+    let script = "set -m; sleep 1000 & jobs; kill %1; wait %1; echo $?; (exit 3); echo $?";
+    let record = bench.run(Command::new("bash").args(["-c", script]).terminal(24, 80));
+    let lines: Vec<_> = record.stdout.lines().collect();
+    assert!(lines[0].starts_with("[1]+") && lines[0].contains("Running"), "{}", record.stdout);
+    assert!(lines.contains(&"143") && lines.last() == Some(&"3"), "{}", record.stdout);
+}
+
+fn what_is_kept_of_a_terminal_hears_sighup_at_its_leaders_exit_and_has_its_terminal_still() {
+    let bench = Bench::new();
+    let file = bench.path("file");
+    let script = format!(
+        "trap '' HUP; (trap 'echo hup >>{0}; [ -t 2 ] && echo tty >>{0}; exit 0' HUP; echo ready; while :; do sleep 0.05; done) & \
+         read x; exit 0",
+        file.display()
+    );
+    let handle = bench.launch(sh(script).terminal(24, 80).leftovers(LeftoversPolicy::Keep));
+    bench.hears(&handle, "ready", 1);
+    handle.write("go\n").wait().unwrap();
+    assert_eq!(bench.result(&handle).exit_code, Some(0));
+    let content = || std::fs::read_to_string(&file).unwrap_or_default();
+    let waits = || if content().lines().count() == 2 { Vec::new() } else { vec![content()] };
+    assert_eq!(ostler_tests::settles(waits), [""; 0]);
+    assert_eq!(content(), "hup\ntty\n");
+}
+
+fn a_signal_reaches_the_group_and_changes_nothing_else() {
+    let bench = Bench::new();
+    let script =
+        "trap 'echo hup' HUP; trap 'echo usr1; exit 6' USR1; echo ready; while :; do sleep 0.05; done";
+    let handle = bench.launch(sh(script));
+    bench.hears(&handle, "ready", 1);
+    handle.signal(UnixSignal::SigHup).wait().unwrap();
+    bench.hears(&handle, "hup", 1);
+    assert_eq!(handle.status().wait().unwrap().status, Status::Running);
+    handle.signal(UnixSignal::SigUsr1).wait().unwrap();
+    let record = bench.result(&handle);
+    assert_eq!((record.status, record.exit_code), (Status::Completed, Some(6)));
+    let handle_id = handle.id();
+    assert_eq!(refused(handle.signal(UnixSignal::SigInt)), CallError::HandleEnded { handle_id });
+    let handle = bench.launch(Command::new("sleep").arg("1000"));
+    handle.signal(UnixSignal::SigQuit).wait().unwrap();
+    let record = bench.result(&handle);
+    assert_eq!((record.status, record.signal.as_deref()), (Status::Completed, Some("SIGQUIT")));
+}
+
+fn a_stop_begins_with_the_signal_of_the_launch() {
+    let bench = Bench::new();
+    let script = "trap 'echo term; exit 1' TERM; trap 'echo int; exit 7' INT; echo ready; while :; do sleep 0.05; done";
+    let handle = bench.launch(sh(script).stop_signal(UnixSignal::SigInt));
+    bench.hears(&handle, "ready", 1);
+    let record = handle.cancel().wait().unwrap().record;
+    assert_eq!(
+        (record.status, record.exit_code, record.stdout.as_str()),
+        (Status::Killed, Some(7), "ready\nint\n")
+    );
+}
+
 #[test]
 fn input_stands_in_a_trace_as_its_size() {
     let log = TraceLog::default();
@@ -255,4 +393,14 @@ ostler_tests::in_every_tier!(
     kept_leftovers_read_on_until_they_are_gone,
     a_flood_goes_through_with_memory_flat,
     what_is_written_follows_a_flood_to_another_thread,
+    a_terminal_is_the_commands_own,
+    a_terminal_asks_echoes_and_hears,
+    ctrl_c_ends_what_is_in_the_foreground,
+    a_new_size_is_heard,
+    what_a_terminal_was_sent_is_whole_however_short_its_command_lives,
+    much_comes_through_a_terminal,
+    a_shell_with_a_terminal_controls_its_jobs,
+    what_is_kept_of_a_terminal_hears_sighup_at_its_leaders_exit_and_has_its_terminal_still,
+    a_signal_reaches_the_group_and_changes_nothing_else,
+    a_stop_begins_with_the_signal_of_the_launch,
 );

@@ -10,8 +10,9 @@ use crate::{
 use crossbeam_channel::{Sender, unbounded};
 use ostler_messages::{
     ActorName, Arm, Asked, CallId, Close, CommandId, Containment, Disarm, EndInput, Event, Exec, Exited, Fed,
-    Feed, HandleId, KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Record, Release,
-    Seal, SessionId, Signal, Status, Stdin, StopSignal, Stream, Sweep, SweepFor, TimerFired, TimerKind,
+    Feed, HandleId, KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Raise, Record,
+    Release, Seal, SessionId, Signal, Status, Stdin, StopSignal, Stream, Sweep, SweepFor, TerminalSize,
+    TimerFired, TimerKind, UnixSignal,
 };
 use std::{
     sync::Arc,
@@ -30,6 +31,7 @@ const SLEEPS_OPEN: &str = "exec sleep 10000";
 const IGNORES: &str = "trap '' TERM; echo ready; exec sleep 1000";
 const LEAVES_ONE: &str = "sleep 1000 >/dev/null 2>&1 & exit 0";
 const READS: &str = "read line; echo got $line; exit 3";
+const READS_TERMINAL: &str = "stty -echo; echo ready; read line; echo got $line; exit 3";
 const SAYS: &str = "printf one; printf two >&2; exit 0";
 
 fn programs(request: &LaunchRequest) -> Option<Program> {
@@ -41,6 +43,9 @@ fn programs(request: &LaunchRequest) -> Option<Program> {
         IGNORES => Program::new().stdout_at(ms(1), "ready\n").on_terminate(OnTerminate::Ignores),
         LEAVES_ONE => Program::new().descendant(Descendant::new("sleep")).exits_at(ms(1), 0),
         READS => Program::new().on_line(|line| Reaction::says(format!("got {line}\n")).exits(3)),
+        READS_TERMINAL => Program::new()
+            .stdout_at(ms(1), "ready\r\n")
+            .on_line(|line| Reaction::says(format!("got {line}\r\n")).exits(3)),
         SLEEPS_OPEN => Program::new().never_reads(),
         SAYS => Program::new().stdout_at(ms(1), "one").stderr_at(ms(1), "two").exits_at(ms(2), 0),
         _ => return None,
@@ -168,6 +173,22 @@ impl Rig {
             _ => None,
         })
     }
+    /// Until its stdout is this.
+    fn hears(&mut self, text: &str) {
+        let limit = Instant::now() + Duration::from_millis(PATIENCE_MS);
+        loop {
+            self.perform(Peek { n: N, inline_bytes: 100, call: None });
+            let peeked = self.until("Peeked", |event| match event {
+                Event::Peeked(peeked) => Some(peeked.output.stdout),
+                _ => None,
+            });
+            if peeked == text {
+                break;
+            }
+            assert!(Instant::now() < limit, "it never wrote");
+            self.pass_time();
+        }
+    }
     fn feed(&mut self, call: u64, bytes: Vec<u8>) {
         self.perform(Feed { n: N, call: CallId(call), bytes: bytes.into() });
     }
@@ -231,19 +252,7 @@ fn a_leader_that_obeys_was_signalled(mut rig: Rig) {
 fn a_leader_that_ignores_the_first_signal_dies_of_the_second(mut rig: Rig) {
     rig.starts(IGNORES);
     // Its trap is set when it has written.
-    let limit = Instant::now() + Duration::from_millis(PATIENCE_MS);
-    loop {
-        rig.perform(Peek { n: N, inline_bytes: 100, call: None });
-        let peeked = rig.until("Peeked", |event| match event {
-            Event::Peeked(peeked) => Some(peeked.output.stdout),
-            _ => None,
-        });
-        if peeked == "ready\n" {
-            break;
-        }
-        assert!(Instant::now() < limit, "it never wrote");
-        rig.pass_time();
-    }
+    rig.hears("ready\n");
     rig.signal(StopSignal::Terminate);
     rig.signal(StopSignal::Kill);
     let exited = rig.exited();
@@ -318,6 +327,35 @@ fn what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end(mut rig: Ri
     rig.exited();
 }
 
+fn a_signal_of_the_hosts_is_no_stop(mut rig: Rig) {
+    rig.starts(SLEEPS);
+    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
+    let exited = rig.exited();
+    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGUSR1"), false));
+    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
+    rig.signal(StopSignal::Terminate);
+    assert_eq!(rig.exited().exit, exited.exit, "it was not signalled again");
+}
+
+fn a_stop_begins_with_the_signal_that_was_asked_for(mut rig: Rig) {
+    rig.starts_with(|request| request.stop_signal = Some(UnixSignal::SigInt), SLEEPS);
+    rig.signal(StopSignal::Terminate);
+    let exited = rig.exited();
+    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGINT"), true));
+}
+
+fn a_terminal_is_read_and_written(mut rig: Rig) {
+    let size = TerminalSize { rows: 24, columns: 80 };
+    rig.starts_with(|request| request.terminal = Some(size), READS_TERMINAL);
+    rig.hears("ready\r\n");
+    rig.feed(1, b"hope\n".to_vec());
+    assert_eq!(rig.fed(), (1, 5, 0, true, false));
+    assert_eq!(rig.exited().exit.exit_code, 3);
+    rig.perform(Close { n: N, stream: Stream::Stdout });
+    // As the terminal sends it: without an echo, lines with two bytes at their ends.
+    assert_eq!(rig.ended(), 17);
+}
+
 /// Whoever was not seen to be gone is killed, in every tier: the leftover of a command whose actor crashed has nobody else.
 fn f81_a_release_kills_what_was_not_seen_to_be_gone(mut rig: Rig) {
     rig.starts(LEAVES_ONE);
@@ -378,6 +416,9 @@ on_every_kernel!(
     what_is_written_is_taken_in_order_and_read,
     bytes_of_a_launch_are_read_and_then_the_end,
     what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end,
+    a_signal_of_the_hosts_is_no_stop,
+    a_stop_begins_with_the_signal_that_was_asked_for,
+    a_terminal_is_read_and_written,
     f81_a_release_kills_what_was_not_seen_to_be_gone,
     what_cannot_be_started_says_why,
 );

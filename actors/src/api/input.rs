@@ -1,7 +1,7 @@
-//! What a host does to a command that runs: it writes to its stdin, and closes that.
+//! What a host does to a command that runs: it writes to its stdin, closes that, resizes its terminal, sends it signals.
 
 use super::{Call, Handle, session::timeout_ms};
-use ostler_messages::{Answer, CloseStdin, Payload, Write};
+use ostler_messages::{Answer, CloseStdin, Payload, Resize, SendSignal, TerminalSize, UnixSignal, Write};
 use std::time::Duration;
 
 /// What became of a write, in bytes: the three together are what was written.
@@ -72,10 +72,43 @@ impl Handle {
     /// was begun or polled, stdin is closed all the same.
     ///
     /// # Errors
-    /// `NoStdin`: it was launched without an open stdin. `HandleEnded`.
+    /// `NoStdin`: it was launched without an open stdin. `StdinIsTerminal`: a terminal has no end of file; write Ctrl-D, `"\x04"`, at the
+    /// beginning of a line. `HandleEnded`.
     pub fn close_stdin(&self) -> Call<()> {
         let handle_id = self.id();
         self.ostler.call(|call| CloseStdin { call, handle_id }, done)
+    }
+
+    /// Changes the size of its terminal, in characters; the command hears it as SIGWINCH. Dropped after it was begun or polled, the size
+    /// changes all the same.
+    ///
+    /// # Errors
+    /// `NoTerminal`: it was launched without one. `TerminalSize`: rows or columns are 0. `HandleEnded`.
+    pub fn resize(&self, rows: u16, columns: u16) -> Call<()> {
+        let (handle_id, size) = (self.id(), TerminalSize { rows, columns });
+        self.ostler.call(|call| Resize { call, handle_id, size }, done)
+    }
+
+    /// Sends a signal to the leader's process group. It is no stop: the handle's state stays as it is, and a command that dies of it is
+    /// `completed`. Answers when it is on its way. Dropped after it was begun or polled, it is sent all the same.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// let world = World::new();
+    /// world.program("server", Program::new().on_signal(UnixSignal::SigHup, Reaction::says("reloaded\n").exits(0)));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let handle = session.launch(Command::new("server")).wait()?;
+    /// handle.signal(UnixSignal::SigHup).wait()?;
+    /// assert_eq!(handle.result().wait()?.record.stdout, "reloaded\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `HandleEnded`, also when only kept leftovers live on.
+    pub fn signal(&self, signal: UnixSignal) -> Call<()> {
+        let handle_id = self.id();
+        self.ostler.call(|call| SendSignal { call, handle_id, signal }, done)
     }
 }
 

@@ -20,7 +20,7 @@ use handles::Handle;
 use ostler_messages::{
     Answer, CallError, CallId, Cause, Claim, ClaimBy, HandleId, LaunchError, LaunchRequest, Leftover, Limit,
     Listed, Outcome, Payload, Refusal, SESSION_ID_MAX_BYTES, Seen, SessionId, Shared, Status, StopCause,
-    Tally,
+    Tally, TerminalSize, UnixSignal,
 };
 use sessions::{EndedIds, Session};
 use std::{
@@ -80,6 +80,16 @@ pub(crate) enum Effect {
         n: u64,
         call: CallId,
         bytes: Payload,
+    },
+    /// Its terminal gets another size.
+    SetSize {
+        n: u64,
+        size: TerminalSize,
+    },
+    /// Its leader's group gets a signal of the host's.
+    Raise {
+        n: u64,
+        signal: UnixSignal,
     },
     /// Its stdin is closed, behind what is queued.
     EndInput {

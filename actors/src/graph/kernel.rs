@@ -5,7 +5,8 @@ use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Arm, Close, Disarm, EndInput, Exec, Feed, KernelCommand, Peek, Release, Seal, Signal, Survey, Sweep,
+    Arm, Close, Disarm, EndInput, Exec, Feed, KernelCommand, Peek, Raise, Release, Seal, SetSize, Signal,
+    Survey, Sweep,
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -31,4 +32,6 @@ macro_rules! forward {
         }
     )*};
 }
-forward!(Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey, Feed, EndInput);
+forward!(
+    Exec, Signal, Sweep, Seal, Release, Arm, Disarm, Close, Peek, Survey, Feed, EndInput, SetSize, Raise
+);

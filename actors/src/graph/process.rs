@@ -308,7 +308,8 @@ impl Handler<Sent<Exited>> for ProcessActor {
         }
         // A cleanup may have read on until now. What is kept may do so until it is gone.
         let reads_on = self.request.leftovers == LeftoversPolicy::Keep && !exited.tree_empty;
-        if self.request.stdin != Stdin::Null && !reads_on {
+        let has_input = self.request.takes_input() || self.request.stdin != Stdin::Null;
+        if has_input && !reads_on {
             self.origin.core_actors.kernel.do_send(Sent(EndInput { n: self.origin.n, now: true }));
         }
         if exited.lost {

@@ -20,9 +20,9 @@ use ostler_messages::{
     Ack, ActorName, Answer, Arm, AwaitResult, Cancel, CloseQueue, CloseStdin, CommandId, Deliver, Disarm,
     DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished, GetStatus, HostGone, InputEnded,
     KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, Nack, NoQueue,
-    OpenQueue, OpenSession, QueueClosed, QueueEmptied, RefuseLaunch, Release, Released, Reply, Report,
-    Reported, ResultsGone, Shutdown, Sleep, Stop, Stopped, Survey, Surveyed, TakeResult, TimerFired,
-    TimerKind, Unexpected, Write,
+    OpenQueue, OpenSession, QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply, Report,
+    Reported, Resize, ResultsGone, SendSignal, SetSize, Shutdown, Sleep, Stop, Stopped, Survey, Surveyed,
+    TakeResult, TimerFired, TimerKind, Unexpected, Write,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -93,6 +93,8 @@ impl Supervisor {
                     }
                 }
                 Effect::Feed { n, call, bytes } => kernel.do_send(Sent(Feed { n, call, bytes })),
+                Effect::SetSize { n, size } => kernel.do_send(Sent(SetSize { n, size })),
+                Effect::Raise { n, signal } => kernel.do_send(Sent(Raise { n, signal })),
                 Effect::EndInput { n } => kernel.do_send(Sent(EndInput { n, now: false })),
                 Effect::Recover { n, request, record } => {
                     let actor = ProcessActor::recover(self.origin(n), request, record.0);
@@ -165,6 +167,8 @@ on! {
     Reported => |registry, m| registry.reported(m.call, m.record);
     Write => |registry, m| registry.write(m);
     CloseStdin => |registry, m| registry.close_stdin(m);
+    Resize => |registry, m| registry.resize(m);
+    SendSignal => |registry, m| registry.send_signal(m);
     Fed => |registry, m| registry.fed(&m);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);

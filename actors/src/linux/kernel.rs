@@ -112,6 +112,9 @@ impl Dispatcher {
             KernelCommand::Close(close) => drain(close.n).send(DrainCommand::Close(close)),
             KernelCommand::Peek(peek) => self.signals.send(SignalCommand::Peek(peek)),
             KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
+            KernelCommand::Raise(raise) if self.pending.raise(&raise) => {}
+            KernelCommand::Raise(raise) => self.signals.send(SignalCommand::Raise(raise)),
+            KernelCommand::SetSize(set) => self.input(set.n, DrainCommand::SetSize(set)),
             KernelCommand::Feed(feed) => self.input(feed.n, DrainCommand::Feed(feed)),
             KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),

@@ -108,6 +108,14 @@ pub(crate) fn readable_bytes(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
     Errno::result(result).map(|_| usize::try_from(bytes).unwrap_or(0))
 }
 
+/// Gives a terminal its size, by either of its ends; whoever has it in the foreground gets SIGWINCH.
+pub(crate) fn set_terminal_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize from the given address.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(result).map(drop)
+}
+
 /// The same open file under a number not below `least`, closed on exec.
 pub(crate) fn duplicate_from(least: RawFd, fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor and touches no memory.

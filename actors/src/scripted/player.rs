@@ -238,6 +238,10 @@ impl Player {
             }
             KernelCommand::Feed(feed) => self.with(feed.n, |process, now| process.feed(feed, now)),
             KernelCommand::EndInput(end) => self.with(end.n, |process, now| process.end_input(&end, now)),
+            KernelCommand::SetSize(set) => self.with(set.n, |process, now| process.set_size(set.size, now)),
+            KernelCommand::Raise(raise) => {
+                self.with(raise.n, |process, now| process.raise(raise.signal, now))
+            }
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);

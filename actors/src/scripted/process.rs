@@ -10,7 +10,7 @@ use ostler_artifacts::Recorder;
 use ostler_messages::{
     ActorName, EndInput, EndOfStream, Event, Exit, Exited, Fed, Feed, InputEnded, LaunchRequest, Leftover,
     Outcome, Output, Payload, Peek, Peeked, Seal, Sealed, Seen, Stamp, Stdin, StopSignal, Stream, SweepFor,
-    TreeAlive, TreeEmpty, Usage,
+    TerminalSize, TreeAlive, TreeEmpty, UnixSignal, Usage,
 };
 use std::collections::VecDeque;
 
@@ -61,6 +61,7 @@ pub(super) struct Process {
     input: Option<Input>,
     /// It has asked for input, and none has come since.
     waits_for_input: bool,
+    stop_signal: UnixSignal,
     pub(super) events: VecDeque<KernelEvent>,
     pub(super) plans: Vec<(u64, Planned)>,
 }
@@ -74,9 +75,9 @@ impl Process {
         request: &LaunchRequest,
         now_us: u64,
     ) -> Process {
-        let merges = request.capture.merge_stderr;
+        let merges = request.capture.merge_stderr || request.terminal.is_some();
         let input = match &request.stdin {
-            Stdin::Open => Some(Input::new(n, program.reads, None)),
+            _ if request.takes_input() => Some(Input::new(n, program.reads, None)),
             Stdin::Bytes(bytes) => Some(Input::new(n, program.reads, Some(Payload::from(bytes.as_bytes())))),
             _ => None,
         };
@@ -109,6 +110,7 @@ impl Process {
             read: [0; 2],
             input,
             waits_for_input: false,
+            stop_signal: request.stop_signal.unwrap_or(UnixSignal::SigTerm),
             events: VecDeque::new(),
             plans: Vec::new(),
         }
@@ -194,6 +196,23 @@ impl Process {
         self.flow(now_us);
     }
 
+    pub(super) fn set_size(&mut self, size: TerminalSize, now_us: u64) {
+        if let Some(rule) = self.program.on_resize.clone().filter(|_| self.exit.is_none()) {
+            self.react(rule.0(size.rows, size.columns), now_us);
+        }
+    }
+
+    /// A signal of the host's.
+    pub(super) fn raise(&mut self, signal: UnixSignal, now_us: u64) {
+        if self.exit.is_some() || self.program.unkillable {
+            return;
+        }
+        match self.program.on_signal.get(&signal).cloned() {
+            Some(reaction) => self.react(reaction, now_us),
+            None => self.exit(-1, Some(signal.name().to_owned()), now_us),
+        }
+    }
+
     /// Whether it has asked for input, and none has come since.
     #[allow(dead_code, reason = "what waits for a command's input asks it")]
     pub(super) fn waits_for_input(&self) -> bool {
@@ -260,7 +279,7 @@ impl Process {
 
     fn receive(&mut self, signal: StopSignal, now_us: u64) {
         let name = match signal {
-            StopSignal::Terminate => "SIGTERM",
+            StopSignal::Terminate => self.stop_signal.name(),
             StopSignal::Kill => "SIGKILL",
         };
         if self.program.unkillable {

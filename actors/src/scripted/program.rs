@@ -1,7 +1,7 @@
 //! What a scripted program does.
 
-use ostler_messages::{LaunchError, Stream};
-use std::{sync::Arc, time::Duration};
+use ostler_messages::{LaunchError, Stream, UnixSignal};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How a scripted process takes SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -56,6 +56,15 @@ pub(super) struct LineRule(pub(super) Arc<dyn Fn(&str) -> Reaction + Send + Sync
 impl std::fmt::Debug for LineRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a function of the line")
+    }
+}
+
+/// What a program does about a new size of its terminal.
+#[derive(Clone)]
+pub(super) struct SizeRule(pub(super) Arc<dyn Fn(u16, u16) -> Reaction + Send + Sync>);
+impl std::fmt::Debug for SizeRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a function of the size")
     }
 }
 
@@ -120,6 +129,8 @@ pub struct Program {
     pub(super) reads: Reads,
     pub(super) on_line: Option<LineRule>,
     pub(super) on_stdin_end: Option<Reaction>,
+    pub(super) on_signal: BTreeMap<UnixSignal, Reaction>,
+    pub(super) on_resize: Option<SizeRule>,
     pub(super) descendants: Vec<Descendant>,
     pub(super) fails: Option<LaunchError>,
     pub(super) starts_us: Option<u64>,
@@ -173,6 +184,16 @@ impl Program {
         self.on_stdin_end = Some(reaction);
         self
     }
+    /// What its leader does when the host sends it this signal. Without this it dies of it.
+    pub fn on_signal(mut self, signal: UnixSignal, reaction: Reaction) -> Program {
+        self.on_signal.insert(signal, reaction);
+        self
+    }
+    /// What it does when its terminal has another size, given as rows and columns. Without this nothing.
+    pub fn on_resize(mut self, rule: impl Fn(u16, u16) -> Reaction + Send + Sync + 'static) -> Program {
+        self.on_resize = Some(SizeRule(Arc::new(rule)));
+        self
+    }
     /// It never reads its stdin: 64 KiB go into the pipe, and the rest is queued.
     pub fn never_reads(mut self) -> Program {
         self.reads = Reads::InSteps;
@@ -186,7 +207,7 @@ impl Program {
     pub fn closes_stdin_at(self, after: Duration) -> Program {
         self.step(after, Step::ClosesStdin)
     }
-    /// How its leader takes SIGTERM.
+    /// How its leader takes SIGTERM, or what its launch has in its place.
     pub fn on_terminate(mut self, reaction: OnTerminate) -> Program {
         self.on_terminate = reaction;
         self

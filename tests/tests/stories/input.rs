@@ -1,6 +1,6 @@
 use crate::story::{Story, same_every_time};
 use insta::assert_snapshot;
-use ostler::{CallError, Command, Error, INPUT_MAX_BYTES, OnTerminate, Program, Reaction};
+use ostler::{CallError, Command, Error, INPUT_MAX_BYTES, OnTerminate, Program, Reaction, UnixSignal};
 use ostler_tests::ms;
 
 fn greeter() -> Program {
@@ -88,5 +88,23 @@ fn a_command_that_closes_its_stdin_is_written_to_no_more() {
     assert!(matches!(refused, Err(Error::Call(CallError::StdinClosed { .. }))), "{refused:?}");
     handle.close_stdin().wait().unwrap();
     handle.cancel().wait().unwrap();
+    assert_snapshot!(story.told());
+}
+
+#[test]
+fn a_terminal_is_resized_and_a_signal_changes_nothing_but_what_the_command_does() {
+    let editor = Program::new()
+        .on_resize(|rows, columns| Reaction::says(format!("{rows}x{columns}\n")))
+        .on_signal(UnixSignal::SigHup, Reaction::says("saved\n"));
+    let story = Story::new().program("editor", editor);
+    let handle = story.launch(Command::new("editor").terminal(24, 80).stop_signal(UnixSignal::SigInt));
+    handle.resize(40, 132).wait().unwrap();
+    handle.signal(UnixSignal::SigHup).wait().unwrap();
+    let refused = handle.close_stdin().wait();
+    assert!(matches!(refused, Err(Error::Call(CallError::StdinIsTerminal { .. }))), "{refused:?}");
+    let record = handle.cancel().wait().unwrap().record;
+    assert_eq!((record.stdout.as_str(), record.signal.as_deref()), ("40x132\nsaved\n", Some("SIGINT")));
+    let late = handle.signal(UnixSignal::SigHup).wait();
+    assert!(matches!(late, Err(Error::Call(CallError::HandleEnded { .. }))), "{late:?}");
     assert_snapshot!(story.told());
 }

@@ -10,7 +10,8 @@ use super::{
     *,
 };
 use ostler_messages::{
-    CloseStdin, Fed, INPUT_MAX_BYTES, INPUT_MAX_WRITES, Payload, Stdin, WRITE_ID_MAX_BYTES, WRITE_IDS, Write,
+    CloseStdin, Fed, INPUT_MAX_BYTES, INPUT_MAX_WRITES, Payload, Resize, SendSignal, WRITE_ID_MAX_BYTES,
+    WRITE_IDS, Write,
 };
 
 /// The input of one handle.
@@ -52,7 +53,7 @@ struct Remembered {
 impl Input {
     /// Of a launch.
     pub(super) fn of(request: &LaunchRequest) -> Input {
-        let stdin = if request.stdin == Stdin::Open { Pipe::Open } else { Pipe::None };
+        let stdin = if request.takes_input() { Pipe::Open } else { Pipe::None };
         Input { stdin, ..Input::default() }
     }
 
@@ -159,6 +160,7 @@ impl Registry {
     pub(crate) fn close_stdin(&mut self, CloseStdin { call, handle_id }: CloseStdin) -> Effects {
         let n = handle_id.n;
         let handle = self.known(handle_id).and_then(|handle| match handle.takes_input(handle_id) {
+            Ok(()) if handle.request.terminal.is_some() => Err(CallError::StdinIsTerminal { handle_id }),
             // That is what was asked for.
             Err(CallError::StdinClosed { .. }) => Ok(true),
             other => other.map(|()| false),
@@ -171,6 +173,31 @@ impl Registry {
                 self.input_ended(n);
                 vec![Effect::EndInput { n }, done]
             }
+        }
+    }
+
+    pub(crate) fn resize(&mut self, Resize { call, handle_id, size }: Resize) -> Effects {
+        let TerminalSize { rows, columns } = size;
+        let refused = match self.known(handle_id) {
+            Err(error) => Some(error),
+            Ok(_) if !size.is_valid() => Some(CallError::TerminalSize { rows, columns }),
+            Ok(Handle { state: State::Finished(_), .. }) => Some(CallError::HandleEnded { handle_id }),
+            Ok(handle) => handle.request.terminal.is_none().then_some(CallError::NoTerminal { handle_id }),
+        };
+        match refused {
+            Some(error) => vec![refuse(call, error)],
+            None => vec![Effect::SetSize { n: handle_id.n, size }, Effect::Reply(call, Ok(Answer::Done))],
+        }
+    }
+
+    /// The handle's state stays as it is: what the signal does to the command shows as if it had come from elsewhere.
+    pub(crate) fn send_signal(&mut self, SendSignal { call, handle_id, signal }: SendSignal) -> Effects {
+        match self.known(handle_id).map(|handle| &handle.state) {
+            Err(error) => vec![refuse(call, error)],
+            Ok(State::Live(_)) => {
+                vec![Effect::Raise { n: handle_id.n, signal }, Effect::Reply(call, Ok(Answer::Done))]
+            }
+            Ok(_) => vec![refuse(call, CallError::HandleEnded { handle_id })],
         }
     }
 

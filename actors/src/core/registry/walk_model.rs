@@ -185,7 +185,9 @@ impl Model {
                 ensure!(self.calls[at] == Call::Waits, "asked for a call that is not open");
                 self.reporting.push(call.0);
             }
-            Effect::Feed { .. } | Effect::EndInput { .. } => return Err("nobody writes here".into()),
+            Effect::Feed { .. } | Effect::EndInput { .. } | Effect::SetSize { .. } | Effect::Raise { .. } => {
+                return Err("nobody writes here".into());
+            }
             Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {

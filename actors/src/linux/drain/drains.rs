@@ -26,7 +26,7 @@ use nix::{
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
 use ostler_messages::{
-    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Output, Release, Seal, Sealed, Stream,
+    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Output, Release, Seal, Sealed, SetSize, Stream,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,6 +40,9 @@ const READ_BYTES: usize = 256 << 10;
 /// The same while other streams of the thread flow at full speed too: a stream that ends, and a command of the graph's,
 /// wait for one read. 64 streams at once lost nothing by it, and a cancel beside them took 0.6 ms instead of 15.
 const SHARED_READ_BYTES: usize = 64 << 10;
+/// Most that is read of a terminal at the end of its record: far more than the kernel holds of one (n_tty has 4 KiB, what is on its way
+/// 64 KiB), and less than others who go on writing could keep a thread with.
+const TERMINAL_OWED_BYTES: usize = 1 << 20;
 /// A process that says so much within [`WINDOW_US`] is a flood: 10 MiB a second, a tenth of what a thread can take.
 const FLOOD_BYTES: u64 = 1 << 20;
 /// How often a thread looks whether it has two floods, in microseconds: time enough for one that was moved to be seen at work.
@@ -53,6 +56,7 @@ pub(crate) enum DrainCommand {
     Close(Close),
     Feed(Feed),
     EndInput(EndInput),
+    SetSize(SetSize),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
@@ -65,6 +69,7 @@ impl DrainCommand {
             DrainCommand::Close(close) => Some(close.n),
             DrainCommand::Feed(feed) => Some(feed.n),
             DrainCommand::EndInput(end) => Some(end.n),
+            DrainCommand::SetSize(set) => Some(set.n),
             DrainCommand::Seal(seal) => Some(seal.n),
             DrainCommand::Release(release) => Some(release.n),
         }
@@ -75,7 +80,9 @@ impl DrainCommand {
 pub(crate) struct NewDrain {
     pub(crate) n: u64,
     pub(crate) pipes: [Arc<OwnedFd>; 2],
-    /// Our end of its stdin, if that is a pipe.
+    /// The first of them is a terminal.
+    pub(crate) terminal: bool,
+    /// Our end of its stdin, if that can be written to.
     pub(crate) input: Option<InputPipe>,
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
@@ -97,6 +104,8 @@ pub(crate) struct Drain {
     recorder: Recorder,
     activity: Arc<Activity>,
     streams: [Source; 2],
+    /// Held until its release: the kernel hangs up a terminal of which nobody holds our end. None without one.
+    terminal: Option<Arc<OwnedFd>>,
     /// None without one, or after its end.
     input: Option<InputPipe>,
     /// It came from another thread: it stays, so that whatever is asked about it finds it.
@@ -214,6 +223,7 @@ impl State {
             DrainCommand::Close(close) => self.close(&close),
             DrainCommand::Feed(feed) => self.feed(feed),
             DrainCommand::EndInput(end) => self.end_input(&end),
+            DrainCommand::SetSize(set) => self.set_size(&set),
             DrainCommand::Seal(seal) => self.seal(*seal),
             DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
@@ -226,9 +236,11 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, input, recorder, activity } = new;
+        let NewDrain { n, pipes, terminal, input, recorder, activity } = new;
+        let terminal = terminal.then(|| pipes[0].clone());
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
-        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, input, moved: false }));
+        self.drains
+            .insert(n, Box::new(Drain { n, recorder, activity, streams, terminal, input, moved: false }));
         self.fill(n);
     }
 
@@ -285,6 +297,8 @@ impl State {
             Ok(0) => Got::End,
             Ok(count) => Got::Bytes { count, room: max },
             Err(Errno::EAGAIN | Errno::EINTR) => Got::Nothing,
+            // Nobody holds the other end of the terminal.
+            Err(Errno::EIO) if drain.terminal.is_some() => Got::End,
             Err(errno) => Got::Failed(errno as i32),
         };
         let todo = flow.got(got);
@@ -295,7 +309,7 @@ impl State {
             self.buffer.record(count, stream, &mut drain.recorder);
             *self.flowed.entry(n).or_default() += count as u64;
         }
-        if todo.enlarge {
+        if todo.enlarge && drain.terminal.is_none() {
             // Refused when this user has too many large pipes (pipe-user-pages-soft): then it stays as it is.
             let _ = fcntl(&*open, FcntlArg::F_SETPIPE_SZ(READ_BYTES as i32));
         }
@@ -376,7 +390,11 @@ impl State {
 fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
     let Source { pipe, flow } = &drain.streams[stream.index()];
     let Some(pipe) = pipe.as_ref().filter(|_| !flow.is_closed()) else { return 0 };
-    let owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
+    // What a terminal holds is not all of it: the rest is on its way inside the kernel, and comes with a read.
+    let owed = match &drain.terminal {
+        Some(_) => TERMINAL_OWED_BYTES,
+        None => sys::readable_bytes(pipe.as_fd()).unwrap_or(0),
+    };
     let mut taken = 0;
     while taken < owed {
         match buffer.read(pipe, (owed - taken).min(READ_BYTES)) {

@@ -8,6 +8,7 @@
 
 use crate::linux::{
     clock::{Activity, Clock, stamp},
+    contain::group::signal_of,
     contain::limits::{NoLimit, TreeLimits},
     contain::tier::{Prepared, SpawnError, Spawned, Tiers},
     drain::drains::{self, DrainCommand, NewDrain},
@@ -16,7 +17,7 @@ use crate::linux::{
     spawn::failures,
     spawn::lookup::{self, Program},
     spawn::pending::{Asked, Pending},
-    spawn::stdio::Stdio,
+    spawn::stdio::{Ours, Stdio},
     watch::{guards::GuardCommand, signals::SignalCommand, started::Watch},
 };
 use crate::{
@@ -30,7 +31,9 @@ use nix::{
     sys::stat::Mode,
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
-use ostler_messages::{ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream};
+use ostler_messages::{
+    ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream, UnixSignal,
+};
 use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
@@ -158,6 +161,7 @@ impl SpawnThread {
     fn pass_on(&self, n: u64, asked: Asked) {
         let drain = self.drain_of(n);
         asked.input.into_iter().for_each(|input| drain.send(input));
+        asked.raised.into_iter().for_each(|raise| self.signals.send(SignalCommand::Raise(raise)));
         if let Some(signal) = asked.signal {
             self.signals.send(SignalCommand::Signal(Signal { n, signal }));
         }
@@ -203,12 +207,13 @@ impl SpawnThread {
         // Before there is anything that could fail: what a user may watch is limited (epoll(7)). The drain thread need not
         // hear of the process before it says something.
         let no_watches = |errno| LaunchError::NoWatches { errno: errno as i32 };
-        for (read, stream) in stdio.reads.iter().zip(Stream::BOTH) {
+        for (read, stream) in stdio.ours().reads.iter().zip(Stream::BOTH) {
             self.drain_of(n).watch(read.as_fd(), drains::key(n, stream)).map_err(no_watches)?;
         }
-        if let Some(input) = &stdio.input {
+        if let Some(input) = &stdio.ours().input {
             input.watch(self.drain_of(n)).map_err(no_watches)?;
         }
+        let stop = signal_of(request.stop_signal.unwrap_or(UnixSignal::SigTerm));
         let (began, started_at) = (Instant::now(), stamp());
         let prepared = Prepared {
             path: &path,
@@ -217,6 +222,8 @@ impl SpawnThread {
             cwd: cwd_text.as_deref(),
             own_dir: own_dir.as_ref().map(AsFd::as_fd),
             stdio: stdio.given(&self.null),
+            terminal: request.terminal.is_some(),
+            stop,
             limits: TreeLimits {
                 memory_bytes: request.memory_limit_bytes,
                 processes: request.processes_limit,
@@ -225,7 +232,7 @@ impl SpawnThread {
         };
         let spawned = spawn(tiers, n, &prepared, &mut self.scratch, &self.guards)
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
-        let (reads, input) = stdio.into_ours();
+        let Ours { reads, input, terminal } = stdio.into_ours();
 
         let live = Arc::new(Growth::new());
         let recorder = match directory {
@@ -251,11 +258,11 @@ impl SpawnThread {
         };
         // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));
-        let drain = NewDrain { n, pipes, input, recorder, activity: activity.clone() };
+        let drain = NewDrain { n, pipes, terminal, input, recorder, activity: activity.clone() };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree, helper } = spawned;
-        let mut watch = Watch { n, pid, pidfd, began, activity, tree, helper, watched: true };
+        let mut watch = Watch { n, pid, pidfd, stop, began, activity, tree, helper, watched: true };
         watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
         if watch.watched {
             self.signals.defer(SignalCommand::Watch(Box::new(watch)));

@@ -7,7 +7,7 @@
 //! Shared by the graph's thread and the spawn threads; each holds it for a lookup, or to pass a few messages on.
 
 use crate::linux::drain::drains::DrainCommand;
-use ostler_messages::StopSignal;
+use ostler_messages::{Raise, StopSignal};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -23,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) signal: Option<StopSignal>,
     /// It is not wanted any more; true: with its directory.
     pub(crate) release: Option<bool>,
+    /// What the host sends it, in order.
+    pub(crate) raised: Vec<Raise>,
     /// What is written to its stdin, in order.
     pub(crate) input: Vec<DrainCommand>,
 }
@@ -40,6 +42,10 @@ impl Pending {
     /// False: it was handed over, so those who have it are to be asked.
     pub(crate) fn signal(&self, n: u64, signal: StopSignal) -> bool {
         self.ask(n, |asked| asked.signal = asked.signal.max(Some(signal)))
+    }
+    /// The same.
+    pub(crate) fn raise(&self, raise: &Raise) -> bool {
+        self.ask(raise.n, |asked| asked.raised.push(raise.clone()))
     }
     /// The same.
     pub(crate) fn release(&self, n: u64, undo: bool) -> bool {

@@ -21,7 +21,7 @@ use crate::linux::{
     watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
-use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor};
+use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, UnixSignal};
 use std::{
     collections::BTreeSet,
     io,
@@ -81,9 +81,9 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn new(watch: Watch, by: GroupBy) -> Child {
-        let Watch { pid, pidfd, began, activity, tree, helper, watched, .. } = watch;
+        let Watch { pid, pidfd, stop, began, activity, tree, helper, watched, .. } = watch;
         Child {
-            group: Group { pid, pidfd, by, reaped: false },
+            group: Group { pid, pidfd, by, stop, reaped: false },
             tree,
             helper,
             began,
@@ -224,8 +224,7 @@ impl Child {
         self.signal(StopSignal::Kill);
         let _ = sys::signal_process(self.group.as_fd(), Signal::SIGKILL);
         self.lost |= self.exit.is_none();
-        let unknown = || unknown_exit(stamp(), millis(self.began.elapsed()));
-        self.exit.get_or_insert_with(unknown);
+        self.exit.get_or_insert_with(|| unknown_exit(stamp(), millis(self.began.elapsed())));
     }
 
     /// Whether nothing more is to be watched.
@@ -244,9 +243,14 @@ impl Child {
         self.group_killed |= signal == StopSignal::Kill;
     }
 
+    /// A signal of the host's, which is no stop.
+    pub(crate) fn raise(&self, signal: UnixSignal) {
+        self.tree.raise(&self.group, self.helper.as_ref(), signal);
+    }
+
     /// Signals those who were seen one by one, whom the signal for all may not have reached.
     pub(crate) fn signal_seen(&self, seen: &[Member], signal: StopSignal) {
-        self.tree.signal_seen(self.group.pid, seen, signal);
+        self.tree.signal_seen(&self.group, seen, signal);
     }
 
     /// Those whom the signal before the leader's exit could not reach, because they were not seen then: in the tier `group`,

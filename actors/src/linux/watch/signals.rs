@@ -19,8 +19,8 @@ use crate::linux::{
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Leftover, Peek, Peeked, Release, Seen, Signal, StopSignal, Survey,
-    Surveyed, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
+    ActorName, Arm, Disarm, Event, Exited, Leftover, Peek, Peeked, Raise, Release, Seen, Signal, StopSignal,
+    Survey, Surveyed, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unsealed,
 };
 use std::{
     collections::BTreeMap,
@@ -44,6 +44,7 @@ const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 pub(crate) enum SignalCommand {
     Watch(Box<Watch>),
     Signal(Signal),
+    Raise(Raise),
     Sweep(Sweep),
     Release(Release),
     /// From the look thread.
@@ -146,6 +147,12 @@ impl State {
         match command {
             SignalCommand::Watch(watch) => self.watch(*watch),
             SignalCommand::Signal(signal) => self.signal(&signal),
+            SignalCommand::Raise(raise) => {
+                self.noticed(raise.n);
+                // Nobody hears it after the exit.
+                let child = self.children.0.get(&raise.n).filter(|child| child.exit.is_none());
+                child.into_iter().for_each(|child| child.raise(raise.signal));
+            }
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),

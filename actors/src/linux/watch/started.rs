@@ -4,6 +4,7 @@ use crate::linux::{
     clock::Activity,
     contain::{helper::Helper, tree::Tree},
 };
+use nix::sys::signal::Signal;
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -15,6 +16,8 @@ pub(crate) struct Watch {
     pub(crate) n: u64,
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
+    /// What is sent first to stop it.
+    pub(crate) stop: Signal,
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) tree: Tree,

@@ -5,7 +5,7 @@ use crate::{
     config::Limits,
     core::explore::{Space, explore},
 };
-use ostler_messages::{CommandId, Record};
+use ostler_messages::{CommandId, Record, Stdin};
 
 const HOST_PID: u32 = 7;
 const N: u64 = 1;

@@ -41,6 +41,13 @@ impl State {
         self.fill(end.n);
     }
 
+    pub(super) fn set_size(&mut self, SetSize { n, size }: &SetSize) {
+        if let Some(terminal) = self.drains.get(n).and_then(|drain| drain.terminal.as_ref()) {
+            // Refused for what is no terminal only.
+            let _ = sys::set_terminal_size(terminal.as_fd(), size.rows, size.columns);
+        }
+    }
+
     /// Writes what its stdin has room for.
     pub(super) fn fill(&mut self, n: u64) {
         let State { thread, drains, .. } = self;
