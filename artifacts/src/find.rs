@@ -6,7 +6,10 @@
 
 mod page;
 
-use crate::{Found, PIECE_BYTES, Pattern, SHOWN_BYTES, Search, Span, search::whole_lines};
+use crate::{
+    Found, Growth, OutputFile, PIECE_BYTES, Paths, Pattern, ReadError, SHOWN_BYTES, Search, Span,
+    search::whole_lines, source::Source as Files,
+};
 
 use memchr::memchr2;
 use page::Building;
@@ -118,6 +121,21 @@ pub struct FoundLine {
     /// Its first match, in the file. None: it only stands near one.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matched: Option<Span>,
+}
+
+/// The same in a command's file, as far as it is there now.
+///
+/// # Errors
+/// [`ReadError`]: the file is gone, or the system refused.
+pub fn find_in(
+    (paths, which): (&Paths, OutputFile),
+    live: Option<&Growth>,
+    pattern: &Pattern,
+    request: &FindRequest,
+) -> Result<FoundLines, ReadError> {
+    let failed = |error: io::Error| ReadError::new(&paths.file(which), &error);
+    let source = Files::open(paths, live, which).map_err(failed)?;
+    find(|offset, to| source.read_at(to, offset), pattern, request).map_err(failed)
 }
 
 /// Looks for the lines of a file that match. What is a line, and what matches in it, is as for a [`Search`]; the

@@ -81,7 +81,7 @@ pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
 pub use find::{
     FIND_MAX_AROUND, FIND_MAX_LINES, FIND_MAX_READ_BYTES, FIND_MAX_TEXT_BYTES, FindRequest, FoundLine,
-    FoundLines, find,
+    FoundLines, find, find_in,
 };
 pub use growth::{Growth, Stopped};
 pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span};

@@ -122,6 +122,10 @@ pub(crate) struct RunArgs {
     /// Write every message between the actors to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// What the command reads: 'inherit' (what ostler is given), 'null' (nothing), or a file (./null is one)
+    /// [default: inherit, but null if that is a terminal]
+    #[arg(long, value_name = "inherit|null|FILE")]
+    pub(crate) stdin: Option<OsString>,
     /// Print the result as one line of JSON on stdout, and pass nothing through
     #[arg(long)]
     pub(crate) json: bool,

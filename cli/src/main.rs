@@ -8,6 +8,7 @@ mod exit;
 mod pass;
 mod run;
 mod shown;
+mod stdin;
 mod term;
 mod tour;
 

@@ -5,7 +5,7 @@ use crate::{
     events::{self, Event},
     exit::{self, Failure},
     pass::{self, Passing},
-    term,
+    stdin, term,
 };
 use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo};
 use std::{
@@ -29,9 +29,19 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;
     let session = ostler.open_session().wait()?;
     let json = args.json;
-    let launched = session.launch(command(args)).wait();
-    let ended =
-        launched.map_err(Failure::from).and_then(|handle| follow(&session, handle, json, events, happened));
+    let says = |word: &str| {
+        if !json {
+            term::line(&Passing::default(), |out| writeln!(out, "{word}"));
+        }
+    };
+    let launched = stdin::source(args.stdin.as_deref(), says).and_then(|source| {
+        let command = command(args);
+        let Some(source) = source else { return Ok(session.launch(command).wait()?) };
+        let handle = session.launch(command.stdin_open()).wait()?;
+        stdin::pass(source, handle.clone())?;
+        Ok(handle)
+    });
+    let ended = launched.and_then(|handle| follow(&session, handle, json, events, happened));
     let stopped = ostler.shutdown().wait();
     let code = ended.and_then(|code| Ok(stopped.map(|_| code)?));
     if let (true, Err(failure)) = (json, &code) {

@@ -1,7 +1,10 @@
 //! process, drain, ticker, supervisor, inbox → kernel: what the graph asks of the world. Handled in
 //! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
 
-use crate::{ActorName, Asked, CallId, CommandId, Condition, Shared, Stream, table::table};
+use crate::{
+    ActorName, Asked, CallId, CommandId, Condition, Payload, Shared, Stream, TerminalSize, UnixSignal,
+    table::table,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -41,7 +44,7 @@ pub enum TimerKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopSignal {
-    /// SIGTERM, then SIGCONT so that a stopped process can act on it.
+    /// SIGTERM, or what its launch has in its place, then SIGCONT so that a stopped process can act on it.
     Terminate,
     /// SIGKILL.
     Kill,
@@ -167,6 +170,36 @@ table! {
         call: CallId,
         /// The number of the process.
         n: u64,
+    }
+    /// Write these bytes to its stdin, behind what is queued. → [`Fed`](crate::Fed) when the pipe is full, and at the end
+    Feed {
+        /// The number of the process.
+        n: u64,
+        /// The call that has brought them.
+        call: CallId,
+        /// What.
+        bytes: Payload,
+    }
+    /// Close its stdin. → [`InputEnded`](crate::InputEnded)
+    EndInput {
+        /// The number of the process.
+        n: u64,
+        /// Drop what is queued; else it is taken first.
+        now: bool,
+    }
+    /// Change the size of its terminal.
+    SetSize {
+        /// The number of the process.
+        n: u64,
+        /// To what.
+        size: TerminalSize,
+    }
+    /// Signal the leader's group, as the host wants it: it is no stop.
+    Raise {
+        /// The number of the process.
+        n: u64,
+        /// What.
+        signal: UnixSignal,
     }
     /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
     Survey {

@@ -1,54 +1,8 @@
 //! Every way in which a request can be refused. Each says which field or stage is wrong, and after each nothing is left.
 
-use crate::HandleId;
+use crate::Stage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// Where on its way to exec a command failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Stage {
-    /// Making the artifact directory.
-    Artifacts,
-    /// Looking the program up.
-    Lookup,
-    /// Making the pipes.
-    Pipe,
-    /// Making its cgroup.
-    Cgroup,
-    /// Making the process.
-    Fork,
-    /// Setting up the helper that holds its tree.
-    Helper,
-    /// Becoming a session of its own.
-    Session,
-    /// Tying its life to the host's.
-    DeathSignal,
-    /// Giving it its descriptors.
-    Stdio,
-    /// Entering the working directory.
-    Cwd,
-    /// Running the program.
-    Exec,
-}
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Artifacts => "artifacts",
-            Stage::Lookup => "lookup",
-            Stage::Pipe => "pipe",
-            Stage::Cgroup => "cgroup",
-            Stage::Fork => "fork",
-            Stage::Helper => "helper",
-            Stage::Session => "session",
-            Stage::DeathSignal => "death signal",
-            Stage::Stdio => "stdio",
-            Stage::Cwd => "cwd",
-            Stage::Exec => "exec",
-        })
-    }
-}
 
 /// A limit of the graph. All of them are in the host's `Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +45,7 @@ fn said(errno: i32) -> String {
     std::io::Error::from_raw_os_error(errno).to_string()
 }
 
-fn of_limit(max: u64, leased: u64) -> String {
+pub(crate) fn of_limit(max: u64, leased: u64) -> String {
     match leased {
         0 => format!("at most {max}"),
         _ => format!("at most {max}, {leased} of them leased to readers"),
@@ -147,6 +101,16 @@ pub enum LaunchError {
         value: u64,
         /// The most it can say.
         limit: u64,
+    },
+    /// Two fields that exclude each other.
+    #[error("{field}: not with {other}: {reason}")]
+    Excluded {
+        /// The field.
+        field: String,
+        /// The other field.
+        other: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// The working directory does not exist.
     #[error("cwd: {cwd} does not exist")]
@@ -288,128 +252,4 @@ pub enum LaunchError {
     /// An actor of ostler's crashed during the launch; the process, if any, is killed.
     #[error("ostler: an actor crashed during the launch")]
     Crashed,
-}
-
-/// Why a call on a session, handle or inbox was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "error", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CallError {
-    /// The session was never opened.
-    #[error("session {session_id} is unknown; open it first")]
-    SessionUnknown {
-        /// The id.
-        session_id: String,
-    },
-    /// The session has ended.
-    #[error("session {session_id} is closed")]
-    SessionClosed {
-        /// The id.
-        session_id: String,
-    },
-    /// The id is in use or was used, and cannot be opened again.
-    #[error("session {session_id} was opened before; an id is never used twice")]
-    SessionReused {
-        /// The id.
-        session_id: String,
-    },
-    /// The id is empty or too long.
-    #[error("session id: it must have 1 to {limit} bytes, this one has {bytes}")]
-    SessionIdLength {
-        /// Its length.
-        bytes: usize,
-        /// The most it can have.
-        limit: usize,
-    },
-    /// No such handle was ever given out.
-    #[error("handle {handle_id} was never given out by this host")]
-    HandleUnknown {
-        /// The id.
-        handle_id: HandleId,
-    },
-    /// It has finished, its result was read, and so many have finished since that nothing is kept of it but its artifacts.
-    #[error(
-        "handle {handle_id} has finished, and its record is not kept any more; its output can be read by its command id"
-    )]
-    HandleForgotten {
-        /// The id.
-        handle_id: HandleId,
-    },
-    /// It belongs to another session than the one that asks.
-    #[error("handle {handle_id} belongs to another session")]
-    HandleOfOtherSession {
-        /// The id.
-        handle_id: HandleId,
-    },
-    /// Another host process has given it out.
-    #[error("handle {handle_id} is of another host process; its output can be read by its command id")]
-    HandleOfOtherHost {
-        /// The id.
-        handle_id: HandleId,
-    },
-    /// A condition of a wait that can't be.
-    #[error("conditions[{index}]: {reason}")]
-    BadCondition {
-        /// Its place in the list.
-        index: usize,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// Too many conditions in one wait.
-    #[error("conditions: {count} are over the limit of {limit}; start more waits")]
-    TooManyConditions {
-        /// How many there are.
-        count: usize,
-        /// How many there can be.
-        limit: usize,
-    },
-    /// What was asked for can't be seen here.
-    #[error("{what}: it can't be seen here: {reason}")]
-    CannotLook {
-        /// `port`, `input`.
-        what: String,
-        /// What is missing.
-        reason: String,
-    },
-    /// It has ended, so it has no processes any more.
-    #[error("handle {handle_id} has ended")]
-    HandleEnded {
-        /// The id.
-        handle_id: HandleId,
-    },
-    /// An actor of ostler's crashed while it worked on the call.
-    #[error("ostler: an actor crashed during the call; make it again")]
-    Crashed,
-    /// A limit of the graph.
-    #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
-    LimitReached {
-        /// The limit.
-        limit: Limit,
-        /// Its value.
-        max: u64,
-        /// How many of them are on their way to a reader that has not acknowledged them.
-        leased: u64,
-    },
-    /// An acknowledgement names an entry that nobody in this session can have read.
-    #[error("entry {sequence} was never read in this session; acknowledge what a read has given")]
-    NeverRead {
-        /// Its number.
-        sequence: u64,
-    },
-    /// A pushed entry may not pass for one of ostler's own.
-    #[error("kind {kind:?} and source {source_name:?} are ostler's own; choose other names")]
-    ReservedKind {
-        /// The kind that was asked for.
-        kind: String,
-        /// The source that was asked for.
-        source_name: String,
-    },
-    /// A pushed entry is too large.
-    #[error("content: {bytes} bytes are over the limit of {limit}")]
-    ContentTooLarge {
-        /// Its length as JSON.
-        bytes: usize,
-        /// The most it can have.
-        limit: usize,
-    },
 }

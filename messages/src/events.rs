@@ -162,6 +162,28 @@ table! {
         /// Those that were found, in the order in which they were asked for.
         seen: Vec<SeenProcess>,
     }
+    /// How far a write has come.
+    Fed {
+        /// The number of the process.
+        n: u64,
+        /// The call that has brought it.
+        call: CallId,
+        /// So many of its bytes are taken.
+        taken: u64,
+        /// So many were dropped.
+        dropped: u64,
+        /// Nothing more becomes of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ended: bool,
+        /// Nobody read that stdin any more when it came.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refused: bool,
+    }
+    /// Its stdin is closed, by us or because nobody reads it any more.
+    InputEnded {
+        /// The number of the process.
+        n: u64,
+    }
     /// The files are complete.
     Sealed {
         /// Counts, digest and text.

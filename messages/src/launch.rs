@@ -1,6 +1,6 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{LaunchError, SessionId, quote};
+use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, UnixSignal, quote};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -94,13 +94,14 @@ impl Serialize for EnvVars {
     }
 }
 impl EnvVars {
-    /// A request as a trace has it: of its environment only the names.
+    /// A request as a trace has it: of its environment only the names, of its input only the size.
     pub(crate) fn names_only<S: serde::Serializer>(
         request: &std::sync::Arc<LaunchRequest>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         let mut value = serde_json::to_value(&**request).map_err(serde::ser::Error::custom)?;
         value["env"] = request.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
+        value["stdin"] = request.stdin.in_brief();
         value.serialize(to)
     }
 }
@@ -247,6 +248,15 @@ pub struct LaunchRequest {
     /// The tools of its directory: above what is inherited, below `preset` and `env`. Default: off.
     #[serde(default)]
     pub toolchain: Toolchain,
+    /// Where its stdin comes from. Its bytes appear in no trace.
+    #[serde(default)]
+    pub stdin: Stdin,
+    /// A pseudo-terminal of this size as its controlling terminal and its stdin, stdout and stderr. Its stdin is open then.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
+    /// What is sent first to stop it; absent: SIGTERM.
+    #[serde(default)]
+    pub stop_signal: Option<UnixSignal>,
     /// The command's own time limit, from its start.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -325,6 +335,9 @@ impl LaunchRequest {
             env_remove: Vec::new(),
             preset: None,
             toolchain: Toolchain::Off,
+            stdin: Stdin::default(),
+            terminal: None,
+            stop_signal: None,
             timeout_ms: None,
             idle_timeout_ms: None,
             grace_ms: GRACE_MS,
@@ -381,10 +394,13 @@ impl LaunchRequest {
                 return Err(LaunchError::ZeroTime { field: field.to_owned() });
             }
         }
+        let side = |side: fn(TerminalSize) -> u16| self.terminal.map(side).map(u64::from);
         for (field, limit) in [
             ("memory_limit_bytes", self.memory_limit_bytes),
             ("processes_limit", self.processes_limit),
             ("cpu_share", self.cpu_share),
+            ("terminal.rows", side(|size| size.rows)),
+            ("terminal.columns", side(|size| size.columns)),
         ] {
             if limit == Some(0) {
                 return Err(LaunchError::ZeroLimit { field: field.to_owned() });
@@ -395,6 +411,15 @@ impl LaunchRequest {
             false => Ok(()),
         };
         max("cpu_share", self.cpu_share.unwrap_or(1), MAX_CPU_SHARE)?;
+        if let Stdin::Bytes(bytes) = &self.stdin {
+            if self.terminal.is_some() {
+                let (field, other) = ("stdin.bytes".to_owned(), "terminal".to_owned());
+                let reason =
+                    "a terminal has no end of file; leave stdin out, and write to the handle".to_owned();
+                return Err(LaunchError::Excluded { field, other, reason });
+            }
+            max("stdin.bytes", bytes.as_bytes().len() as u64, INPUT_MAX_BYTES)?;
+        }
         max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
         max("grace_ms", self.grace_ms, MAX_TIME_MS)?;
@@ -405,6 +430,10 @@ impl LaunchRequest {
         max("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
     }
 
+    /// Whether it can be written to while it runs.
+    pub fn takes_input(&self) -> bool {
+        self.stdin == Stdin::Open || self.terminal.is_some()
+    }
     /// `timeout_ms`, if there is a limit.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.timeout_ms

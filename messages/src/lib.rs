@@ -23,24 +23,27 @@
 //! graph's only inputs; in a trace they are the records without a cause, and all others follow from them.
 //!
 //! * [`Record`]: the handle response, progress and the result in one struct; [`LaunchRequest`]: what can be asked for.
-//! * [`LaunchError`], [`CallError`]: every way to be refused.
+//! * [`LaunchError`], [`CallError`]: every way to be refused; [`Stdin`], [`Payload`]: what goes into a command.
 //! * [`trace`]: the form of a trace.
 //!
 //! This crate does no I/O, reads no clock, and does not know actix.
 
 mod answers;
+mod call_errors;
 mod commands;
 mod deliveries;
 mod entry;
 mod errors;
 mod events;
 mod ids;
+mod input;
 mod launch;
 mod notice;
 mod output_file;
 mod quote;
 mod record;
 mod requests;
+mod stage;
 mod stamp;
 mod summary;
 mod supervision;
@@ -49,18 +52,21 @@ pub mod trace;
 mod waiting;
 
 pub use answers::*;
+pub use call_errors::*;
 pub use commands::*;
 pub use deliveries::*;
 pub use entry::*;
 pub use errors::*;
 pub use events::*;
 pub use ids::*;
+pub use input::*;
 pub use launch::*;
 pub use notice::NOTICE_BYTES;
 pub use output_file::OutputFile;
 pub use quote::quote;
 pub use record::*;
 pub use requests::*;
+pub use stage::Stage;
 pub use stamp::Stamp;
 pub use summary::{counted, duration};
 pub use supervision::*;

@@ -5,8 +5,8 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, ReaderId, Sequences,
-    SessionId, Shared, SubscriptionId, Tally, Waited, table::messages,
+    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, Payload, ReaderId,
+    Sequences, SessionId, Shared, SubscriptionId, Tally, TerminalSize, UnixSignal, Waited, table::messages,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -144,6 +144,44 @@ requests! {
         session_id: SessionId,
         /// Also those that have finished, as far as they are kept.
         finished: bool,
+    }
+    /// Writes to a command's stdin. → [`Answer::Written`](Answer::Written)
+    Write {
+        /// The call of the host.
+        call: CallId,
+        /// Whose stdin.
+        handle_id: HandleId,
+        /// What.
+        bytes: Payload,
+        /// The same id again gets the same answer, and writes nothing.
+        write_id: Option<String>,
+        /// How long to wait until all of it is taken; for as long as it takes if absent.
+        wait_ms: Option<u64>,
+    }
+    /// Ends a command's stdin, behind what is queued. → [`Answer::Done`](Answer::Done)
+    CloseStdin {
+        /// The call of the host.
+        call: CallId,
+        /// Whose stdin.
+        handle_id: HandleId,
+    }
+    /// Changes the size of a command's terminal. → [`Answer::Done`](Answer::Done)
+    Resize {
+        /// The call of the host.
+        call: CallId,
+        /// Whose terminal.
+        handle_id: HandleId,
+        /// To what.
+        size: TerminalSize,
+    }
+    /// Sends a signal to the leader's group. → [`Answer::Done`](Answer::Done)
+    SendSignal {
+        /// The call of the host.
+        call: CallId,
+        /// To whom.
+        handle_id: HandleId,
+        /// What.
+        signal: UnixSignal,
     }
     /// Answers after a time by the graph's clock. → [`Answer::Slept`](Answer::Slept)
     Sleep {
@@ -305,6 +343,17 @@ pub enum Answer {
     Ended(Tally),
     /// The handles, in the order of their launches.
     Listed(Vec<Listed>),
+    /// What became of a write.
+    Written {
+        /// So many bytes the command's end of the pipe has taken.
+        taken: u64,
+        /// So many are queued behind them.
+        queued: u64,
+        /// So many were dropped, because its stdin was closed or it ended.
+        dropped: u64,
+    },
+    /// What was asked for is done.
+    Done,
     /// The time is up.
     Slept,
     /// All sessions have ended.

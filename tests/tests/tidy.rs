@@ -43,9 +43,9 @@ const LINUX: [(&str, &[&str]); 13] = [
     ("exec", &["sys", "proc"]),
     ("contain", &["sys", "proc", "exec", "sight"]),
     ("follow", &["sys", "clock", "contain", "sight"]),
-    ("watch", &["sys", "clock", "names", "proc", "mailbox", "contain", "follow"]),
+    ("watch", &["sys", "clock", "names", "proc", "mailbox", "contain", "sight", "follow"]),
     ("drain", &["sys", "clock", "mailbox"]),
-    ("spawn", &["sys", "clock", "names", "mailbox", "exec", "contain", "watch", "drain"]),
+    ("spawn", &["sys", "clock", "names", "mailbox", "exec", "contain", "sight", "watch", "drain"]),
     ("kernel", &["sys", "clock", "mailbox", "exec", "contain", "follow", "watch", "drain", "spawn"]),
 ];
 

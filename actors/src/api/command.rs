@@ -1,6 +1,9 @@
 //! A command, built like `std::process::Command`.
 
-use ostler_messages::{Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Text, Toolchain};
+use ostler_messages::{
+    Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Stdin, TerminalSize, Text,
+    Toolchain, UnixSignal,
+};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
@@ -80,6 +83,30 @@ impl Command {
     /// knows others. Default: off.
     pub fn toolchain(mut self, toolchain: Toolchain) -> Command {
         self.0.toolchain = toolchain;
+        self
+    }
+    /// These bytes come to its stdin, then the end of file. At most [`INPUT_MAX_BYTES`](crate::INPUT_MAX_BYTES). They appear in no
+    /// trace. By default stdin is `/dev/null`.
+    pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Command {
+        self.0.stdin = Stdin::Bytes(Text::from_bytes(bytes.into()));
+        self
+    }
+    /// Its stdin stays open for [`Handle::write`](crate::Handle::write), until [`Handle::close_stdin`](crate::Handle::close_stdin) or
+    /// its end.
+    pub fn stdin_open(mut self) -> Command {
+        self.0.stdin = Stdin::Open;
+        self
+    }
+    /// Gives it a pseudo-terminal of this size, at least 1 × 1, as its controlling terminal. What it writes comes as one stream
+    /// (`stdout`), as a terminal is sent it: lines end in `\r\n`, and what is written to it is echoed. Its stdin is open, and `TERM` is
+    /// `xterm-256color` unless [`env`](Command::env) says otherwise.
+    pub fn terminal(mut self, rows: u16, columns: u16) -> Command {
+        self.0.terminal = Some(TerminalSize { rows, columns });
+        self
+    }
+    /// What is sent first to stop it, in place of SIGTERM. SIGKILL comes after the grace all the same.
+    pub fn stop_signal(mut self, signal: UnixSignal) -> Command {
+        self.0.stop_signal = Some(signal);
         self
     }
     /// The command's own time limit.

@@ -2,16 +2,17 @@
 //! scripted one, which is as good as the first only if it answers alike.
 
 use crate::{
-    backend::{HostInput, Input, Kernel},
+    backend::{HostInput, Input, Kernel, KernelEvent},
     config::Config,
     linux,
-    scripted::{self, Descendant, OnTerminate, Program, World},
+    scripted::{self, Descendant, OnTerminate, Program, Reaction, World},
 };
 use crossbeam_channel::{Sender, unbounded};
 use ostler_messages::{
-    ActorName, Arm, Asked, Close, CommandId, Containment, Disarm, Event, Exec, Exited, HandleId,
-    KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Record, Release, Seal, SessionId,
-    Signal, Status, StopSignal, Stream, Sweep, SweepFor, TimerKind,
+    ActorName, Arm, Asked, CallId, Close, CommandId, Containment, Disarm, EndInput, Event, Exec, Exited, Fed,
+    Feed, HandleId, KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Raise, Record,
+    Release, Seal, SessionId, Signal, Status, Stdin, StopSignal, Stream, Sweep, SweepFor, TerminalSize,
+    TimerFired, TimerKind, UnixSignal,
 };
 use std::{
     sync::Arc,
@@ -26,8 +27,11 @@ const N: u64 = 1;
 /// What both kinds of kernel can run, by the script of `sh -c`.
 const EXITS: &str = "exit 7";
 const SLEEPS: &str = "exec sleep 1000";
+const SLEEPS_OPEN: &str = "exec sleep 10000";
 const IGNORES: &str = "trap '' TERM; echo ready; exec sleep 1000";
 const LEAVES_ONE: &str = "sleep 1000 >/dev/null 2>&1 & exit 0";
+const READS: &str = "read line; echo got $line; exit 3";
+const READS_TERMINAL: &str = "stty -echo; echo ready; read line; echo got $line; exit 3";
 const SAYS: &str = "printf one; printf two >&2; exit 0";
 
 fn programs(request: &LaunchRequest) -> Option<Program> {
@@ -38,6 +42,11 @@ fn programs(request: &LaunchRequest) -> Option<Program> {
         SLEEPS => Program::new(),
         IGNORES => Program::new().stdout_at(ms(1), "ready\n").on_terminate(OnTerminate::Ignores),
         LEAVES_ONE => Program::new().descendant(Descendant::new("sleep")).exits_at(ms(1), 0),
+        READS => Program::new().on_line(|line| Reaction::says(format!("got {line}\n")).exits(3)),
+        READS_TERMINAL => Program::new()
+            .stdout_at(ms(1), "ready\r\n")
+            .on_line(|line| Reaction::says(format!("got {line}\r\n")).exits(3)),
+        SLEEPS_OPEN => Program::new().never_reads(),
         SAYS => Program::new().stdout_at(ms(1), "one").stderr_at(ms(1), "two").exits_at(ms(2), 0),
         _ => return None,
     })
@@ -103,7 +112,7 @@ impl Rig {
             self.requests.send(HostInput::Advance { by_ms: 2 * PATIENCE_MS, done }).unwrap();
         }
         let Some(Input::Kernel(event)) = self.kernel.next() else { panic!("the kernel has ended") };
-        assert_ne!(event.to, owner, "nothing happens");
+        assert_ne!(event, KernelEvent::new(owner, TimerFired { kind }), "nothing happens");
         self.perform(Disarm { owner, kind });
         event.event
     }
@@ -137,7 +146,10 @@ impl Rig {
         panic!("no {what} in {skipped:?}")
     }
     fn starts(&mut self, script: &str) -> u32 {
-        self.exec(|_| (), script);
+        self.starts_with(|_| (), script)
+    }
+    fn starts_with(&mut self, change: impl FnOnce(&mut LaunchRequest), script: &str) -> u32 {
+        self.exec(change, script);
         self.until("Started", |event| match event {
             Event::Started(started) => Some(started.pid),
             _ => None,
@@ -160,6 +172,37 @@ impl Rig {
             Event::EndOfStream(end) => Some(end.bytes),
             _ => None,
         })
+    }
+    /// Until its stdout is this.
+    fn hears(&mut self, text: &str) {
+        let limit = Instant::now() + Duration::from_millis(PATIENCE_MS);
+        loop {
+            self.perform(Peek { n: N, inline_bytes: 100, call: None, owner: ActorName::Ticker(N) });
+            let peeked = self.until("Peeked", |event| match event {
+                Event::Peeked(peeked) => Some(peeked.output.stdout),
+                _ => None,
+            });
+            if peeked == text {
+                break;
+            }
+            assert!(Instant::now() < limit, "it never wrote");
+            self.pass_time();
+        }
+    }
+    fn feed(&mut self, call: u64, bytes: Vec<u8>) {
+        self.perform(Feed { n: N, call: CallId(call), bytes: bytes.into() });
+    }
+    /// How a write stands: its call, taken, dropped, whether that is its end, whether it was refused.
+    fn fed(&mut self) -> (u64, u64, u64, bool, bool) {
+        self.until("Fed", |event| match event {
+            Event::Fed(Fed { call, taken, dropped, ended, refused, .. }) => {
+                Some((call.0, taken, dropped, ended, refused))
+            }
+            _ => None,
+        })
+    }
+    fn input_ended(&mut self) {
+        self.until("InputEnded", |event| matches!(event, Event::InputEnded(_)).then_some(()));
     }
     fn signal(&mut self, signal: StopSignal) {
         self.perform(Signal { n: N, signal });
@@ -209,19 +252,7 @@ fn a_leader_that_obeys_was_signalled(mut rig: Rig) {
 fn a_leader_that_ignores_the_first_signal_dies_of_the_second(mut rig: Rig) {
     rig.starts(IGNORES);
     // Its trap is set when it has written.
-    let limit = Instant::now() + Duration::from_millis(PATIENCE_MS);
-    loop {
-        rig.perform(Peek { n: N, inline_bytes: 100, call: None, owner: ActorName::Ticker(N) });
-        let peeked = rig.until("Peeked", |event| match event {
-            Event::Peeked(peeked) => Some(peeked.output.stdout),
-            _ => None,
-        });
-        if peeked == "ready\n" {
-            break;
-        }
-        assert!(Instant::now() < limit, "it never wrote");
-        rig.pass_time();
-    }
+    rig.hears("ready\n");
     rig.signal(StopSignal::Terminate);
     rig.signal(StopSignal::Kill);
     let exited = rig.exited();
@@ -259,6 +290,70 @@ fn what_is_left_is_seen_ended_and_reported(mut rig: Rig) {
     let [left] = leftovers.as_slice() else { panic!("{leftovers:?}") };
     // Its name is that of the shell until it has run its program.
     assert_eq!(left.outcome, Outcome::Killed);
+}
+
+fn what_is_written_is_taken_in_order_and_read(mut rig: Rig) {
+    rig.starts_with(|request| request.stdin = Stdin::Open, READS);
+    rig.feed(1, b"ho".to_vec());
+    assert_eq!(rig.fed(), (1, 2, 0, true, false));
+    rig.feed(2, b"pe\n".to_vec());
+    assert_eq!(rig.fed(), (2, 3, 0, true, false));
+    // Nobody reads it any more.
+    rig.input_ended();
+    rig.feed(3, b"x".to_vec());
+    assert_eq!(rig.fed(), (3, 0, 1, true, true));
+}
+
+fn bytes_of_a_launch_are_read_and_then_the_end(mut rig: Rig) {
+    rig.starts_with(|request| request.stdin = Stdin::Bytes("hope".into()), READS);
+    let (bytes, exit) = rig.runs_to_its_end();
+    assert_eq!((bytes, exit.exit.exit_code), (9, 3));
+}
+
+fn what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end(mut rig: Rig) {
+    rig.starts_with(|request| request.stdin = Stdin::Open, SLEEPS_OPEN);
+    rig.feed(1, vec![0; 100_000]);
+    rig.feed(2, vec![0; 7]);
+    assert_eq!(rig.fed(), (1, 65_536, 0, false, false));
+    // The end comes behind what is queued.
+    rig.perform(EndInput { n: N, now: false });
+    rig.perform(EndInput { n: N, now: true });
+    assert_eq!(rig.fed(), (1, 65_536, 34_464, true, false));
+    assert_eq!(rig.fed(), (2, 0, 7, true, false));
+    rig.input_ended();
+    rig.feed(3, vec![0; 7]);
+    assert_eq!(rig.fed(), (3, 0, 7, true, true));
+    rig.signal(StopSignal::Kill);
+    rig.exited();
+}
+
+fn a_signal_of_the_hosts_is_no_stop(mut rig: Rig) {
+    rig.starts(SLEEPS);
+    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
+    let exited = rig.exited();
+    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGUSR1"), false));
+    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
+    rig.signal(StopSignal::Terminate);
+    assert_eq!(rig.exited().exit, exited.exit, "it was not signalled again");
+}
+
+fn a_stop_begins_with_the_signal_that_was_asked_for(mut rig: Rig) {
+    rig.starts_with(|request| request.stop_signal = Some(UnixSignal::SigInt), SLEEPS);
+    rig.signal(StopSignal::Terminate);
+    let exited = rig.exited();
+    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGINT"), true));
+}
+
+fn a_terminal_is_read_and_written(mut rig: Rig) {
+    let size = TerminalSize { rows: 24, columns: 80 };
+    rig.starts_with(|request| request.terminal = Some(size), READS_TERMINAL);
+    rig.hears("ready\r\n");
+    rig.feed(1, b"hope\n".to_vec());
+    assert_eq!(rig.fed(), (1, 5, 0, true, false));
+    assert_eq!(rig.exited().exit.exit_code, 3);
+    rig.perform(Close { n: N, stream: Stream::Stdout });
+    // As the terminal sends it: without an echo, lines with two bytes at their ends.
+    assert_eq!(rig.ended(), 17);
 }
 
 /// Whoever was not seen to be gone is killed, in every tier: the leftover of a command whose actor crashed has nobody else.
@@ -318,6 +413,12 @@ on_every_kernel!(
     a_leader_that_ignores_the_first_signal_dies_of_the_second,
     the_end_of_a_stream_and_the_facts_of_a_record_are_told_as_often_as_they_are_asked_for,
     what_is_left_is_seen_ended_and_reported,
+    what_is_written_is_taken_in_order_and_read,
+    bytes_of_a_launch_are_read_and_then_the_end,
+    what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end,
+    a_signal_of_the_hosts_is_no_stop,
+    a_stop_begins_with_the_signal_that_was_asked_for,
+    a_terminal_is_read_and_written,
     f81_a_release_kills_what_was_not_seen_to_be_gone,
     what_cannot_be_started_says_why,
 );

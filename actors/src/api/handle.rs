@@ -114,12 +114,15 @@ impl Listed {
 /// One running or finished command.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    ostler: Ostler,
+    pub(super) ostler: Ostler,
     record: Arc<Record>,
 }
 impl Handle {
     pub(crate) fn new(ostler: Ostler, record: Arc<Record>) -> Handle {
         Handle { ostler, record }
+    }
+    pub(crate) fn ostler(&self) -> &Ostler {
+        &self.ostler
     }
     /// Its name.
     pub fn id(&self) -> HandleId {

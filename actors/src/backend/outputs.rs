@@ -1,7 +1,7 @@
 //! The outputs that are being written, for readers on the host's threads.
 
 use ostler_artifacts::Growth;
-use ostler_messages::{CommandId, HandleId, Output};
+use ostler_messages::{CommandId, HandleId, Output, TerminalSize};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,6 +20,8 @@ pub(crate) struct Outputs {
 struct Known {
     commands: BTreeMap<u64, (CommandId, Arc<Growth>)>,
     finished: VecDeque<u64>,
+    /// Rows and columns of those that have one.
+    terminals: BTreeMap<u64, (u16, u16)>,
 }
 
 impl Outputs {
@@ -33,6 +35,14 @@ impl Outputs {
     pub(crate) fn begin(&self, n: u64, command_id: CommandId, growth: Arc<Growth>) {
         self.known().commands.insert(n, (command_id, growth));
     }
+    /// It has a terminal of this size from now on.
+    pub(crate) fn set_terminal(&self, n: u64, size: TerminalSize) {
+        self.known().terminals.insert(n, (size.rows, size.columns));
+    }
+    /// Rows and columns of its terminal, if it has one.
+    pub(crate) fn terminal(&self, n: u64) -> Option<(u16, u16)> {
+        self.known().terminals.get(&n).copied()
+    }
     /// The command has ended; some later one will push it out.
     pub(crate) fn finish(&self, n: u64) {
         let mut known = self.known();
@@ -41,13 +51,16 @@ impl Outputs {
         }
         while known.finished.len() > FINISHED {
             if let Some(oldest) = known.finished.pop_front() {
+                known.terminals.remove(&oldest);
                 known.commands.remove(&oldest);
             }
         }
     }
     /// There is no such command after all.
     pub(crate) fn remove(&self, n: u64) {
-        self.known().commands.remove(&n);
+        let mut known = self.known();
+        known.commands.remove(&n);
+        known.terminals.remove(&n);
     }
     pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {
         let ours = handle.host_pid == self.host_pid;

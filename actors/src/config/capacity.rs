@@ -10,8 +10,8 @@ const SPAWN_THREADS_MAX: usize = 8;
 const RESERVED_DESCRIPTORS: u64 = 64;
 /// Descriptors of one thread: its slots, or its epoll, its alarm and what wakes it.
 const DESCRIPTORS_PER_THREAD: u64 = 6;
-/// Descriptors of one handle: pidfd, two pipes, three files, two of its helper or its cgroup, and two for a moment at its start.
-const DESCRIPTORS_PER_HANDLE: u64 = 10;
+/// Descriptors of one handle: pidfd, three pipes, three files, two of its helper or its cgroup, and two for a moment at its start.
+const DESCRIPTORS_PER_HANDLE: u64 = 11;
 /// Handles, however many descriptors there are: the kernel has 32,768 pids by default, and each handle takes a few KiB.
 const HANDLES_MAX: u64 = 8_192;
 

@@ -175,13 +175,25 @@ impl Inherited {
     }
 }
 
+/// What a terminal of ours is called: all programs know it.
+const TERM: &CStr = c"TERM=xterm-256color";
+
+/// A command with a terminal, whose caller does not say what that is called.
+fn names_terminal(request: &LaunchRequest) -> bool {
+    request.terminal.is_some() && !request.env.0.keys().any(|name| name.as_bytes() == b"TERM")
+}
+
 /// What the caller put into `env`, in the form that exec takes. Never filtered.
 pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, LaunchError> {
     let line = |(name, value): (&Text, &Text)| {
         let field = || LaunchError::Nul { field: format!("env value of {name}") };
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(|_| field())
     };
-    request.env.0.iter().map(line).collect()
+    let mut own: Vec<CString> = request.env.0.iter().map(line).collect::<Result<_, _>>()?;
+    if names_terminal(request) {
+        own.push(TERM.into());
+    }
+    Ok(own)
 }
 
 /// A command's whole environment.
@@ -233,7 +245,8 @@ pub(crate) fn environment<'a>(
 /// Whether the caller sets or removes this variable: then nobody else says anything of it.
 pub(super) fn speaks_of(request: &LaunchRequest, name: &[u8]) -> bool {
     let is = |known: &Text| known.as_bytes() == name;
-    request.env_remove.iter().any(is) || request.env.0.keys().any(is)
+    let is_own = request.env.0.keys().any(is) || (name == b"TERM" && names_terminal(request));
+    is_own || request.env_remove.iter().any(is)
 }
 
 /// The value of one variable of an environment.

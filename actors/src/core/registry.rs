@@ -1,6 +1,6 @@
 //! Who is who: sessions, their handles, and the calls that wait for them, as a pure structure.
 //!
-//! * in: the host's requests ([`sessions`], [`handles`], [`results`]), the calls that wait for their answers and end ([`calls`]),
+//! * in: the host's requests ([`sessions`], [`handles`], [`results`], [`input`]), the calls that wait for their answers and end ([`calls`]),
 //!   what processes and the inbox report;
 //! * out: [`Effect`]s.
 //!
@@ -9,6 +9,7 @@
 
 mod calls;
 mod handles;
+mod input;
 mod results;
 mod sessions;
 mod waits;
@@ -19,8 +20,8 @@ use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
     Answer, CallError, CallId, Cause, Claim, ClaimBy, Condition, HandleId, LaunchError, LaunchRequest,
-    Leftover, Limit, Listed, Outcome, Refusal, SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Shared, Status,
-    StopCause, Tally,
+    Leftover, Limit, Listed, Outcome, Payload, Refusal, SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Shared,
+    Status, StopCause, Tally, TerminalSize, UnixSignal,
 };
 use sessions::{EndedIds, Session};
 use std::{
@@ -102,6 +103,26 @@ pub(crate) enum Effect {
     Stop {
         n: u64,
         cause: Cause,
+    },
+    /// These bytes go to its stdin.
+    Feed {
+        n: u64,
+        call: CallId,
+        bytes: Payload,
+    },
+    /// Its terminal gets another size.
+    SetSize {
+        n: u64,
+        size: TerminalSize,
+    },
+    /// Its leader's group gets a signal of the host's.
+    Raise {
+        n: u64,
+        signal: UnixSignal,
+    },
+    /// Its stdin is closed, behind what is queued.
+    EndInput {
+        n: u64,
     },
     /// Its actor crashed: another one takes over and kills it.
     Recover {

@@ -5,8 +5,8 @@ use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Arm, Close, Disarm, Exec, Follow, KernelCommand, LookForPorts, Peek, Release, Seal, Signal, Survey,
-    Sweep, Unfollow,
+    Arm, Close, Disarm, EndInput, Exec, Feed, Follow, KernelCommand, LookForPorts, Peek, Raise, Release,
+    Seal, SetSize, Signal, Survey, Sweep, Unfollow,
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -33,17 +33,21 @@ macro_rules! forward {
     )*};
 }
 forward!(
-    Exec,
-    Signal,
-    Sweep,
-    Seal,
-    Release,
     Arm,
-    Disarm,
     Close,
-    Peek,
-    Survey,
+    Disarm,
+    EndInput,
+    Exec,
+    Feed,
     Follow,
-    Unfollow,
-    LookForPorts
+    LookForPorts,
+    Peek,
+    Raise,
+    Release,
+    Seal,
+    SetSize,
+    Signal,
+    Survey,
+    Sweep,
+    Unfollow
 );

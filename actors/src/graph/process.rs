@@ -17,10 +17,11 @@ use crate::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, Exec, Exited,
-    Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy, Output,
-    Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed, Signal, StartFailed, Started,
-    Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
+    ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, EndInput, Exec,
+    Exited, Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy,
+    Output, Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed, Signal, StartFailed,
+    Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected,
+    Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -315,6 +316,12 @@ impl Handler<Sent<Exited>> for ProcessActor {
             if exited.tree_empty {
                 record.leftovers = Some(Vec::new());
             }
+        }
+        // A cleanup may have read on until now. What is kept may do so until it is gone.
+        let reads_on = self.request.leftovers == LeftoversPolicy::Keep && !exited.tree_empty;
+        let has_input = self.request.takes_input() || self.request.stdin != Stdin::Null;
+        if has_input && !reads_on {
+            self.origin.core_actors.kernel.do_send(Sent(EndInput { n: self.origin.n, now: true }));
         }
         if exited.lost {
             self.on(Event::Stop(Cause::Lost), ctx);

@@ -18,12 +18,13 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CommandEnded, CommandId, Deliver,
-    Disarm, DiscardAll, Discarded, Down, EndSession, Finished, GetStatus, HostGone, KernelFailed, Launch,
-    LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue,
-    OpenQueue, OpenSession, PortsSeen, QueueClosed, QueueEmptied, RefuseLaunch, Release, Released, Reply,
-    Report, Reported, ResultsGone, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed, TakeResult,
-    TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver,
+    Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CloseStdin, CommandEnded,
+    CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished,
+    GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
+    LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue, OpenSession, PortsSeen,
+    QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply, Report, Reported, Resize,
+    ResultsGone, SendSignal, SetSize, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed,
+    TakeResult, TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver, Write,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -113,6 +114,10 @@ impl Supervisor {
                         process_actors.process.do_send(Sent(Stop { cause }));
                     }
                 }
+                Effect::Feed { n, call, bytes } => kernel.do_send(Sent(Feed { n, call, bytes })),
+                Effect::SetSize { n, size } => kernel.do_send(Sent(SetSize { n, size })),
+                Effect::Raise { n, signal } => kernel.do_send(Sent(Raise { n, signal })),
+                Effect::EndInput { n } => kernel.do_send(Sent(EndInput { n, now: false })),
                 Effect::Recover { n, request, record } => {
                     let actor = ProcessActor::recover(self.origin(n), request, record.0);
                     self.start_process(n, actor, ctx);
@@ -190,6 +195,11 @@ on! {
     PortsSeen => |registry, m| registry.ports_seen(m.call, m.ports, m.unseen);
     Surveyed => |registry, m| registry.surveyed(m.call, &m.seen);
     Reported => |registry, m| registry.reported(m.call, m.record);
+    Write => |registry, m| registry.write(m);
+    CloseStdin => |registry, m| registry.close_stdin(m);
+    Resize => |registry, m| registry.resize(m);
+    SendSignal => |registry, m| registry.send_signal(m);
+    Fed => |registry, m| registry.fed(&m);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);
     Nack => |registry, m| registry.nack(m.call);
@@ -227,6 +237,12 @@ impl Handler<Sent<QueueEmptied>> for Supervisor {
     type Result = ();
     fn handle(&mut self, Sent(emptied): Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
         self.registry.queue_emptied(&emptied.session_id);
+    }
+}
+impl Handler<Sent<InputEnded>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(ended): Sent<InputEnded>, _: &mut Context<Supervisor>) {
+        self.registry.input_ended(ended.n);
     }
 }
 impl Handler<Sent<TimerFired>> for Supervisor {

@@ -122,7 +122,18 @@ impl Dispatcher {
             KernelCommand::Unfollow(unfollow) => self.signals.send(SignalCommand::Unfollow(unfollow)),
             KernelCommand::LookForPorts(look) => self.signals.send(SignalCommand::LookForPorts(look)),
             KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
+            KernelCommand::Raise(raise) if self.pending.raise(&raise) => {}
+            KernelCommand::Raise(raise) => self.signals.send(SignalCommand::Raise(raise)),
+            KernelCommand::SetSize(set) => self.input(set.n, DrainCommand::SetSize(set)),
+            KernelCommand::Feed(feed) => self.input(feed.n, DrainCommand::Feed(feed)),
+            KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
+        }
+    }
+
+    fn input(&self, n: u64, command: DrainCommand) {
+        if let Some(command) = self.pending.input(n, command) {
+            self.drains[thread_of(n, self.drains.len())].0.send(command);
         }
     }
 

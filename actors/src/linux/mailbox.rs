@@ -58,6 +58,10 @@ impl Waker {
     }
 }
 
+fn for_room(room: bool) -> EpollFlags {
+    if room { EpollFlags::EPOLLOUT } else { EpollFlags::empty() }
+}
+
 /// The sending end.
 pub(crate) struct Outbox<T> {
     queue: Sender<T>,
@@ -94,6 +98,10 @@ impl<T> Outbox<T> {
     }
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
         self.waker.unwatch(fd);
+    }
+    /// The same for an end that is written to: when it has room, or only when nobody reads it any more.
+    pub(crate) fn watch_for_room(&self, fd: BorrowedFd<'_>, key: u64, room: bool) -> Result<(), Errno> {
+        self.waker.epoll.add(fd, EpollEvent::new(for_room(room), key))
     }
     /// The same, but the key comes once.
     pub(crate) fn watch_once(&self, fd: BorrowedFd<'_>, key: u64) -> Result<(), Errno> {
@@ -165,6 +173,10 @@ impl<T> Mailbox<T> {
     /// Wakes the thread for it again.
     pub(crate) fn resume(&self, fd: impl AsFd, key: u64) {
         self.modify(fd, EpollEvent::new(EpollFlags::EPOLLIN, key));
+    }
+    /// Wakes the thread when an end that is written to has room; or only when nobody reads it any more, which always does.
+    pub(crate) fn wake_for_room(&self, fd: impl AsFd, key: u64, room: bool) {
+        self.modify(fd, EpollEvent::new(for_room(room), key));
     }
     fn modify(&self, fd: impl AsFd, mut event: EpollEvent) {
         // Refused only for a descriptor that is not watched; nothing is allocated.

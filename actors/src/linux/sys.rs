@@ -108,6 +108,14 @@ pub(crate) fn readable_bytes(pipe: BorrowedFd<'_>) -> Result<usize, Errno> {
     Errno::result(result).map(|_| usize::try_from(bytes).unwrap_or(0))
 }
 
+/// Gives a terminal its size, by either of its ends; whoever has it in the foreground gets SIGWINCH.
+pub(crate) fn set_terminal_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize from the given address.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(result).map(drop)
+}
+
 /// The same open file under a number not below `least`, closed on exec.
 pub(crate) fn duplicate_from(least: RawFd, fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor and touches no memory.
@@ -122,6 +130,12 @@ pub(crate) fn open_process(pid: u32) -> Result<OwnedFd, Errno> {
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us; a descriptor fits into an int.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}
+
+/// Whether nobody reads from the other end of a pipe any more.
+pub(crate) fn is_unread(pipe: BorrowedFd<'_>) -> bool {
+    let mut ends = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Until the process is dead, its zombie stays; false: not in time. For one that was killed, or is about to exit: a dead process is

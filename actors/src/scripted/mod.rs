@@ -1,12 +1,13 @@
 //! A world that a test writes itself: no process, no file, no clock.
 
 mod followed;
+mod input;
 mod player;
 mod process;
 mod program;
 mod world;
 
-pub use program::{Descendant, OnTerminate, Program};
+pub use program::{Descendant, OnTerminate, Program, Reaction};
 pub use world::World;
 
 use crate::backend::{ContainmentReport, Containments, Facts, Outputs, StartKernel};

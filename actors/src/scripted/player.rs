@@ -287,6 +287,15 @@ impl Player {
                 let surveyed = Surveyed { call: survey.call, seen };
                 self.events.push_back(KernelEvent::new(ActorName::Supervisor, surveyed));
             }
+            KernelCommand::Feed(feed) => self.with(feed.n, |process, now| process.feed(feed, now)),
+            KernelCommand::EndInput(end) => self.with(end.n, |process, now| process.end_input(&end, now)),
+            KernelCommand::SetSize(set) => {
+                self.outputs.set_terminal(set.n, set.size);
+                self.with(set.n, |process, now| process.set_size(set.size, now));
+            }
+            KernelCommand::Raise(raise) => {
+                self.with(raise.n, |process, now| process.raise(raise.signal, now))
+            }
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
@@ -368,6 +377,7 @@ impl Player {
             recorder.fail_at(bytes, nix::libc::ENOSPC);
         }
         self.outputs.begin(n, exec.command_id, growth);
+        request.terminal.into_iter().for_each(|size| self.outputs.set_terminal(n, size));
         let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
         let started = Started {
             pid,
@@ -379,8 +389,7 @@ impl Player {
             toolchain_error: None,
         };
         self.events.push_back(KernelEvent::new(to, started));
-        let merges = request.capture.merge_stderr;
-        self.processes.insert(n, Process::new(n, pid, program, recorder, merges, self.now_us));
+        self.processes.insert(n, Process::new(n, pid, program, recorder, request, self.now_us));
         self.with(n, |process, now| process.begin(now));
     }
 

@@ -1,14 +1,16 @@
 //! One scripted process with its descendants and its output.
 
 use super::{
-    program::{OnTerminate, Program, Step, micros},
+    input::{Input, Read, reaction},
+    program::{OnTerminate, Program, Reaction, Step, micros},
     world::BEGIN,
 };
 use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
-    ActorName, EndOfStream, Event, Exit, Exited, Leftover, ListeningPort, Outcome, Output, Peek, Peeked,
-    Seal, Sealed, SeenProcess, Stamp, StopSignal, Stream, SweepFor, TreeAlive, TreeEmpty, Usage,
+    ActorName, EndInput, EndOfStream, Event, Exit, Exited, Fed, Feed, InputEnded, LaunchRequest, Leftover,
+    ListeningPort, Outcome, Output, Payload, Peek, Peeked, Seal, Sealed, SeenProcess, Stamp, Stdin,
+    StopSignal, Stream, SweepFor, TerminalSize, TreeAlive, TreeEmpty, UnixSignal, Usage,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -62,6 +64,11 @@ pub(super) struct Process {
     /// Its record is complete.
     closed: [bool; 2],
     read: [u64; 2],
+    /// None: `/dev/null`.
+    input: Option<Input>,
+    /// It has asked for input, and none has come since.
+    waits_for_input: bool,
+    stop_signal: UnixSignal,
     pub(super) events: VecDeque<KernelEvent>,
     pub(super) plans: Vec<(u64, Planned)>,
 }
@@ -72,9 +79,15 @@ impl Process {
         pid: u32,
         program: Program,
         recorder: Recorder,
-        merges: bool,
+        request: &LaunchRequest,
         now_us: u64,
     ) -> Process {
+        let merges = request.capture.merge_stderr || request.terminal.is_some();
+        let input = match &request.stdin {
+            _ if request.takes_input() => Some(Input::new(n, program.reads, None)),
+            Stdin::Bytes(bytes) => Some(Input::new(n, program.reads, Some(Payload::from(bytes.as_bytes())))),
+            _ => None,
+        };
         let members = (1..)
             .zip(&program.descendants)
             .map(|(offset, descendant)| Member {
@@ -103,6 +116,9 @@ impl Process {
             left: [false; 2],
             closed: [false; 2],
             read: [0; 2],
+            input,
+            waits_for_input: false,
+            stop_signal: request.stop_signal.unwrap_or(UnixSignal::SigTerm),
             events: VecDeque::new(),
             plans: Vec::new(),
         }
@@ -118,6 +134,7 @@ impl Process {
                 self.plans.push((now_us + us, Planned::DescendantEnds(index)));
             }
         }
+        self.flow(now_us);
     }
 
     pub(super) fn happen(&mut self, planned: Planned, now_us: u64) {
@@ -135,6 +152,18 @@ impl Process {
                     self.end_streams();
                 }
                 Step::Listens(port) => drop(self.ports.insert(port)),
+                Step::Prompts(text) => {
+                    self.waits_for_input = true;
+                    self.say(Stream::Stdout, &text, now_us);
+                }
+                Step::Reads(bytes) => {
+                    self.input.iter_mut().for_each(|input| input.read_more(bytes));
+                    self.flow(now_us);
+                }
+                Step::ClosesStdin => {
+                    self.input.iter_mut().for_each(Input::leave);
+                    self.flow(now_us);
+                }
                 Step::Exits(code) => self.exit(code, None, now_us),
                 Step::DiesOf(signal) => self.exit(-1, Some(signal), now_us),
             },
@@ -151,6 +180,83 @@ impl Process {
         }
         self.signalled = true;
         self.receive(signal, now_us);
+    }
+
+    pub(super) fn feed(&mut self, feed: Feed, now_us: u64) {
+        let Feed { n, call, bytes } = feed;
+        match self.input.as_mut().filter(|input| !input.ended && !input.left) {
+            Some(input) => input.push(call, bytes),
+            None => {
+                let fed = Fed { n, call, taken: 0, dropped: bytes.size(), ended: true, refused: true };
+                self.report_to_supervisor(fed);
+            }
+        }
+        self.flow(now_us);
+    }
+
+    pub(super) fn end_input(&mut self, end: &EndInput, now_us: u64) {
+        let Some(input) = self.input.as_mut().filter(|input| !input.ended) else { return };
+        input.close();
+        if end.now {
+            let mut told = Vec::new();
+            input.drop_queued(&mut told);
+            told.into_iter().for_each(|fed| self.report_to_supervisor(fed));
+        }
+        self.flow(now_us);
+    }
+
+    pub(super) fn set_size(&mut self, size: TerminalSize, now_us: u64) {
+        if let Some(rule) = self.program.on_resize.clone().filter(|_| self.exit.is_none()) {
+            self.react(rule.0(size.rows, size.columns), now_us);
+        }
+    }
+
+    /// A signal of the host's.
+    pub(super) fn raise(&mut self, signal: UnixSignal, now_us: u64) {
+        if self.exit.is_some() || self.program.unkillable {
+            return;
+        }
+        match self.program.on_signal.get(&signal).cloned() {
+            Some(reaction) => self.react(reaction, now_us),
+            None => self.exit(-1, Some(signal.name().to_owned()), now_us),
+        }
+    }
+
+    /// Whether it has asked for input, and none has come since.
+    pub(super) fn waits_for_input(&self) -> Option<u32> {
+        let open = self.exit.is_none() && self.input.as_ref().is_some_and(|input| !input.left);
+        (self.waits_for_input && open).then_some(self.pid)
+    }
+
+    /// What is written moves as far as it can, and the program acts on what it has read.
+    fn flow(&mut self, now_us: u64) {
+        let Some(input) = &mut self.input else { return };
+        let (ended, mut told) = (input.ended, Vec::new());
+        let read = input.flow(&mut told);
+        let ends = input.ended && !ended;
+        told.into_iter().for_each(|fed| self.report_to_supervisor(fed));
+        if ends {
+            self.report_to_supervisor(InputEnded { n: self.n });
+        }
+        for read in read {
+            if self.exit.is_some() {
+                return;
+            }
+            self.waits_for_input = false;
+            let reaction = match read {
+                Read::Line(line) => reaction(self.program.on_line.as_ref(), &line),
+                Read::End => self.program.on_stdin_end.clone(),
+            };
+            self.react(reaction.unwrap_or_default(), now_us);
+        }
+    }
+
+    fn react(&mut self, Reaction { says, prompts, exits }: Reaction, now_us: u64) {
+        self.waits_for_input |= prompts;
+        self.say(Stream::Stdout, &says, now_us);
+        if let Some(code) = exits {
+            self.exit(code, None, now_us);
+        }
     }
 
     pub(super) fn sweep(&mut self, to: SweepFor, now_us: u64) {
@@ -182,7 +288,7 @@ impl Process {
 
     fn receive(&mut self, signal: StopSignal, now_us: u64) {
         let name = match signal {
-            StopSignal::Terminate => "SIGTERM",
+            StopSignal::Terminate => self.stop_signal.name(),
             StopSignal::Kill => "SIGKILL",
         };
         if self.program.unkillable {
@@ -233,6 +339,9 @@ impl Process {
             ended_at: Stamp(BEGIN.0 + now_us / 1_000),
             duration_ms: (now_us - self.began_us) / 1_000,
         });
+        // Descendants don't read.
+        self.input.iter_mut().for_each(Input::leave);
+        self.flow(now_us);
         self.end_streams();
         match self.program.exit_seen_late_us {
             0 => self.report_exit(),
@@ -297,11 +406,6 @@ impl Process {
         if self.exit.is_some() { Vec::new() } else { self.ports.iter().map(port).collect() }
     }
 
-    /// Who waits for input.
-    pub(super) fn waits_for_input(&self) -> Option<u32> {
-        None
-    }
-
     /// All that it has said so far.
     pub(super) fn output(&self) -> Output {
         self.recorder.peek(u64::MAX)
@@ -341,6 +445,9 @@ impl Process {
 
     fn report(&mut self, body: impl Into<Event>) {
         self.events.push_back(KernelEvent::new(ActorName::Process(self.n), body));
+    }
+    fn report_to_supervisor(&mut self, body: impl Into<Event>) {
+        self.events.push_back(KernelEvent::new(ActorName::Supervisor, body));
     }
     fn report_to_drain(&mut self, stream: Stream, body: impl Into<Event>) {
         self.events.push_back(KernelEvent::new(ActorName::Drain(self.n, stream), body));

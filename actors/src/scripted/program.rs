@@ -1,7 +1,7 @@
 //! What a scripted program does.
 
-use ostler_messages::{LaunchError, Stream};
-use std::time::Duration;
+use ostler_messages::{LaunchError, Stream, UnixSignal};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How a scripted process takes SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -23,12 +23,70 @@ pub enum OnTerminate {
     },
 }
 
+/// What a scripted program does about something that comes in.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Reaction {
+    pub(super) says: Vec<u8>,
+    pub(super) prompts: bool,
+    pub(super) exits: Option<i32>,
+}
+impl Reaction {
+    /// Nothing.
+    pub fn none() -> Reaction {
+        Reaction::default()
+    }
+    /// It writes this to stdout.
+    pub fn says(text: impl AsRef<[u8]>) -> Reaction {
+        Reaction { says: text.as_ref().to_vec(), ..Reaction::default() }
+    }
+    /// It writes this to stdout, and waits for input again.
+    pub fn prompts(text: impl AsRef<[u8]>) -> Reaction {
+        Reaction { prompts: true, ..Reaction::says(text) }
+    }
+    /// Then it exits with a code.
+    pub fn exits(mut self, code: i32) -> Reaction {
+        self.exits = Some(code);
+        self
+    }
+}
+
+/// What a program does about a line.
+#[derive(Clone)]
+pub(super) struct LineRule(pub(super) Arc<dyn Fn(&str) -> Reaction + Send + Sync>);
+impl std::fmt::Debug for LineRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a function of the line")
+    }
+}
+
+/// What a program does about a new size of its terminal.
+#[derive(Clone)]
+pub(super) struct SizeRule(pub(super) Arc<dyn Fn(u16, u16) -> Reaction + Send + Sync>);
+impl std::fmt::Debug for SizeRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a function of the size")
+    }
+}
+
+/// How a program reads its stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Reads {
+    #[default]
+    AtOnce,
+    /// Only what its steps say.
+    InSteps,
+}
+
 /// One step of a program, at its time after the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Says(Stream, Vec<u8>),
     Closes(Stream),
     Listens(u16),
+    /// Says something and waits for input.
+    Prompts(Vec<u8>),
+    Reads(u64),
+    ClosesStdin,
     Exits(i32),
     DiesOf(String),
 }
@@ -69,6 +127,11 @@ impl Descendant {
 pub struct Program {
     pub(super) steps: Vec<(u64, Step)>,
     pub(super) on_terminate: OnTerminate,
+    pub(super) reads: Reads,
+    pub(super) on_line: Option<LineRule>,
+    pub(super) on_stdin_end: Option<Reaction>,
+    pub(super) on_signal: BTreeMap<UnixSignal, Reaction>,
+    pub(super) on_resize: Option<SizeRule>,
     pub(super) descendants: Vec<Descendant>,
     pub(super) fails: Option<LaunchError>,
     pub(super) starts_us: Option<u64>,
@@ -111,7 +174,45 @@ impl Program {
     pub fn dies_at(self, after: Duration, signal: impl Into<String>) -> Program {
         self.step(after, Step::DiesOf(signal.into()))
     }
-    /// How its leader takes SIGTERM.
+    /// Writes to stdout, and waits for input from then until some comes.
+    pub fn prompts_at(self, after: Duration, text: impl AsRef<[u8]>) -> Program {
+        self.step(after, Step::Prompts(text.as_ref().to_vec()))
+    }
+    /// What it does about each line that it reads from stdin, given without its end. A last line without an end counts when stdin
+    /// ends. Without a rule it reads and says nothing.
+    pub fn on_line(mut self, rule: impl Fn(&str) -> Reaction + Send + Sync + 'static) -> Program {
+        self.on_line = Some(LineRule(Arc::new(rule)));
+        self
+    }
+    /// What it does when its stdin is at its end. Without this it runs on.
+    pub fn on_stdin_end(mut self, reaction: Reaction) -> Program {
+        self.on_stdin_end = Some(reaction);
+        self
+    }
+    /// What its leader does when the host sends it this signal. Without this it dies of it.
+    pub fn on_signal(mut self, signal: UnixSignal, reaction: Reaction) -> Program {
+        self.on_signal.insert(signal, reaction);
+        self
+    }
+    /// What it does when its terminal has another size, given as rows and columns. Without this nothing.
+    pub fn on_resize(mut self, rule: impl Fn(u16, u16) -> Reaction + Send + Sync + 'static) -> Program {
+        self.on_resize = Some(SizeRule(Arc::new(rule)));
+        self
+    }
+    /// It never reads its stdin: 64 KiB go into the pipe, and the rest is queued.
+    pub fn never_reads(mut self) -> Program {
+        self.reads = Reads::InSteps;
+        self
+    }
+    /// It reads so many bytes of its stdin, not before this time; beside other such steps it reads nothing.
+    pub fn reads_at(self, after: Duration, bytes: u64) -> Program {
+        self.never_reads().step(after, Step::Reads(bytes))
+    }
+    /// Closes its stdin and runs on.
+    pub fn closes_stdin_at(self, after: Duration) -> Program {
+        self.step(after, Step::ClosesStdin)
+    }
+    /// How its leader takes SIGTERM, or what its launch has in its place.
     pub fn on_terminate(mut self, reaction: OnTerminate) -> Program {
         self.on_terminate = reaction;
         self

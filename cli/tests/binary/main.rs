@@ -7,4 +7,5 @@
 mod options;
 mod place;
 mod signals;
+mod stdin;
 mod streams;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 mod deliveries;
+mod input;
 mod launching;
 mod output;
 mod stopping;

@@ -50,6 +50,7 @@ impl Registry {
     pub(super) fn waits_no_more(&mut self, call: CallId) {
         if let Some(handle) = self.waiting.remove(&call).and_then(|n| self.handles.get_mut(&n)) {
             handle.waiting.retain(|waiting| waiting.call != call);
+            handle.input.waits_no_more(call);
             if let State::Launching { calls } = &mut handle.state {
                 calls.retain(|(waiting, _)| *waiting != call);
             }

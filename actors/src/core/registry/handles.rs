@@ -5,6 +5,7 @@
 //! * keeps: what lives or is unread is never forgotten
 
 use super::{
+    input::Input,
     results::{Waiting, Want},
     *,
 };
@@ -28,6 +29,7 @@ pub(super) struct Handle {
     pub(super) request: Arc<LaunchRequest>,
     /// Calls that wait for the result, for what becomes of kept leftovers, or to hear how it stands.
     pub(super) waiting: Vec<Waiting>,
+    pub(super) input: Input,
     pub(super) notify: bool,
     pub(super) recovered: bool,
     /// Its result is out, and somebody can still come to have it.
@@ -104,6 +106,7 @@ impl Registry {
                 state: State::Launching { calls: vec![(call, result_within_ms)] },
                 request: request.clone(),
                 waiting: Vec::new(),
+                input: Input::of(request),
                 notify: false,
                 recovered: false,
                 unread: false,
@@ -187,6 +190,7 @@ impl Registry {
     /// A handle has ended, its leftovers too. Its record stays for those who ask late, and its launch key as long: until its result
     /// is read, and so many others have come to that point after it.
     pub(super) fn remove(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
+        effects.extend(self.input_is_over(n));
         effects.push(Effect::Remove { n });
         self.keep_for_replay(n);
         self.one_less(n, session_id, effects);

@@ -149,6 +149,10 @@ impl Registry {
     /// The time of a call is up.
     pub(super) fn waited_long_enough(&mut self, call: CallId, n: u64) -> Effects {
         let Some(handle) = self.handles.get(&n) else { return Vec::new() };
+        if let Some(so_far) = handle.input.so_far(call) {
+            self.waits_no_more(call);
+            return vec![Effect::Reply(call, Ok(so_far))];
+        }
         let cancels = |waiting: &Waiting| waiting.call == call && waiting.want == Want::Cancel;
         match &handle.state {
             State::Live(record) | State::Kept(record) if handle.waiting.iter().any(cancels) => {

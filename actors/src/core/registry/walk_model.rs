@@ -212,6 +212,9 @@ impl Model {
             }
             Effect::Unfollow { .. } => {}
             Effect::LookForPorts { .. } => return Err("nobody asks for ports here".into()),
+            Effect::Feed { .. } | Effect::EndInput { .. } | Effect::SetSize { .. } | Effect::Raise { .. } => {
+                return Err("nobody writes here".into());
+            }
             Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
             Effect::Spawn { n, request } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {

@@ -163,6 +163,7 @@ impl Leaf {
             env: &[],
             cwd: None,
             files: &[],
+            terminal: false,
             cgroup: self.dir(),
             dies_with_host: true,
         };

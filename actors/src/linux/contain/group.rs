@@ -10,7 +10,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use ostler_messages::{StopSignal, Usage};
+use ostler_messages::{StopSignal, UnixSignal, Usage};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How the group of a leader is reached.
@@ -37,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) by: GroupBy,
+    /// What is sent first to stop it.
+    pub(crate) stop: Signal,
     /// Nobody holds the leader's number any more.
     pub(crate) reaped: bool,
 }
@@ -66,10 +68,23 @@ impl Group {
     /// False: some of it, or all, could not be signalled. That nobody is there any more shows when the tree is looked at.
     pub(crate) fn signal(&self, signal: StopSignal) -> bool {
         let mut all = true;
-        for signal in unix(signal) {
-            all &= matches!(self.reach(Some(*signal)), Ok(()) | Err(Errno::ESRCH));
+        for signal in self.unix(signal) {
+            all &= self.raise(signal);
         }
         all
+    }
+
+    /// The same with any signal.
+    pub(crate) fn raise(&self, signal: Signal) -> bool {
+        matches!(self.reach(Some(signal)), Ok(()) | Err(Errno::ESRCH))
+    }
+
+    /// What is sent: a stopped process acts on SIGTERM only once it goes on.
+    pub(crate) fn unix(&self, signal: StopSignal) -> Vec<Signal> {
+        match signal {
+            StopSignal::Terminate => vec![self.stop, Signal::SIGCONT],
+            StopSignal::Kill => vec![Signal::SIGKILL],
+        }
     }
 
     /// Nobody can say whether the leader's number is still its own: from here on it is not used.
@@ -92,11 +107,15 @@ impl Group {
     }
 }
 
-/// What is sent: a stopped process acts on SIGTERM only once it goes on.
-pub(crate) fn unix(signal: StopSignal) -> &'static [Signal] {
+/// As the kernel has it.
+pub(crate) fn signal_of(signal: UnixSignal) -> Signal {
     match signal {
-        StopSignal::Terminate => &[Signal::SIGTERM, Signal::SIGCONT],
-        StopSignal::Kill => &[Signal::SIGKILL],
+        UnixSignal::SigInt => Signal::SIGINT,
+        UnixSignal::SigHup => Signal::SIGHUP,
+        UnixSignal::SigQuit => Signal::SIGQUIT,
+        UnixSignal::SigUsr1 => Signal::SIGUSR1,
+        UnixSignal::SigUsr2 => Signal::SIGUSR2,
+        _ => Signal::SIGTERM,
     }
 }
 

@@ -208,6 +208,7 @@ impl Helpers {
             env: &[],
             cwd: None,
             files: &[null, null, null, theirs.as_fd()],
+            terminal: false,
             cgroup: None,
             dies_with_host: false,
         };

@@ -17,7 +17,7 @@ use crate::linux::{
     exec::clone::{self, Failed, Image, Plan, Scratch},
     exec::slots::above_stdio,
 };
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Containment, Stage};
 use std::{
     ffi::{CStr, CString},
@@ -64,6 +64,10 @@ pub(crate) struct Prepared<'a> {
     /// The host's own directory, for a command without `cwd`: it need not have a path.
     pub(crate) own_dir: Option<BorrowedFd<'a>>,
     pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// They are a terminal, which is to control it.
+    pub(crate) terminal: bool,
+    /// What is sent first to stop it.
+    pub(crate) stop: Signal,
     /// What its whole tree may use.
     pub(crate) limits: TreeLimits,
     /// How long its helper is waited for.
@@ -176,6 +180,8 @@ impl Tiers {
             cwd: None,
             own_dir: None,
             stdio: [null, null, null],
+            terminal: false,
+            stop: Signal::SIGTERM,
             limits: TreeLimits::default(),
             limit: TRIAL_LIMIT,
         };
@@ -308,7 +314,9 @@ impl Tiers {
             flags: flag(tier == Containment::Subreaper, protocol::SUBREAPER)
                 | flag(holds, protocol::HOLD)
                 | flag(command.own_dir.is_some(), protocol::OPEN_CWD)
-                | flag(cgroup.is_some(), protocol::IN_CGROUP),
+                | flag(cgroup.is_some(), protocol::IN_CGROUP)
+                | flag(command.terminal, protocol::TERMINAL)
+                | (i64::from(command.stop as i32) << protocol::STOP_SIGNAL_SHIFT),
             cwd: command.cwd.unwrap_or_default(),
             path: command.path,
             argv: command.argv,
@@ -352,6 +360,7 @@ fn direct<'a>(command: &'a Prepared<'a>, cgroup: Option<BorrowedFd<'a>>) -> Plan
         env: command.env,
         cwd: command.cwd,
         files: &command.stdio,
+        terminal: command.terminal,
         cgroup,
         dies_with_host: true,
     }

@@ -7,7 +7,7 @@
 use crate::linux::{
     contain::{
         cgroup::Leaf,
-        group::{Group, GroupBy, unix},
+        group::{Group, GroupBy, signal_of},
         helper::Helper,
         helper_protocol as protocol,
         members::{self, Member},
@@ -18,7 +18,7 @@ use nix::{
     errno::Errno,
     unistd::{Pid, getpgid, getsid},
 };
-use ostler_messages::{Containment, StopSignal};
+use ostler_messages::{Containment, StopSignal, UnixSignal};
 use std::{io, os::fd::AsFd};
 
 /// What holds the tree together beside the leader's group.
@@ -80,7 +80,7 @@ impl Tree {
                 match signal {
                     StopSignal::Terminate => {
                         let others = leaf.members().and_then(|pids| others(pids, group.pid));
-                        leaf.signal_each(others.unwrap_or_default(), unix(signal));
+                        leaf.signal_each(others.unwrap_or_default(), &group.unix(signal));
                     }
                     // What it does not reach is listed still when the tree is looked at, and gets a signal of its own.
                     StopSignal::Kill => drop(leaf.kill()),
@@ -89,16 +89,28 @@ impl Tree {
         }
     }
 
+    /// A signal of the host's, to the leader's group.
+    pub(crate) fn raise(&self, group: &Group, helper: Option<&Helper>, signal: UnixSignal) {
+        let signal = signal_of(signal);
+        // Whom this process may not signal (any more) its parent may.
+        if !group.raise(signal)
+            && let Some(helper) = helper
+        {
+            helper.say(protocol::RAISE + signal as u8);
+        }
+    }
+
     /// Signals those who were seen, one by one: whom the signal for all of them did not reach.
-    pub(crate) fn signal_seen(&self, leader: u32, seen: &[Member], signal: StopSignal) {
+    pub(crate) fn signal_seen(&self, group: &Group, seen: &[Member], signal: StopSignal) {
+        let (leader, signals) = (group.pid, group.unix(signal));
         match self {
-            Tree::Cgroup(leaf) => leaf.signal_each(seen.iter().map(|member| member.pid), unix(signal)),
+            Tree::Cgroup(leaf) => leaf.signal_each(seen.iter().map(|member| member.pid), &signals),
             Tree::Group => {
                 for member in seen.iter().filter(|member| member.group != leader) {
                     let Ok(process) = sys::open_process(member.pid) else { continue };
                     // Opened first, asked afterwards: if it is of the leader's session still, it is the one that was seen.
                     if is_led(member.pid, leader) {
-                        for signal in unix(signal) {
+                        for signal in &signals {
                             let _ = sys::signal_process(process.as_fd(), *signal);
                         }
                     }

@@ -32,13 +32,18 @@ pub(crate) struct TreeView {
 }
 
 impl TreeView {
-    pub(crate) fn of(tree: &Tree, helper: Option<&Helper>, leader: u32) -> TreeView {
+    pub(crate) fn of(
+        tree: &Tree,
+        helper: Option<&Helper>,
+        leader: u32,
+        input: Option<InputTarget>,
+    ) -> TreeView {
         let held = match (tree, helper) {
             (Tree::Cgroup(leaf), _) => leaf.open().map_or(Held::Leader(leader), Held::Cgroup),
             (Tree::Subreaper, Some(helper)) if !helper.gone => Held::Helper(helper.pid),
             (Tree::Subreaper | Tree::Group, _) => Held::Leader(leader),
         };
-        TreeView { held, input: None }
+        TreeView { held, input }
     }
 
     /// Who is in it.

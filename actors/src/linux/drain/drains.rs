@@ -1,12 +1,17 @@
 //! A drain thread: pipe → files, digest, head and tail. Each process's two streams belong to one thread, which alone
-//! knows their common order; no lock is taken while bytes flow.
+//! knows their common order; no lock is taken while bytes flow. What is written to the process goes the other way here.
 //!
 //! * in: processes that were just started, what the graph asks about them, and epoll
 //! * out: the end of each stream, and answers to the graph
 //! * keeps: a process that says much moves once to a thread that sleeps, so that no core idles while another has two floods;
 //!   what the graph asks about it goes after it
 
-use super::flow::{Flow, Got};
+mod input;
+
+use super::{
+    flow::{Flow, Got},
+    input_pipe::InputPipe,
+};
 use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
     clock::{Activity, Clock},
@@ -20,7 +25,10 @@ use nix::{
     unistd::read,
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
-use ostler_messages::{ActorName, Close, Event, Leftover, Outcome, Output, Release, Seal, Sealed, Stream};
+use ostler_messages::{
+    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Leftover, Outcome, Output, Release, Seal,
+    Sealed, SetSize, Stream,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -33,6 +41,9 @@ const READ_BYTES: usize = 256 << 10;
 /// The same while other streams of the thread flow at full speed too: a stream that ends, and a command of the graph's,
 /// wait for one read. 64 streams at once lost nothing by it, and a cancel beside them took 0.6 ms instead of 15.
 const SHARED_READ_BYTES: usize = 64 << 10;
+/// Most that is read of a terminal at the end of its record: far more than the kernel holds of one (n_tty has 4 KiB, what is on its way
+/// 64 KiB), and less than others who go on writing could keep a thread with.
+const TERMINAL_OWED_BYTES: usize = 1 << 20;
 /// A process that says so much within [`WINDOW_US`] is a flood: 10 MiB a second, a tenth of what a thread can take.
 const FLOOD_BYTES: u64 = 1 << 20;
 /// How often a thread looks whether it has two floods, in microseconds: time enough for one that was moved to be seen at work.
@@ -44,6 +55,9 @@ pub(crate) enum DrainCommand {
     /// From a thread that has two floods.
     TakeOver(Box<Drain>),
     Close(Close),
+    Feed(Feed),
+    EndInput(EndInput),
+    SetSize(SetSize),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
@@ -54,6 +68,9 @@ impl DrainCommand {
         match self {
             DrainCommand::Attach(_) | DrainCommand::TakeOver(_) | DrainCommand::Quit => None,
             DrainCommand::Close(close) => Some(close.n),
+            DrainCommand::Feed(feed) => Some(feed.n),
+            DrainCommand::EndInput(end) => Some(end.n),
+            DrainCommand::SetSize(set) => Some(set.n),
             DrainCommand::Seal(seal) => Some(seal.n),
             DrainCommand::Release(release) => Some(release.n),
         }
@@ -64,6 +81,10 @@ impl DrainCommand {
 pub(crate) struct NewDrain {
     pub(crate) n: u64,
     pub(crate) pipes: [Arc<OwnedFd>; 2],
+    /// The first of them is a terminal.
+    pub(crate) terminal: bool,
+    /// Our end of its stdin, if that can be written to.
+    pub(crate) input: Option<InputPipe>,
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
     /// Leftovers are to be kept, and what they say is recorded for itself.
@@ -87,6 +108,10 @@ pub(crate) struct Drain {
     activity: Arc<Activity>,
     streams: [Source; 2],
     keeps: bool,
+    /// Held until its release: the kernel hangs up a terminal of which nobody holds our end. None without one.
+    terminal: Option<Arc<OwnedFd>>,
+    /// None without one, or after its end.
+    input: Option<InputPipe>,
     /// It came from another thread: it stays, so that whatever is asked about it finds it.
     moved: bool,
 }
@@ -145,7 +170,7 @@ impl DrainThread {
             let until = (!state.full.is_empty()).then(Instant::now);
             state.thread.mailbox.sleep(until, &mut ready);
             for key in ready.iter().copied() {
-                let n = of_key(key).0;
+                let n = of_key(key);
                 if !state.drains.contains_key(&n)
                     && !state.moved.contains_key(&n)
                     && let Some(command) = state.thread.mailbox.expect()
@@ -153,7 +178,7 @@ impl DrainThread {
                 {
                     return;
                 }
-                state.flow(key, READ_BYTES);
+                state.wake(key);
                 // A command waits for one read, not for one of each stream.
                 if !state.obey_all() {
                     return;
@@ -204,6 +229,9 @@ impl State {
             DrainCommand::Attach(new) => self.attach(*new),
             DrainCommand::TakeOver(drain) => self.take_over(drain),
             DrainCommand::Close(close) => self.close(&close),
+            DrainCommand::Feed(feed) => self.feed(feed),
+            DrainCommand::EndInput(end) => self.end_input(&end),
+            DrainCommand::SetSize(set) => self.set_size(&set),
             DrainCommand::Seal(seal) => self.seal(*seal),
             DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
@@ -216,9 +244,14 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, recorder, activity, keeps } = new;
+        let NewDrain { n, pipes, terminal, input, recorder, activity, keeps } = new;
+        let terminal = terminal.then(|| pipes[0].clone());
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
-        self.drains.insert(n, Box::new(Drain { n, recorder, activity, streams, keeps, moved: false }));
+        self.drains.insert(
+            n,
+            Box::new(Drain { n, recorder, activity, streams, terminal, input, keeps, moved: false }),
+        );
+        self.fill(n);
     }
 
     /// Gives a flood to a thread that has nothing to do, if there were two: the other stays.
@@ -232,12 +265,14 @@ impl State {
         let Some(mut drain) = self.drains.remove(&other) else { return };
         let outbox = &self.thread.peers[peer];
         let pipes = || drain.streams.iter().zip(Stream::BOTH);
-        let watched = pipes().all(|(source, stream)| {
+        let streams_watched = pipes().all(|(source, stream)| {
             source.pipe.as_ref().is_none_or(|pipe| outbox.watch(pipe.as_fd(), key(other, stream)).is_ok())
         });
+        let watched = streams_watched && drain.input.as_ref().is_none_or(|input| input.watch(outbox).is_ok());
         // So many descriptors are watched that no more can be (epoll(7)): it stays.
         let unwatch = |from: &dyn Fn(&OwnedFd)| {
-            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)))
+            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)));
+            drain.input.iter().for_each(|input| from(&input.pipe));
         };
         if !watched {
             unwatch(&|pipe| outbox.unwatch(pipe));
@@ -245,7 +280,7 @@ impl State {
             return;
         }
         unwatch(&|pipe| self.thread.mailbox.unwatch(pipe));
-        self.full.retain(|key| of_key(*key).0 != other);
+        self.full.retain(|key| of_key(*key) != other);
         drain.moved = true;
         self.moved.insert(other, peer);
         outbox.send(DrainCommand::TakeOver(drain));
@@ -264,7 +299,7 @@ impl State {
 
     /// One read of one stream. One that is to be read again is queued.
     fn flow(&mut self, key: u64, max: usize) {
-        let (n, stream) = of_key(key);
+        let (n, Some(stream)) = (of_key(key), stream_of_key(key)) else { return };
         let Some(drain) = self.drains.get_mut(&n) else { return };
         let Source { pipe, flow } = &mut drain.streams[stream.index()];
         let Some(open) = pipe else { return };
@@ -272,6 +307,8 @@ impl State {
             Ok(0) => Got::End,
             Ok(count) => Got::Bytes { count, room: max },
             Err(Errno::EAGAIN | Errno::EINTR) => Got::Nothing,
+            // Nobody holds the other end of the terminal.
+            Err(Errno::EIO) if drain.terminal.is_some() => Got::End,
             Err(errno) => Got::Failed(errno as i32),
         };
         let todo = flow.got(got);
@@ -284,7 +321,7 @@ impl State {
         } else if let (true, Got::Bytes { count, .. }) = (drain.keeps, got) {
             self.buffer.keep(count, &mut drain.recorder);
         }
-        if todo.enlarge {
+        if todo.enlarge && drain.terminal.is_none() {
             // Refused when this user has too many large pipes (pipe-user-pages-soft): then it stays as it is.
             let _ = fcntl(&*open, FcntlArg::F_SETPIPE_SZ(READ_BYTES as i32));
         }
@@ -306,6 +343,14 @@ impl State {
         if now_us >= self.window_began_us + WINDOW_US {
             self.window_began_us = now_us;
             self.share();
+        }
+    }
+
+    /// A descriptor is ready.
+    fn wake(&mut self, key: u64) {
+        match stream_of_key(key) {
+            Some(_) => self.flow(key, READ_BYTES),
+            None => self.input_ready(of_key(key)),
         }
     }
 
@@ -346,6 +391,7 @@ impl State {
             .iter()
             .flat_map(|source| &source.pipe)
             .for_each(|pipe| self.thread.mailbox.unwatch(&**pipe));
+        drain.input.iter().for_each(|input| self.thread.mailbox.unwatch(&input.pipe));
         if release.undo {
             let _ = drain.recorder.paths().map(discard);
             self.thread.outputs.remove(release.n);
@@ -360,7 +406,11 @@ impl State {
 fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
     let Source { pipe, flow } = &drain.streams[stream.index()];
     let Some(pipe) = pipe.as_ref().filter(|_| !flow.is_closed()) else { return 0 };
-    let owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
+    // What a terminal holds is not all of it: the rest is on its way inside the kernel, and comes with a read.
+    let owed = match &drain.terminal {
+        Some(_) => TERMINAL_OWED_BYTES,
+        None => sys::readable_bytes(pipe.as_fd()).unwrap_or(0),
+    };
     let mut taken = 0;
     while taken < owed {
         match buffer.read(pipe, (owed - taken).min(READ_BYTES)) {
@@ -376,8 +426,17 @@ fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
 
 /// Above the mailbox's own key, which is 0: n counts from 1.
 pub(crate) fn key(n: u64, stream: Stream) -> u64 {
-    n << 1 | stream.index() as u64
+    n << 2 | stream.index() as u64
 }
-fn of_key(key: u64) -> (u64, Stream) {
-    (key >> 1, Stream::BOTH[(key & 1) as usize])
+/// Of our end of its stdin.
+pub(super) fn input_key(n: u64) -> u64 {
+    n << 2 | INPUT
+}
+const INPUT: u64 = 2;
+fn of_key(key: u64) -> u64 {
+    key >> 2
+}
+/// None: it is that of an input.
+fn stream_of_key(key: u64) -> Option<Stream> {
+    Stream::BOTH.get((key & 3) as usize).copied()
 }

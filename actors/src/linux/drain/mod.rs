@@ -2,3 +2,4 @@
 
 pub(crate) mod drains;
 mod flow;
+pub(crate) mod input_pipe;

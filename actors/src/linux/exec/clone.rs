@@ -64,6 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) cwd: Option<&'a CStr>,
     /// stdin, stdout, stderr, and what a helper needs beside them.
     pub(crate) files: &'a [BorrowedFd<'a>],
+    /// The first of them is to be its controlling terminal.
+    pub(crate) terminal: bool,
     /// The directory of its cgroup.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
     /// It is killed when the thread that makes it ends, and so when the host dies.
@@ -101,6 +103,7 @@ struct Child {
     cwd: *const c_char,
     files: [RawFd; FILES],
     count: usize,
+    terminal: bool,
     /// What lies here and above is not the child's.
     above: RawFd,
     shares_files: bool,
@@ -200,6 +203,7 @@ fn start(plan: &Plan<'_>, scratch: &mut Scratch) -> Result<Spawned, Failed> {
         cwd: plan.cwd.map_or(ptr::null(), CStr::as_ptr),
         files,
         count,
+        terminal: plan.terminal,
         above: slots.above(),
         shares_files: *shares_files,
         dies_with_host: plan.dies_with_host,
@@ -332,6 +336,9 @@ unsafe fn prepare_and_exec(child: &Child, report: &Report) -> Errno {
         }
         for target in 0..child.count {
             check!(libc::dup2(child.files[target], target as c_int));
+        }
+        if child.terminal {
+            check!(libc::ioctl(0, libc::TIOCSCTTY, 0));
         }
         let first = child.count as c_int;
         if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) == -1 {

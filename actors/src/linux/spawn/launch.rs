@@ -8,15 +8,16 @@
 
 use crate::linux::{
     clock::{Activity, Clock, stamp},
+    contain::group::signal_of,
     contain::limits::{NoLimit, TreeLimits},
     contain::tier::{Prepared, SpawnError, Spawned, Tiers},
     drain::drains::{self, DrainCommand, NewDrain},
     exec::clone::Scratch,
-    exec::slots,
     mailbox::Outbox,
     spawn::failures,
     spawn::lookup::{self, Program},
-    spawn::pending::Pending,
+    spawn::pending::{Asked, Pending},
+    spawn::stdio::{Ours, Stdio},
     spawn::toolchain::{Toolchains, Tools},
     watch::{guards::GuardCommand, signals::SignalCommand, started::Watch},
 };
@@ -27,24 +28,20 @@ use crate::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl, open},
+    fcntl::{OFlag, open},
     sys::stat::Mode,
-    unistd::pipe2,
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
-use ostler_messages::LeftoversPolicy;
 use ostler_messages::{
-    ActorName, Exec, LaunchError, Release, Signal, Stage, StartFailed, Started, Stream, Toolchain,
+    ActorName, Exec, LaunchError, LeftoversPolicy, Release, Signal, Stage, StartFailed, Started, Stream,
+    Toolchain, UnixSignal,
 };
 use std::{
     collections::VecDeque,
     ffi::{CStr, CString},
     fs::File,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::{fd::AsFd, unix::ffi::OsStrExt},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -132,7 +129,7 @@ impl SpawnThread {
     /// Gives it back if it should be tried again.
     fn exec(&mut self, tiers: &Tiers, exec: Exec, left: u32) -> Option<Retry> {
         if self.pending.is_withdrawn(exec.n) {
-            let _ = self.pending.end(exec.n);
+            self.pending.end(exec.n, drop);
             return None;
         }
         let directory = self.root.create(exec.command_id);
@@ -149,28 +146,33 @@ impl SpawnThread {
         };
         match result {
             Ok(()) => {
-                let asked = self.pending.end(exec.n);
-                for follow in asked.follows {
-                    self.signals.send(SignalCommand::Follow(follow));
-                }
-                if let Some(signal) = asked.signal {
-                    self.signals.send(SignalCommand::Signal(Signal { n: exec.n, signal }));
-                }
-                if let Some(undo) = asked.release {
-                    let release = Release { n: exec.n, undo };
-                    self.signals.send(SignalCommand::Release(release.clone()));
-                    self.drain_of(exec.n).send(DrainCommand::Release(release));
-                }
+                self.pending.end(exec.n, |asked| self.pass_on(exec.n, asked));
                 None
             }
             Err(LaunchError::TextBusy { .. }) if left > 0 => {
                 Some(Retry { exec, left: left - 1, at: Instant::now() + BUSY_WAIT })
             }
             Err(error) => {
-                let _ = self.pending.end(exec.n);
+                self.pending.end(exec.n, drop);
                 let _ = self.events.send(KernelEvent::new(ActorName::Process(exec.n), StartFailed { error }));
                 None
             }
+        }
+    }
+
+    /// What was asked about it meanwhile.
+    fn pass_on(&self, n: u64, asked: Asked) {
+        let drain = self.drain_of(n);
+        asked.follows.into_iter().for_each(|follow| self.signals.send(SignalCommand::Follow(follow)));
+        asked.input.into_iter().for_each(|input| drain.send(input));
+        asked.raised.into_iter().for_each(|raise| self.signals.send(SignalCommand::Raise(raise)));
+        if let Some(signal) = asked.signal {
+            self.signals.send(SignalCommand::Signal(Signal { n, signal }));
+        }
+        if let Some(undo) = asked.release {
+            let release = Release { n, undo };
+            self.signals.send(SignalCommand::Release(release.clone()));
+            drain.send(DrainCommand::Release(release));
         }
     }
 
@@ -220,14 +222,17 @@ impl SpawnThread {
         let own_dir = (cwd_text.is_none() && tiers.helpers().is_some()).then(here).transpose();
         let own_dir = own_dir.map_err(|errno| failures::descriptors_or(Stage::Cwd, errno))?;
         let n = exec.n;
-        let [(out_read, out_write), (err_read, err_write)] = [pipe()?, pipe()?];
-        let reads = [out_read, err_read];
+        let stdio = Stdio::new(n, request)?;
         // Before there is anything that could fail: what a user may watch is limited (epoll(7)). The drain thread need not
         // hear of the process before it says something.
-        for (read, stream) in reads.iter().zip(Stream::BOTH) {
-            let watched = self.drain_of(n).watch(read.as_fd(), drains::key(n, stream));
-            watched.map_err(|errno| LaunchError::NoWatches { errno: errno as i32 })?;
+        let no_watches = |errno| LaunchError::NoWatches { errno: errno as i32 };
+        for (read, stream) in stdio.ours().reads.iter().zip(Stream::BOTH) {
+            self.drain_of(n).watch(read.as_fd(), drains::key(n, stream)).map_err(no_watches)?;
         }
+        if let Some(input) = &stdio.ours().input {
+            input.watch(self.drain_of(n)).map_err(no_watches)?;
+        }
+        let stop = signal_of(request.stop_signal.unwrap_or(UnixSignal::SigTerm));
         let (began, started_at) = (Instant::now(), stamp());
         let prepared = Prepared {
             path: &path,
@@ -235,12 +240,9 @@ impl SpawnThread {
             env: &env,
             cwd: cwd_text.as_deref(),
             own_dir: own_dir.as_ref().map(AsFd::as_fd),
-            stdio: [
-                self.null.as_fd(),
-                out_write.as_fd(),
-                // One pipe for both, so that their order is exact; the other one ends at once.
-                if request.capture.merge_stderr { out_write.as_fd() } else { err_write.as_fd() },
-            ],
+            stdio: stdio.given(&self.null),
+            terminal: request.terminal.is_some(),
+            stop,
             limits: TreeLimits {
                 memory_bytes: request.memory_limit_bytes,
                 processes: request.processes_limit,
@@ -251,7 +253,8 @@ impl SpawnThread {
         let scratch = &mut self.scratch;
         let spawned = with_guard(tiers, &self.guards, prepared.limit, || tiers.spawn(n, &prepared, scratch))
             .map_err(|error| failure(error, &program, &cwd, &argv, &env))?;
-        drop((out_write, err_write));
+        let read_from = stdio.read_from();
+        let Ours { reads, input, terminal } = stdio.into_ours();
 
         let live = Arc::new(Growth::new());
         let recorder = match directory {
@@ -267,6 +270,7 @@ impl SpawnThread {
         let pipes = reads.map(Arc::new);
         let activity = Arc::new(Activity::new(self.clock.now_us(), pipes.each_ref().map(Arc::downgrade)));
         self.outputs.begin(n, exec.command_id, live);
+        request.terminal.into_iter().for_each(|size| self.outputs.set_terminal(n, size));
         let started = Started {
             pid: spawned.pid,
             process_group_id: spawned.pid,
@@ -281,6 +285,8 @@ impl SpawnThread {
         let drain = NewDrain {
             n,
             pipes,
+            terminal,
+            input,
             recorder,
             activity: activity.clone(),
             keeps: request.leftovers == LeftoversPolicy::Keep,
@@ -288,7 +294,8 @@ impl SpawnThread {
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree, helper } = spawned;
-        let mut watch = Watch { n, pid, pidfd, began, activity, tree, helper, watched: true };
+        let mut watch =
+            Watch { n, pid, pidfd, stop, began, activity, tree, helper, input: read_from, watched: true };
         watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
         if watch.watched {
             self.signals.defer(SignalCommand::Watch(Box::new(watch)));
@@ -342,16 +349,6 @@ fn failure(error: SpawnError, program: &Program, cwd: &Path, argv: &[CString], e
 /// Which of several threads a process belongs to: always the same one.
 pub(crate) fn thread_of(n: u64, threads: usize) -> usize {
     usize::try_from(n).unwrap_or(0) % threads.max(1)
-}
-
-/// A pipe whose ends are above the standard descriptors, closed on exec; only our end doesn't block.
-pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
-    let failed = |errno: Errno| failures::descriptors_or(Stage::Pipe, errno);
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
-    let (read, write) =
-        (slots::above_stdio(read).map_err(failed)?, slots::above_stdio(write).map_err(failed)?);
-    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
-    Ok((read, write))
 }
 
 #[cfg(test)]

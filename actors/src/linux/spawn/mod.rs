@@ -4,4 +4,5 @@ mod failures;
 pub(crate) mod launch;
 mod lookup;
 pub(crate) mod pending;
+mod stdio;
 pub(crate) mod toolchain;

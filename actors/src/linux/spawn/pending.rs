@@ -4,9 +4,10 @@
 //! * out: the same, to whoever hands the process over
 //! * keeps: the signal and drain threads hear nothing about a process before they have it
 //!
-//! Shared by the graph's thread and the spawn threads; each holds it for a lookup.
+//! Shared by the graph's thread and the spawn threads; each holds it for a lookup, or to pass a few messages on.
 
-use ostler_messages::{Follow, StopSignal, Unfollow};
+use crate::linux::drain::drains::DrainCommand;
+use ostler_messages::{Follow, Raise, StopSignal, Unfollow};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,7 +17,7 @@ use std::{
 pub(crate) struct Pending(Mutex<BTreeMap<u64, Asked>>);
 
 /// What the graph has asked meanwhile.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Default)]
 pub(crate) struct Asked {
     /// The strongest.
     pub(crate) signal: Option<StopSignal>,
@@ -24,6 +25,10 @@ pub(crate) struct Asked {
     pub(crate) release: Option<bool>,
     /// Waits that have begun.
     pub(crate) follows: Vec<Follow>,
+    /// What the host sends it, in order.
+    pub(crate) raised: Vec<Raise>,
+    /// What is written to its stdin, in order.
+    pub(crate) input: Vec<DrainCommand>,
 }
 
 impl Pending {
@@ -39,6 +44,10 @@ impl Pending {
     /// False: it was handed over, so those who have it are to be asked.
     pub(crate) fn signal(&self, n: u64, signal: StopSignal) -> bool {
         self.ask(n, |asked| asked.signal = asked.signal.max(Some(signal)))
+    }
+    /// The same.
+    pub(crate) fn raise(&self, raise: &Raise) -> bool {
+        self.ask(raise.n, |asked| asked.raised.push(raise.clone()))
     }
     /// The same.
     pub(crate) fn release(&self, n: u64, undo: bool) -> bool {
@@ -58,6 +67,16 @@ impl Pending {
     pub(crate) fn unfollow(&self, unfollow: &Unfollow) -> bool {
         self.ask(unfollow.n, |asked| asked.follows.retain(|follow| follow.call != unfollow.call))
     }
+    /// None: it is kept. Some: whoever has the process is to be asked.
+    pub(crate) fn input(&self, n: u64, command: DrainCommand) -> Option<DrainCommand> {
+        match self.launches().get_mut(&n) {
+            None => Some(command),
+            Some(asked) => {
+                asked.input.push(command);
+                None
+            }
+        }
+    }
     fn ask(&self, n: u64, ask: impl FnOnce(&mut Asked)) -> bool {
         self.launches().get_mut(&n).map(ask).is_some()
     }
@@ -67,15 +86,17 @@ impl Pending {
         self.launches().get(&n).is_some_and(|asked| asked.release.is_some())
     }
 
-    /// It is handed over, or has failed: from here on nothing is kept for it.
-    pub(crate) fn end(&self, n: u64) -> Asked {
-        self.launches().remove(&n).unwrap_or_default()
+    /// It is handed over, or has failed: from here on nothing is kept for it. What is asked later comes after what is passed on here.
+    pub(crate) fn end(&self, n: u64, pass_on: impl FnOnce(Asked)) {
+        let mut launches = self.launches();
+        pass_on(launches.remove(&n).unwrap_or_default());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ostler_messages::EndInput;
 
     #[test]
     fn what_is_asked_before_the_hand_over_is_kept_and_nothing_after_it() {
@@ -85,11 +106,14 @@ mod tests {
         assert!(pending.signal(1, StopSignal::Kill) && pending.signal(1, StopSignal::Terminate));
         assert!(!pending.is_withdrawn(1));
         assert!(pending.release(1, true) && pending.is_withdrawn(1));
-        assert_eq!(
-            pending.end(1),
-            Asked { signal: Some(StopSignal::Kill), release: Some(true), follows: Vec::new() }
-        );
+        let end = EndInput { n: 1, now: false };
+        assert!(pending.input(1, DrainCommand::EndInput(end.clone())).is_none());
+        pending.end(1, |asked| {
+            assert_eq!((asked.signal, asked.release), (Some(StopSignal::Kill), Some(true)));
+            assert_eq!(asked.input.len(), 1);
+        });
         assert!(!pending.release(1, true) && !pending.is_withdrawn(1));
-        assert_eq!(pending.end(1), Asked::default());
+        assert!(pending.input(1, DrainCommand::EndInput(end)).is_some());
+        pending.end(1, |asked| assert!(asked.signal.is_none() && asked.release.is_none()));
     }
 }

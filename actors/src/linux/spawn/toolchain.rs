@@ -5,7 +5,7 @@
 //! * keeps: nobody is waited for beyond [`TOOLCHAIN_LIMIT`], and who is asked is ended with its group after it. Answers are kept as long
 //!   as no file that decides has changed; a hook's are not, since nobody knows what it looks at
 
-use super::{launch::pipe, lookup};
+use super::{lookup, stdio::out_pipe as pipe};
 use crate::{
     backend::thread,
     config::{Hook, TOOLCHAIN_LIMIT, ToolchainHook, Variables, value_of},
@@ -260,6 +260,8 @@ fn said(mise: &Path, place: &Place<'_>, run: &mut Run<'_>) -> Result<Variables, 
         own_dir: None,
         stdio: [null.as_fd(), out_write.as_fd(), err_write.as_fd()],
         limits: TreeLimits::default(),
+        terminal: false,
+        stop: Signal::SIGTERM,
         limit,
     });
     let asked = Asked(spawned.map_err(|error| match error {

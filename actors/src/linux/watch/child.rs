@@ -16,13 +16,14 @@ use crate::linux::{
     mailbox::Mailbox,
     names::signal_name,
     proc,
+    sight::input::InputTarget,
     sys::{self, Code},
     watch::found::Found,
     watch::looks::{Ask, Looked},
     watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
-use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor};
+use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, UnixSignal};
 use std::{
     collections::BTreeSet,
     io,
@@ -44,6 +45,7 @@ pub(crate) struct Child {
     group: Group,
     tree: Tree,
     helper: Option<Helper>,
+    input: Option<InputTarget>,
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) exit: Option<Exit>,
@@ -82,11 +84,12 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn new(watch: Watch, by: GroupBy) -> Child {
-        let Watch { pid, pidfd, began, activity, tree, helper, watched, .. } = watch;
+        let Watch { pid, pidfd, stop, began, activity, tree, helper, input, watched, .. } = watch;
         Child {
-            group: Group { pid, pidfd, by, reaped: false },
+            group: Group { pid, pidfd, by, stop, reaped: false },
             tree,
             helper,
+            input,
             began,
             activity,
             exit: None,
@@ -117,7 +120,7 @@ impl Child {
 
     /// For another thread that looks at its tree, as long as there is one.
     pub(crate) fn view(&self) -> Option<TreeView> {
-        (!self.seen_empty).then(|| TreeView::of(&self.tree, self.helper.as_ref(), self.group.pid))
+        (!self.seen_empty).then(|| TreeView::of(&self.tree, self.helper.as_ref(), self.group.pid, self.input))
     }
 
     /// Nothing more is to wake the thread.
@@ -248,9 +251,14 @@ impl Child {
         self.group_killed |= signal == StopSignal::Kill;
     }
 
+    /// A signal of the host's, which is no stop.
+    pub(crate) fn raise(&self, signal: UnixSignal) {
+        self.tree.raise(&self.group, self.helper.as_ref(), signal);
+    }
+
     /// Signals those who were seen one by one, whom the signal for all may not have reached.
     pub(crate) fn signal_seen(&self, seen: &[Member], signal: StopSignal) {
-        self.tree.signal_seen(self.group.pid, seen, signal);
+        self.tree.signal_seen(&self.group, seen, signal);
     }
 
     /// Those whom the signal before the leader's exit could not reach, because they were not seen then: in the tier `group`,

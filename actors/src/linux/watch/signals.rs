@@ -22,8 +22,9 @@ use crate::linux::{
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Follow, Leftover, LookForPorts, Peek, Release, Signal, StopSignal,
-    Survey, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unfollow, Unsealed,
+    ActorName, Arm, Disarm, Event, Exited, Follow, Leftover, LookForPorts, Peek, Raise, Release, Signal,
+    StopSignal, Survey, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unfollow,
+    Unsealed,
 };
 use std::{
     collections::BTreeMap,
@@ -47,6 +48,7 @@ const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 pub(crate) enum SignalCommand {
     Watch(Box<Watch>),
     Signal(Signal),
+    Raise(Raise),
     Sweep(Sweep),
     Release(Release),
     /// From the look thread.
@@ -154,6 +156,12 @@ impl State {
         match command {
             SignalCommand::Watch(watch) => self.watch(*watch),
             SignalCommand::Signal(signal) => self.signal(&signal),
+            SignalCommand::Raise(raise) => {
+                self.noticed(raise.n);
+                // Nobody hears it after the exit.
+                let child = self.children.0.get(&raise.n).filter(|child| child.exit.is_none());
+                child.into_iter().for_each(|child| child.raise(raise.signal));
+            }
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),

@@ -3,7 +3,9 @@
 use crate::linux::{
     clock::Activity,
     contain::{helper::Helper, tree::Tree},
+    sight::input::InputTarget,
 };
+use nix::sys::signal::Signal;
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -15,11 +17,15 @@ pub(crate) struct Watch {
     pub(crate) n: u64,
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
+    /// What is sent first to stop it.
+    pub(crate) stop: Signal,
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
     pub(crate) tree: Tree,
     /// Its parent. None: the host itself.
     pub(crate) helper: Option<Helper>,
+    /// Where it reads its input from, if somebody can write to it.
+    pub(crate) input: Option<InputTarget>,
     /// Whether its descriptor is watched already.
     pub(crate) watched: bool,
 }

@@ -11,10 +11,10 @@ use crate::{
     guard::Cgroup,
     leader::{self, Failed, Leader, Start},
     protocol::{
-        EMPTY, EXITED, FAILED, FILES_MAX, HOLD, IN_CGROUP, KILL, LAUNCH, Launch, OPEN_CWD, READY, Report,
-        STAGE_HELPER, STARTED, SUBREAPER, SWEEP, TERMINATE, TEXT_BYTES,
+        EMPTY, EXITED, FAILED, FILES_MAX, HOLD, IN_CGROUP, KILL, LAUNCH, Launch, OPEN_CWD, RAISE, READY,
+        Report, STAGE_HELPER, STARTED, STOP_SIGNAL_SHIFT, SUBREAPER, SWEEP, TERMINAL, TERMINATE, TEXT_BYTES,
     },
-    sys::{self, ABANDON, Death, Fd, NEVER, SIGCONT, SIGKILL, SIGTERM, Settings},
+    sys::{self, ABANDON, Death, Fd, NEVER, SIGCONT, SIGKILL, Settings},
     tree,
 };
 use std::{
@@ -154,8 +154,16 @@ impl Helper<'_> {
         let mut named = |flag: i64| (flags & flag != 0).then(|| rest.next()).flatten();
         let open_cwd = named(OPEN_CWD);
         let cgroup = named(IN_CGROUP);
-        let leader =
-            leader::start(&Start { path, cwd, open_cwd, argv, env, stdio: [stdin, stdout, stderr], cgroup });
+        let leader = leader::start(&Start {
+            path,
+            cwd,
+            open_cwd,
+            argv,
+            env,
+            stdio: [stdin, stdout, stderr],
+            terminal: flags & TERMINAL != 0,
+            cgroup,
+        });
         self.texts.truncate(0);
         self.texts.shrink_to(TEXT_KEPT_BYTES);
         leader
@@ -176,6 +184,7 @@ impl Helper<'_> {
         self.link.send(&started, leader.pidfd.as_ref());
         let mut tree = Tree {
             leader: leader.pid,
+            stop: i32::try_from(launch[4] >> STOP_SIGNAL_SHIFT).unwrap_or(SIGKILL),
             holds: launch[4] & (HOLD | SUBREAPER) != 0,
             whole: launch[4] & SUBREAPER != 0,
             signalled: false,
@@ -203,6 +212,7 @@ impl Helper<'_> {
                     Some(TERMINATE) => tree.terminate(),
                     Some(KILL) => tree.begin_to_kill(),
                     Some(SWEEP) => tree.sweeping = true,
+                    Some(word) if word > RAISE => tree.raise((word - RAISE).into()),
                     Some(_) => {}
                     // The graph has let go.
                     None => tree.abandon(),
@@ -255,6 +265,8 @@ impl<'a> Texts<'a> {
 
 struct Tree {
     leader: i32,
+    /// What is sent first to stop it.
+    stop: i32,
     /// The leader's zombie stays until it is asked for.
     holds: bool,
     /// Answers for the whole tree, else for the leader.
@@ -334,7 +346,14 @@ impl Tree {
 
     fn terminate(&mut self) {
         if self.may_signal() {
-            let _ = self.signal_all(&[SIGTERM, SIGCONT]);
+            let _ = self.signal_all(&[self.stop, SIGCONT]);
+        }
+    }
+
+    /// To the leader's group, as the host wants it.
+    fn raise(&self, signal: i32) {
+        if !self.exited {
+            sys::kill(-self.leader, signal);
         }
     }
 

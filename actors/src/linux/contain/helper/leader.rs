@@ -27,6 +27,7 @@ unsafe extern "C" {
     fn chdir(path: *const c_char) -> c_int;
     fn fchdir(fd: c_int) -> c_int;
     fn dup2(from: c_int, to: c_int) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn write(fd: c_int, from: *const c_void, bytes: usize) -> isize;
     fn mmap(
@@ -44,6 +45,9 @@ const PROT_NONE: c_int = 0;
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 const O_WRONLY: c_int = 1;
+/// ioctl_tty(2).
+const TIOCSCTTY: c_ulong =
+    if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 0x5480 } else { 0x540e };
 const CLONE_VM: c_int = 0x100;
 const CLONE_PIDFD: c_int = 0x1000;
 const CLONE_VFORK: c_int = 0x4000;
@@ -72,6 +76,8 @@ pub(crate) struct Start<'a> {
     pub(crate) argv: Vec<*const c_char>,
     pub(crate) env: Vec<*const c_char>,
     pub(crate) stdio: [&'a Fd; 3],
+    /// The first of them is to be its controlling terminal.
+    pub(crate) terminal: bool,
     pub(crate) cgroup: Option<&'a Fd>,
 }
 
@@ -199,6 +205,9 @@ unsafe fn try_to_become_leader(child: &Child<'_>) {
             if dup2(file.number(), target) == -1 {
                 return;
             }
+        }
+        if start.terminal && ioctl(0, TIOCSCTTY, 0) == -1 {
+            return;
         }
         stage(STAGE_CWD);
         let entered = match start.open_cwd {

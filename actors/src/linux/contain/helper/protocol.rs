@@ -27,7 +27,13 @@ pub(crate) const OPEN_CWD: i64 = 4;
 /// The directory of a cgroup goes along, in which the leader is born.
 pub(crate) const IN_CGROUP: i64 = 8;
 
-/// To a helper at work.
+/// The leader's stdin is a terminal that is to control it.
+pub(crate) const TERMINAL: i64 = 16;
+/// From this bit on: what is sent first to stop the tree.
+pub(crate) const STOP_SIGNAL_SHIFT: i64 = 8;
+
+/// To a helper at work. From this byte on: send this signal, less the byte, to the leader's group.
+pub(crate) const RAISE: u8 = 128;
 pub(crate) const TERMINATE: u8 = b't';
 pub(crate) const KILL: u8 = b'k';
 /// The leader is dead and known to be: take its zombie away, and report when nothing is left.
