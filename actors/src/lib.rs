@@ -66,10 +66,6 @@
 //!   unwinding: a host built with `panic = "abort"` is ended by any panic, and then the kernel ends the commands.
 //! * **Signals.** No signal is ever sent to a number that may have been given to somebody else.
 
-#[cfg(doc)]
-#[doc = include_str!("docs/from_tokio_process.md")]
-pub mod from_tokio_process {}
-
 // From the ground up: each knows only what stands before it.
 mod api;
 mod backend;

@@ -1,14 +1,8 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, UnixSignal, quote};
+use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, Text, UnixSignal, quote};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    fmt,
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fmt, os::unix::ffi::OsStrExt, path::PathBuf};
 
 /// Default time between terminate and kill.
 pub const GRACE_MS: u64 = 2_000;
@@ -30,55 +24,6 @@ pub const MAX_TIME_MS: u64 = 366 * 24 * 3600 * 1000;
 pub const MAX_CPU_SHARE: u64 = 10_000;
 /// Shortest time between two progress entries: below it a ticker would be a busy loop.
 pub const MIN_PROGRESS_INTERVAL_MS: u64 = 10;
-
-/// A string of bytes as the system has them; on the wire text, in which bytes that are not UTF-8 are escaped (`\xff`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Text(pub OsString);
-impl Text {
-    /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-    /// As the system's own string type.
-    pub fn as_os_str(&self) -> &OsStr {
-        &self.0
-    }
-    /// From any bytes.
-    pub fn from_bytes(bytes: Vec<u8>) -> Text {
-        Text(OsString::from_vec(bytes))
-    }
-}
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.as_bytes().utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.to_string())
-    }
-}
-impl<T: Into<OsString>> From<T> for Text {
-    fn from(text: T) -> Text {
-        Text(text.into())
-    }
-}
-impl Serialize for Text {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Text, D::Error> {
-        String::deserialize(from).map(Text::from)
-    }
-}
 
 /// Names and values for a command's environment. Serialized as a map of both; a trace and `Debug` show only the names.
 #[derive(Clone, PartialEq, Eq, Default)]

@@ -48,6 +48,7 @@ mod stamp;
 mod summary;
 mod supervision;
 mod table;
+mod text;
 pub mod trace;
 mod waiting;
 
@@ -70,4 +71,5 @@ pub use stage::Stage;
 pub use stamp::Stamp;
 pub use summary::{counted, duration};
 pub use supervision::*;
+pub use text::Text;
 pub use waiting::*;

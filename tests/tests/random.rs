@@ -90,7 +90,7 @@ fn each_result_comes_once_and_nobody_survives_whatever_ends_when() {
                             Err(ostler::Error::Call(_)) => continue,
                             Err(error) => panic!("{error}"),
                         };
-                        if answer.cancelled {
+                        if answer.taken {
                             let mut seen = seen.lock().unwrap();
                             *seen.answered.entry(handle.id()).or_default() += 1;
                             seen.launched.insert(handle.id(), answer.record.status);

@@ -176,7 +176,7 @@ fn live(seed: u64) -> String {
                 let call =
                     if dice.one_in(2) { handle.cancel() } else { handle.cancel_within(dice.ms(SPAN_MS)) };
                 if let Some(Ok(answer)) = try_out(&mut dice, call)
-                    && answer.cancelled
+                    && answer.taken
                     && answer.record.status != Status::Running
                 {
                     counted.count(&answer.record);

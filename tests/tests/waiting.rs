@@ -186,6 +186,55 @@ fn a_port_counts_if_a_process_of_the_tree_listens_on_it() {
     assert!(matches!(quiet.ports().wait(), Err(Error::Call(_))));
 }
 
+fn input_is_waited_for_by_a_process_that_reads_it_and_by_no_other() {
+    let bench = Bench::new();
+    let input = |handle: &Handle, time| handle.wait_for([Condition::Input], time).wait().unwrap();
+    let soon = Duration::from_millis(300);
+    let reads = "printf 'name? '; read name; echo hello $name; exec sleep 100";
+    for command in [sh(reads).stdin_open(), sh(reads).terminal(24, 80)] {
+        let handle = bench.launch(command);
+        let waited = input(&handle, LIMIT);
+        let WaitEnd::Met { by: Met::Input { pid }, .. } = waited.end else { panic!("{:?}", waited.end) };
+        assert!(alive(pid));
+        // What was asked stands there by now, whatever its words.
+        assert!(handle.status().wait().unwrap().stdout.starts_with("name? "));
+        handle.write("you\n").wait().unwrap();
+        handle.wait_for([Condition::text("hello you")], LIMIT).wait().unwrap().found().unwrap();
+        let busy = input(&handle, soon);
+        assert_eq!((busy.end, busy.unseen), (WaitEnd::TimedOut, 0), "it sleeps");
+        handle.cancel().wait().unwrap();
+    }
+    // A descendant's counts; one that reads something else does not; and nobody waits for an stdin that is /dev/null.
+    let deep = bench.launch(sh("(cat) <&0 & wait").stdin_open());
+    assert!(matches!(input(&deep, LIMIT).end, WaitEnd::Met { .. }));
+    let fifo = bench.fifo("other");
+    let other = bench.launch(sh(format!("exec cat <>{}", fifo.display())).stdin_open());
+    assert_eq!(input(&other, soon).end, WaitEnd::TimedOut);
+    let none = bench.launch(sh("exec sleep 100"));
+    assert_eq!(input(&none, soon).end, WaitEnd::TimedOut);
+    for handle in [deep, other, none] {
+        handle.cancel().wait().unwrap();
+    }
+}
+
+fn a_screen_is_what_a_person_would_see() {
+    let bench = Bench::new();
+    let draws = "printf '\\033[2J\\033[Hmenu\\033[2;3Hone\\033[3;3Htwo\\rX'; exec sleep 100";
+    let handle = bench.launch(sh(draws).terminal(5, 20));
+    handle.wait_for([Condition::text("X")], LIMIT).wait().unwrap();
+    let screen = handle.screen().unwrap();
+    assert_eq!(
+        (&screen.rows[..3], screen.size),
+        (&["menu".into(), "  one".into(), "X two".to_owned()][..], (5, 20))
+    );
+    assert_eq!(screen.cursor, (2, 1));
+    handle.resize(7, 30).wait().unwrap();
+    handle.cancel().wait().unwrap();
+    assert_eq!(handle.screen().unwrap().size, (7, 30));
+    let none = bench.launch(sh("true"));
+    assert!(matches!(none.screen(), Err(Error::Call(_))));
+}
+
 fn many_waits_on_one_handle_are_each_answered_once() {
     let bench = Bench::new();
     let (fifo, go) = gate(&bench, "gate");
@@ -230,6 +279,8 @@ in_every_tier!(
     a_line_is_found_as_it_comes_and_as_it_stands,
     a_silence_is_the_commands_own,
     a_port_counts_if_a_process_of_the_tree_listens_on_it,
+    input_is_waited_for_by_a_process_that_reads_it_and_by_no_other,
+    a_screen_is_what_a_person_would_see,
     many_waits_on_one_handle_are_each_answered_once,
     when_its_files_are_gone_a_wait_for_output_says_so,
 );

@@ -4,6 +4,7 @@ mod call;
 mod command;
 #[cfg(test)]
 mod conformance;
+pub mod from_tokio_process;
 mod handle;
 mod inbox;
 mod input;

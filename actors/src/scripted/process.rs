@@ -1,5 +1,7 @@
 //! One scripted process with its descendants and its output.
 
+mod seen;
+
 use super::{
     input::{Input, Read, reaction},
     program::{OnTerminate, Program, Reaction, Step, micros},
@@ -9,8 +11,8 @@ use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
     ActorName, EndInput, EndOfStream, Event, Exit, Exited, Fed, Feed, InputEnded, LaunchRequest, Leftover,
-    ListeningPort, Outcome, Output, Payload, Peek, Peeked, Seal, Sealed, SeenProcess, Stamp, Stdin,
-    StopSignal, Stream, SweepFor, TerminalSize, TreeAlive, TreeEmpty, UnixSignal, Usage,
+    Outcome, Output, Payload, Seal, Sealed, Stamp, Stdin, StopSignal, Stream, SweepFor, TerminalSize,
+    TreeAlive, TreeEmpty, UnixSignal, Usage,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -222,12 +224,6 @@ impl Process {
         }
     }
 
-    /// Whether it has asked for input, and none has come since.
-    pub(super) fn waits_for_input(&self) -> Option<u32> {
-        let open = self.exit.is_none() && self.input.as_ref().is_some_and(|input| !input.left);
-        (self.waits_for_input && open).then_some(self.pid)
-    }
-
     /// What is written moves as far as it can, and the program acts on what it has read.
     fn flow(&mut self, now_us: u64) {
         let Some(input) = &mut self.input else { return };
@@ -384,26 +380,6 @@ impl Process {
         self.closed[stream.index()] = true;
         let bytes = self.read[stream.index()];
         self.report_to_drain(stream, EndOfStream { bytes });
-    }
-
-    pub(super) fn peek(&mut self, peek: &Peek, now_us: u64) {
-        let output = self.recorder.peek(peek.inline_bytes);
-        let silence_ms = (now_us - self.last_byte_us) / 1_000;
-        self.events.push_back(KernelEvent::new(
-            peek.owner,
-            Peeked { output, silence_ms, call: peek.call, sealed: false },
-        ));
-    }
-
-    pub(super) fn seen(&self, now_us: u64) -> SeenProcess {
-        let ms_since = |us: u64| (now_us - us) / 1_000;
-        SeenProcess { n: self.n, age_ms: ms_since(self.began_us), silence_ms: ms_since(self.last_byte_us) }
-    }
-
-    /// On which its leader listens.
-    pub(super) fn ports(&self) -> Vec<ListeningPort> {
-        let port = |port: &u16| ListeningPort { port: *port, address: LISTENS_AT, pid: Some(self.pid) };
-        if self.exit.is_some() { Vec::new() } else { self.ports.iter().map(port).collect() }
     }
 
     /// All that it has said so far.

@@ -13,9 +13,8 @@ use super::{
     Effects, Registry,
 };
 use crate::config::Limits;
-use model::{
-    Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request, text_hash,
-};
+use answers::text_hash;
+use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request};
 use ostler_messages::{CallId, HandleId, LaunchError, SessionId, Status, WaitFor};
 use std::{collections::BTreeMap, sync::Arc};
 

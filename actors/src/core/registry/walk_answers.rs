@@ -1,4 +1,4 @@
-//! What each request has to bring about at once.
+//! What each request has to bring about at once, and what tells two states apart.
 
 use super::{
     super::{Effect, Effects},
@@ -6,6 +6,11 @@ use super::{
     model::{Ask, Model, SESSIONS, State, ensure, record, request},
 };
 use ostler_messages::{Answer, CallId, Cause, LaunchError, Limit, Refusal, SessionId, Status};
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash as _, Hasher as _},
+};
 
 impl Plan {
     /// What each request has to bring about at once, seen from the model alone.
@@ -81,4 +86,51 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// By its text. Records are known by their status: which one it is follows from that and the handle.
+pub(super) fn text_hash(state: &Model) -> u64 {
+    let Model {
+        registry,
+        calls,
+        timers,
+        processes,
+        queues,
+        ending,
+        paused,
+        discarding,
+        host_gone,
+        over,
+        finished,
+        reporting,
+        waits,
+    } = state;
+    let handles = registry.handles.iter().map(|(n, handle)| {
+        let (state, calls, status) = match &handle.state {
+            super::super::handles::State::Launching { calls } => (0, &calls[..], None),
+            super::super::handles::State::Live(record) => (1, &[][..], Some(record.status)),
+            super::super::handles::State::Kept(record) => (2, &[][..], Some(record.status)),
+            super::super::handles::State::Finished(record) => (3, &[][..], Some(record.status)),
+        };
+        (n, state, calls, status, &handle.waiting, (handle.notify, handle.recovered, handle.unread))
+    });
+    let handles: Vec<_> = handles.collect();
+    let around = (
+        calls,
+        timers,
+        processes,
+        queues,
+        ending,
+        paused,
+        discarding,
+        host_gone,
+        over,
+        (finished, reporting, waits),
+    );
+    let own =
+        (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
+    let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
+    let mut hasher = DefaultHasher::new();
+    format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
+    hasher.finish()
 }

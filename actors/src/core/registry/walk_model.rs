@@ -6,11 +6,7 @@ use ostler_messages::{
     Answer, CallId, Cause, Claim, ClaimBy, CommandId, HandleId, LaunchError, LaunchRequest, Record, Refusal,
     SessionId, Shared, Status, Text,
 };
-use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
-    hash::{Hash as _, Hasher as _},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) const HOST_PID: u32 = 7;
 pub(super) const SESSIONS: [&str; 2] = ["a", "b"];
@@ -403,51 +399,4 @@ pub(super) fn record(n: u64, session: usize, status: Status) -> Shared {
     let command_id = CommandId { host_pid: HOST_PID, unix_ns: 0, n };
     let handle_id = HandleId { host_pid: HOST_PID, n };
     Record::new(SessionId::new(SESSIONS[session]), command_id, handle_id).with_status(status).into()
-}
-
-/// By its text. Records are known by their status: which one it is follows from that and the handle.
-pub(super) fn text_hash(state: &Model) -> u64 {
-    let Model {
-        registry,
-        calls,
-        timers,
-        processes,
-        queues,
-        ending,
-        paused,
-        discarding,
-        host_gone,
-        over,
-        finished,
-        reporting,
-        waits,
-    } = state;
-    let handles = registry.handles.iter().map(|(n, handle)| {
-        let (state, calls, status) = match &handle.state {
-            super::super::handles::State::Launching { calls } => (0, &calls[..], None),
-            super::super::handles::State::Live(record) => (1, &[][..], Some(record.status)),
-            super::super::handles::State::Kept(record) => (2, &[][..], Some(record.status)),
-            super::super::handles::State::Finished(record) => (3, &[][..], Some(record.status)),
-        };
-        (n, state, calls, status, &handle.waiting, (handle.notify, handle.recovered, handle.unread))
-    });
-    let handles: Vec<_> = handles.collect();
-    let around = (
-        calls,
-        timers,
-        processes,
-        queues,
-        ending,
-        paused,
-        discarding,
-        host_gone,
-        over,
-        (finished, reporting, waits),
-    );
-    let own =
-        (&registry.sessions, handles, &registry.finished, &registry.timed, registry.live, &registry.ended);
-    let ends = (&registry.shutdown_calls, registry.shutting_down, registry.host_gone);
-    let mut hasher = DefaultHasher::new();
-    format!("{around:?}{own:?}{ends:?}").hash(&mut hasher);
-    hasher.finish()
 }

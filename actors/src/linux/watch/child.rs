@@ -4,6 +4,8 @@
 //! * out: the exit, who is left, and whether the tree is empty
 //! * keeps: "could not look" is never "is empty"
 
+mod leftovers;
+
 use crate::linux::{
     clock::{Activity, millis, stamp},
     contain::group::{Group, GroupBy, usage_of},
@@ -15,7 +17,6 @@ use crate::linux::{
     contain::view::TreeView,
     mailbox::Mailbox,
     names::signal_name,
-    proc,
     sight::input::InputTarget,
     sys::{self, Code},
     watch::found::Found,
@@ -23,7 +24,7 @@ use crate::linux::{
     watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
-use ostler_messages::{Exit, Leftover, Outcome, StopSignal, SweepFor, UnixSignal};
+use ostler_messages::{Exit, Outcome, StopSignal, SweepFor, UnixSignal};
 use std::{
     collections::BTreeSet,
     io,
@@ -402,31 +403,6 @@ impl Child {
             self.found.take(seen, outcome);
         }
         probe
-    }
-
-    /// Who lives on after SIGKILL and the time for it.
-    pub(crate) fn survivors(&mut self) -> Option<Vec<Leftover>> {
-        if let Probe::Asks | Probe::Waits = self.look() {
-            // Nobody has looked since the kill, as far as this thread knows.
-            self.found.lose_sight();
-        }
-        self.found.mark(Outcome::Survived);
-        if self.exit.is_none() && !self.found.is_blind() {
-            let pid = self.group.pid;
-            let name = proc::look(pid).ok().and_then(|seen| seen.stat().map(|stat| stat.name.clone()));
-            self.found.add_survivor(pid, name.unwrap_or_default());
-        }
-        self.leftovers()
-    }
-
-    /// Those who were seen last were sent SIGKILL.
-    pub(crate) fn mark_killed(&mut self) {
-        self.found.mark(Outcome::Killed);
-    }
-
-    /// What the result says.
-    pub(crate) fn leftovers(&self) -> Option<Vec<Leftover>> {
-        self.found.leftovers()
     }
 
     /// Takes the leader's zombie away, or lets its parent do it.

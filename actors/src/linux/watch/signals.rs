@@ -402,12 +402,6 @@ impl State {
         }
     }
 
-    /// When to look again whether a command is silent; none: it is.
-    fn is_not_silent(&mut self, timer: (ActorName, TimerKind), n: u64, late: Duration) -> Option<Instant> {
-        let activity = self.children.0.get(&n).map(|child| &*child.activity);
-        self.idle.is_not_silent(timer, activity, &self.thread.clock, late)
-    }
-
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
         self.noticed(n);
         let child = self.children.0.get_mut(&n)?;

@@ -9,7 +9,8 @@ use crate::{
     backend::KernelEvent,
     linux::{clock::millis, contain::view::TreeView, follow::thread::FollowCommand, watch::child::Child},
 };
-use ostler_messages::{ActorName, Condition, Follow, Peek, Peeked, SeenProcess, Survey, Surveyed};
+use ostler_messages::{ActorName, Condition, Follow, Peek, Peeked, SeenProcess, Survey, Surveyed, TimerKind};
+use std::time::{Duration, Instant};
 
 impl State {
     /// Not by its drain thread, which a disk may hold.
@@ -55,5 +56,16 @@ impl State {
 
     fn silence_ms(&self, child: &Child) -> u64 {
         self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000
+    }
+
+    /// When to look again whether a command is silent; none: it is.
+    pub(super) fn is_not_silent(
+        &mut self,
+        timer: (ActorName, TimerKind),
+        n: u64,
+        late: Duration,
+    ) -> Option<Instant> {
+        let activity = self.children.0.get(&n).map(|child| &*child.activity);
+        self.idle.is_not_silent(timer, activity, &self.thread.clock, late)
     }
 }
