@@ -101,9 +101,10 @@ fn kept_leftovers_are_listed_and_stopped_by_a_cancel() {
     let cancelled = handle.cancel().wait().unwrap();
     assert_eq!((cancelled.cancelled, cancelled.record.status), (true, Status::Completed));
     assert!(handle.read().kept().offset(5).wait_for(LIMIT).wait().unwrap().eof);
-    for leftover in cancelled.record.leftovers.iter().flatten() {
-        assert!(leftover.outcome == Outcome::Killed && !alive(leftover.pid), "{leftover:?}");
-    }
+    let leftovers = cancelled.record.leftovers.as_ref().unwrap();
+    // One of them may have ended by itself meanwhile.
+    assert!(leftovers.iter().any(|leftover| leftover.outcome == Outcome::Killed), "{leftovers:?}");
+    assert!(leftovers.iter().all(|leftover| !alive(leftover.pid)), "{leftovers:?}");
     assert!(bench.session().list().wait().unwrap().is_empty());
 }
 
@@ -205,7 +206,7 @@ fn input_is_waited_for_by_a_process_that_reads_it_and_by_no_other() {
         handle.cancel().wait().unwrap();
     }
     // A descendant's counts; one that reads something else does not; and nobody waits for an stdin that is /dev/null.
-    let deep = bench.launch(sh("(cat) <&0 & wait").stdin_open());
+    let deep = bench.launch(sh("exec 3<&0; cat <&3 & wait").stdin_open());
     assert!(matches!(input(&deep, LIMIT).end, WaitEnd::Met { .. }));
     let fifo = bench.fifo("other");
     let other = bench.launch(sh(format!("exec cat <>{}", fifo.display())).stdin_open());
