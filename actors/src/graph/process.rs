@@ -271,8 +271,9 @@ impl Handler<Sent<Report>> for ProcessActor {
 impl Handler<Sent<Peeked>> for ProcessActor {
     type Result = ();
     fn handle(&mut self, Sent(peeked): Sent<Peeked>, _: &mut Context<ProcessActor>) {
-        // Of one that is sealed the result comes, to this call too.
-        let Some(call) = peeked.call.filter(|_| !peeked.sealed) else { return };
+        // Of one that is being sealed the result comes, to this call too.
+        let ends = peeked.sealed || self.life.phase() >= Phase::Sealing;
+        let Some(call) = peeked.call.filter(|_| !ends) else { return };
         let mut record = (*self.record).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);
