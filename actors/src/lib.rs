@@ -93,9 +93,9 @@ pub use ostler_inbox::BACKLOG_ENTRIES;
 pub use ostler_messages::{
     ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
     EnvMode, EnvVars, Filter, Found, Group, HandleId, INPUT_MAX_BYTES, LaunchError, LaunchRequest, Leftover,
-    LeftoversPolicy, Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, PatternSource, Preset, REDELIVER_MS,
-    Record, RecordingStopped, SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream, Subscribed,
-    Tally, TerminalSize, Text, Toolchain, UnixSignal, Usage, WaitEnd, counted, duration,
+    LeftoversPolicy, Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource, Preset,
+    REDELIVER_MS, Record, RecordingStopped, SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream,
+    Subscribed, Tally, TerminalSize, Text, Toolchain, UnixSignal, Usage, WaitEnd, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};

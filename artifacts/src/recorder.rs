@@ -229,6 +229,11 @@ impl Recorder {
         }
     }
 
+    /// Whether more was said than the output limit allows.
+    pub fn is_over_limit(&self) -> bool {
+        self.output_limit.is_some_and(|limit| self.offered[OutputFile::Combined as usize].bytes > limit)
+    }
+
     /// Leftovers are kept: what they say is still to come. To be called before the seal.
     pub fn keep(&self) {
         self.live.keep();

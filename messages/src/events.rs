@@ -98,6 +98,8 @@ table! {
         /// Those that live on; null if the tree could not be looked at.
         leftovers: Option<Vec<Leftover>>,
     }
+    /// It has said more than its output limit, and is to be stopped for that. Told once.
+    OutputLimitReached {}
     /// The stream's record is complete.
     EndOfStream {
         /// All that was read of it.

@@ -119,6 +119,18 @@ pub enum LeftoversPolicy {
     Keep,
 }
 
+/// What becomes of a command that says more than `output_limit_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutputPolicy {
+    /// It goes on: what comes is still read and counted, and not recorded.
+    #[default]
+    StopRecording,
+    /// It is stopped as by a cancel: `killed`, with the cause `output_limit`.
+    StopCommand,
+}
+
 /// Which output is shown inline in progress and results. Everything is recorded and counted all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -235,6 +247,9 @@ pub struct LaunchRequest {
     /// Beyond so many bytes of combined output nothing more is recorded; it is still read and counted.
     #[serde(default)]
     pub output_limit_bytes: Option<u64>,
+    /// What becomes of a command that says more than its limit. Default: only the recording stops.
+    #[serde(default)]
+    pub output_policy: OutputPolicy,
     /// Most memory of the tree, swap included; beyond it the kernel ends processes of it. Refused where it can't be had.
     #[serde(default)]
     pub memory_limit_bytes: Option<u64>,
@@ -294,6 +309,7 @@ impl LaunchRequest {
             progress_max_inline_bytes: PROGRESS_MAX_INLINE_BYTES,
             capture: Capture::default(),
             output_limit_bytes: None,
+            output_policy: OutputPolicy::default(),
             memory_limit_bytes: None,
             processes_limit: None,
             cpu_share: None,

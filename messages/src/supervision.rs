@@ -35,6 +35,8 @@ pub enum Cause {
     Deadline,
     /// `idle_timeout_ms` passed without a byte.
     Idle,
+    /// It has said more than it may, and is not to go on.
+    OutputLimit,
     /// The actor that followed it crashed: no grace.
     Lost,
 }

@@ -15,6 +15,7 @@ mod drain;
 mod graph;
 mod idle;
 mod inbox;
+mod input;
 mod measure;
 mod peers;
 mod plot;
@@ -22,6 +23,7 @@ mod sizes;
 mod spawn;
 mod stop;
 mod table;
+mod waits;
 
 use table::Table;
 
@@ -31,7 +33,7 @@ fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     // The idle handles first: what others have freed would be taken for their memory.
-    let rows: [(&str, Measure); 9] = [
+    let rows: [(&str, Measure); 11] = [
         ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
@@ -41,6 +43,8 @@ fn main() {
         ("session_end", stop::session_end),
         ("shutdown", stop::shutdown),
         ("inbox", inbox::inbox),
+        ("waits", waits::waits),
+        ("input", input::input),
     ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, measure) in rows {

@@ -1,8 +1,8 @@
 //! A command, built like `std::process::Command`.
 
 use ostler_messages::{
-    Capture, EnvMode, LaunchRequest, LeftoversPolicy, Preset, SessionId, Stdin, TerminalSize, Text,
-    Toolchain, UnixSignal,
+    Capture, EnvMode, LaunchRequest, LeftoversPolicy, OutputPolicy, Preset, SessionId, Stdin, TerminalSize,
+    Text, Toolchain, UnixSignal,
 };
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -169,7 +169,12 @@ impl Command {
         self.0.capture.merge_stderr = true;
         self
     }
-    /// Beyond so many bytes nothing more is recorded.
+    /// What becomes of it beyond its [`output_limit`](Command::output_limit). Default: only the recording stops.
+    pub fn output_policy(mut self, policy: OutputPolicy) -> Command {
+        self.0.output_policy = policy;
+        self
+    }
+    /// Beyond so many bytes nothing more is recorded, or, by its [`output_policy`](Command::output_policy), the command is stopped.
     pub fn output_limit(mut self, bytes: u64) -> Command {
         self.0.output_limit_bytes = Some(bytes);
         self

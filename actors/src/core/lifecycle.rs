@@ -115,7 +115,9 @@ impl Life {
         match (self.cause, self.exited) {
             (Some(Cause::Lost), _) => Status::Lost,
             (None, _) | (_, Some(false)) => Status::Completed,
-            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone), _) => Status::Killed,
+            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone | Cause::OutputLimit), _) => {
+                Status::Killed
+            }
             (Some(Cause::Deadline | Cause::Idle), _) => Status::TimedOut,
         }
     }
@@ -129,6 +131,7 @@ impl Life {
             Cause::HostGone => StopCause::HostGone,
             Cause::Deadline => StopCause::Deadline,
             Cause::Idle => StopCause::Idle,
+            Cause::OutputLimit => StopCause::OutputLimit,
             Cause::Lost => StopCause::Crashed,
         })
     }
@@ -243,7 +246,7 @@ impl Life {
                 Cause::HostGone | Cause::Lost => self.end_kept = Some(cause),
                 Cause::Cancelled if now => self.end_kept = Some(Cause::HostGone),
                 Cause::Cancelled | Cause::SessionEnded => self.end_kept = self.end_kept.or(Some(cause)),
-                Cause::Deadline | Cause::Idle => {}
+                Cause::Deadline | Cause::Idle | Cause::OutputLimit => {}
             },
             Phase::Kept if now => self.kill_rest(out),
             Phase::Kept if matches!(cause, Cause::Cancelled | Cause::SessionEnded) => {

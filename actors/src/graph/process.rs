@@ -19,9 +19,9 @@ use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, EndInput, Exec,
     Exited, Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy,
-    Output, Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed, Signal, StartFailed,
-    Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected,
-    Unsealed,
+    Output, OutputLimitReached, Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed,
+    Signal, StartFailed, Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive,
+    TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -328,6 +328,12 @@ impl Handler<Sent<Exited>> for ProcessActor {
             self.on(Event::Stop(Cause::Lost), ctx);
         }
         self.on(Event::Exited { signalled: exited.signalled, tree_empty: exited.tree_empty }, ctx);
+    }
+}
+impl Handler<Sent<OutputLimitReached>> for ProcessActor {
+    type Result = ();
+    fn handle(&mut self, _: Sent<OutputLimitReached>, ctx: &mut Context<ProcessActor>) {
+        self.on(Event::Stop(Cause::OutputLimit), ctx);
     }
 }
 impl Handler<Sent<Drained>> for ProcessActor {

@@ -153,6 +153,7 @@ pub(crate) fn deliver_event(
         (ActorName::Process(n), Event::Survived(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Unsealed(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Sealed(m)) => send!(process(n), m),
+        (ActorName::Process(n), Event::OutputLimitReached(m)) => send!(process(n), m),
         (ActorName::Process(n), Event::Peeked(m)) => send!(process(n), m),
         (ActorName::Drain(n, s), Event::EndOfStream(m)) => send!(drain(n, s.index()), m),
         (ActorName::Drain(n, s), Event::ReadFailed(m)) => send!(drain(n, s.index()), m),

@@ -11,8 +11,8 @@ use crate::backend::KernelEvent;
 use ostler_artifacts::Recorder;
 use ostler_messages::{
     ActorName, EndInput, EndOfStream, Event, Exit, Exited, Fed, Feed, InputEnded, LaunchRequest, Leftover,
-    Outcome, Output, Payload, Seal, Sealed, Stamp, Stdin, StopSignal, Stream, SweepFor, TerminalSize,
-    TreeAlive, TreeEmpty, UnixSignal, Usage,
+    Outcome, Output, OutputLimitReached, OutputPolicy, Payload, Seal, Sealed, Stamp, Stdin, StopSignal,
+    Stream, SweepFor, TerminalSize, TreeAlive, TreeEmpty, UnixSignal, Usage,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -53,6 +53,8 @@ pub(super) struct Process {
     recorder: Recorder,
     /// Both streams have one pipe.
     merges: bool,
+    /// It is to be stopped at its output limit.
+    stops_at_limit: bool,
     began_us: u64,
     pub(super) last_byte_us: u64,
     members: Vec<Member>,
@@ -107,6 +109,7 @@ impl Process {
             program,
             recorder,
             merges,
+            stops_at_limit: request.output_policy == OutputPolicy::StopCommand,
             began_us: now_us,
             last_byte_us: now_us,
             members,
@@ -363,6 +366,9 @@ impl Process {
         self.last_byte_us = now_us;
         self.recorder.append(stream, bytes);
         self.read[index] += bytes.len() as u64;
+        if self.recorder.is_over_limit() && std::mem::take(&mut self.stops_at_limit) {
+            self.report(OutputLimitReached {});
+        }
     }
 
     /// A stream ends when nobody holds it any more.

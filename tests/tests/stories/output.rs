@@ -1,6 +1,6 @@
 use crate::story::Story;
 use insta::assert_snapshot;
-use ostler::{Command, Filter, OutputFile, Program, Status, Stream};
+use ostler::{Command, Filter, OnTerminate, OutputFile, OutputPolicy, Program, Status, StopCause, Stream};
 use ostler_tests::ms;
 use std::time::Duration;
 
@@ -126,5 +126,17 @@ fn the_hosts_own_entries_stand_in_line_with_the_results() {
     assert!(refused.to_string().contains("ostler's own"));
     let kinds: Vec<_> = story.drain().into_iter().map(|entry| (entry.sequence, entry.kind)).collect();
     assert_eq!(kinds, [(1, "user_message".into()), (2, "tool_result".into())]);
+    assert_snapshot!(story.told());
+}
+
+#[test]
+fn a_command_that_is_to_stop_at_its_output_limit_is_stopped() {
+    let says = Program::new().stdout_at(ms(10), "12345678").stdout_at(ms(20), "90").stdout_at(ms(30), "more");
+    let trap = OnTerminate::Exits { after: ms(5), says: "bye".into(), code: 1 };
+    let story = Story::new().program("says", says.on_terminate(trap));
+    let command = Command::new("says").output_limit(8).output_policy(OutputPolicy::StopCommand);
+    let record = story.launch(command).result().wait().unwrap().record;
+    assert_eq!((record.status, record.stop_cause), (Status::Killed, Some(StopCause::OutputLimit)));
+    assert_eq!((record.stdout.as_str(), record.recorded_bytes), ("1234567890bye", 8));
     assert_snapshot!(story.told());
 }

@@ -19,8 +19,15 @@ use std::{
 use world::{Step, World, is_armed};
 
 /// Every stop that the graph knows, at any time and as often as you like: states are finite, so no bound is needed.
-const STOPS: [Cause; 6] =
-    [Cause::Cancelled, Cause::SessionEnded, Cause::HostGone, Cause::Deadline, Cause::Idle, Cause::Lost];
+const STOPS: [Cause; 7] = [
+    Cause::Cancelled,
+    Cause::SessionEnded,
+    Cause::HostGone,
+    Cause::Deadline,
+    Cause::Idle,
+    Cause::OutputLimit,
+    Cause::Lost,
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct State {
@@ -236,7 +243,7 @@ fn every_plan() -> impl Iterator<Item = Plan> {
 }
 
 /// Exactly: another number means that the walk goes other ways than before, and somebody has to say why.
-const STATES: usize = 776_556;
+const STATES: usize = 954_440;
 const STATES_AFTER_CRASHES: usize = 52_296;
 /// Commands that one life can have sent to the kernel when nothing of it has been done yet. Its ticker adds a
 /// timer and a peek. So the queues into the kernel's threads, which are unbounded in type, hold at most that many for each

@@ -210,7 +210,9 @@ impl Past {
             (Some(Cause::Lost), _) => Status::Lost,
             (None, _) | (_, Some(false)) => Status::Completed,
             (Some(Cause::Deadline | Cause::Idle), _) => Status::TimedOut,
-            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone), _) => Status::Killed,
+            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone | Cause::OutputLimit), _) => {
+                Status::Killed
+            }
         };
         if life.phase != Phase::Done {
             ensure!(life.status() == status, "status {} should be {status}", life.status());
@@ -262,6 +264,7 @@ fn named_cause(cause: Cause) -> StopCause {
         Cause::HostGone => StopCause::HostGone,
         Cause::Deadline => StopCause::Deadline,
         Cause::Idle => StopCause::Idle,
+        Cause::OutputLimit => StopCause::OutputLimit,
         Cause::Lost => StopCause::Crashed,
     }
 }

@@ -7,6 +7,7 @@
 //!   what the graph asks about it goes after it
 
 mod input;
+mod sharing;
 
 use super::{
     flow::{Flow, Got},
@@ -26,8 +27,8 @@ use nix::{
 };
 use ostler_artifacts::{DigestWorker, Recorder, discard};
 use ostler_messages::{
-    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Leftover, Outcome, Output, Release, Seal,
-    Sealed, SetSize, Stream,
+    ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Leftover, Outcome, Output, OutputLimitReached,
+    Release, Seal, Sealed, SetSize, Stream,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -89,6 +90,8 @@ pub(crate) struct NewDrain {
     pub(crate) activity: Arc<Activity>,
     /// Leftovers are to be kept, and what they say is recorded for itself.
     pub(crate) keeps: bool,
+    /// It is to be stopped at its output limit.
+    pub(crate) stops_at_limit: bool,
 }
 
 pub(crate) struct DrainThread {
@@ -108,6 +111,7 @@ pub(crate) struct Drain {
     activity: Arc<Activity>,
     streams: [Source; 2],
     keeps: bool,
+    stops_at_limit: bool,
     /// Held until its release: the kernel hangs up a terminal of which nobody holds our end. None without one.
     terminal: Option<Arc<OwnedFd>>,
     /// None without one, or after its end.
@@ -244,57 +248,24 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, terminal, input, recorder, activity, keeps } = new;
+        let NewDrain { n, pipes, terminal, input, recorder, activity, keeps, stops_at_limit } = new;
         let terminal = terminal.then(|| pipes[0].clone());
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
         self.drains.insert(
             n,
-            Box::new(Drain { n, recorder, activity, streams, terminal, input, keeps, moved: false }),
+            Box::new(Drain {
+                n,
+                recorder,
+                activity,
+                streams,
+                terminal,
+                input,
+                keeps,
+                stops_at_limit,
+                moved: false,
+            }),
         );
         self.fill(n);
-    }
-
-    /// Gives a flood to a thread that has nothing to do, if there were two: the other stays.
-    fn share(&mut self) {
-        let flowed = std::mem::take(&mut self.flowed);
-        let mut floods =
-            flowed.into_iter().filter(|(_, bytes)| *bytes >= FLOOD_BYTES).map(|(n, _)| n).skip(1);
-        let may_move = |n: &u64| self.drains.get(n).is_some_and(|drain| !drain.moved);
-        let Some(other) = floods.find(may_move) else { return };
-        let Some(peer) = self.thread.peers.iter().position(Outbox::is_asleep) else { return };
-        let Some(mut drain) = self.drains.remove(&other) else { return };
-        let outbox = &self.thread.peers[peer];
-        let pipes = || drain.streams.iter().zip(Stream::BOTH);
-        let streams_watched = pipes().all(|(source, stream)| {
-            source.pipe.as_ref().is_none_or(|pipe| outbox.watch(pipe.as_fd(), key(other, stream)).is_ok())
-        });
-        let watched = streams_watched && drain.input.as_ref().is_none_or(|input| input.watch(outbox).is_ok());
-        // So many descriptors are watched that no more can be (epoll(7)): it stays.
-        let unwatch = |from: &dyn Fn(&OwnedFd)| {
-            pipes().for_each(|(source, _)| source.pipe.iter().for_each(|pipe| from(pipe)));
-            drain.input.iter().for_each(|input| from(&input.pipe));
-        };
-        if !watched {
-            unwatch(&|pipe| outbox.unwatch(pipe));
-            self.drains.insert(other, drain);
-            return;
-        }
-        unwatch(&|pipe| self.thread.mailbox.unwatch(pipe));
-        self.full.retain(|key| of_key(*key) != other);
-        drain.moved = true;
-        self.moved.insert(other, peer);
-        outbox.send(DrainCommand::TakeOver(drain));
-    }
-
-    /// Its pipes are watched here already.
-    fn take_over(&mut self, drain: Box<Drain>) {
-        for (source, stream) in drain.streams.iter().zip(Stream::BOTH) {
-            if let Some(pipe) = source.pipe.as_ref().filter(|_| source.flow.is_queued()) {
-                self.thread.mailbox.pause(pipe);
-                self.full.push_back(key(drain.n, stream));
-            }
-        }
-        self.drains.insert(drain.n, drain);
     }
 
     /// One read of one stream. One that is to be read again is queued.
@@ -318,6 +289,11 @@ impl State {
             drain.activity.touch(now_us);
             self.buffer.record(count, stream, &mut drain.recorder);
             *self.flowed.entry(n).or_default() += count as u64;
+            if drain.stops_at_limit && drain.recorder.is_over_limit() {
+                drain.stops_at_limit = false;
+                let reached = KernelEvent::new(ActorName::Process(n), OutputLimitReached {});
+                let _ = self.thread.events.send(reached);
+            }
         } else if let (true, Got::Bytes { count, .. }) = (drain.keeps, got) {
             self.buffer.keep(count, &mut drain.recorder);
         }

@@ -33,8 +33,8 @@ use nix::{
 };
 use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
 use ostler_messages::{
-    ActorName, Exec, LaunchError, LeftoversPolicy, Release, Signal, Stage, StartFailed, Started, Stream,
-    Toolchain, UnixSignal,
+    ActorName, Exec, LaunchError, LeftoversPolicy, OutputPolicy, Release, Signal, Stage, StartFailed,
+    Started, Stream, Toolchain, UnixSignal,
 };
 use std::{
     collections::VecDeque,
@@ -289,6 +289,7 @@ impl SpawnThread {
             input,
             recorder,
             activity: activity.clone(),
+            stops_at_limit: request.output_policy == OutputPolicy::StopCommand,
             keeps: request.leftovers == LeftoversPolicy::Keep,
         };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
