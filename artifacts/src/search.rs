@@ -125,6 +125,11 @@ impl Search {
         None
     }
 
+    /// The unfinished line goes on: its rest is on its way, however late it is read. So it does not count as it stands.
+    pub fn goes_on(&mut self, now_us: u64) {
+        self.last_us = self.last_us.max(now_us);
+    }
+
     /// When the unfinished line counts as it stands, if nothing follows. None: no line is open that has not been
     /// judged.
     pub fn quiet_at_us(&self) -> Option<u64> {

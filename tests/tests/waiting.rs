@@ -260,6 +260,31 @@ fn many_waits_on_one_handle_are_each_answered_once() {
     assert!(left.into_iter().all(|wait| wait.wait().unwrap().end == WaitEnd::Exit));
 }
 
+fn a_wait_costs_nothing_while_half_a_character_stands_there() {
+    let bench = Bench::new();
+    let handle = bench.launch(sh("printf 'caf\\303'; exec sleep 100"));
+    handle.wait_for([Condition::text("ca")], LIMIT).wait().unwrap();
+    let ticks = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let times: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split(' ')
+            .skip(12)
+            .take(2)
+            .map(|n| n.parse().unwrap())
+            .collect();
+        times[0] + times[1]
+    };
+    let before = ticks();
+    let waited = handle.wait_for([Condition::text("never")], Duration::from_secs(1)).wait().unwrap();
+    assert_eq!(waited.end, WaitEnd::TimedOut);
+    let spent = ticks() - before;
+    assert!(spent < 30, "{spent} hundredths of a second of processor time");
+    handle.cancel().wait().unwrap();
+}
+
 fn when_its_files_are_gone_a_wait_for_output_says_so() {
     let mut bench = Bench::new();
     bench.spoils_artifacts();
@@ -283,5 +308,6 @@ in_every_tier!(
     input_is_waited_for_by_a_process_that_reads_it_and_by_no_other,
     a_screen_is_what_a_person_would_see,
     many_waits_on_one_handle_are_each_answered_once,
+    a_wait_costs_nothing_while_half_a_character_stands_there,
     when_its_files_are_gone_a_wait_for_output_says_so,
 );

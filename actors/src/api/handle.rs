@@ -245,7 +245,8 @@ impl Handle {
             },
         )
     }
-    /// On which TCP ports a process of the tree listens now. Safe to drop.
+    /// On which TCP ports a process of the tree listens now. Safe to drop. The thread that looks also searches files: a disk that hangs
+    /// delays it, so put a time limit around it where that matters.
     pub fn ports(&self) -> Call<Ports> {
         let handle_id = self.id();
         self.ostler.call(

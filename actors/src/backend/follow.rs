@@ -41,6 +41,8 @@ pub(crate) struct Follow {
     search: Search,
     /// When what stands in the file already has come.
     old_us: Option<u64>,
+    /// How much was there when nothing of it could be read.
+    looked_at: u64,
 }
 
 /// What a turn of a search came to.
@@ -60,21 +62,18 @@ impl Follow {
         let Condition::Output { pattern, stream, from, .. } = condition else { return None };
         let pattern = Pattern::try_from(pattern.clone()).ok()?;
         let search = Search::new(pattern, *from);
-        Some(Follow { index, which: *stream, search, old_us: Some(silent_since_us) })
+        Some(Follow { index, which: *stream, search, old_us: Some(silent_since_us), looked_at: 0 })
     }
 
-    /// Where the next byte to be searched is.
-    pub(crate) fn offset(&self) -> u64 {
-        self.search.offset()
+    /// Where the next byte is that it waits for.
+    pub(crate) fn wait_at(&self) -> u64 {
+        self.search.offset().max(self.looked_at)
     }
 
     /// Searches what there is, a page at most.
     pub(crate) fn turn(&mut self, files: &Files, now_us: u64, tell: &mut impl FnMut(Event)) -> Turn {
-        if let Some(found) = self.search.quiet(now_us) {
-            return self.met(found, tell);
-        }
         let offset = self.search.offset();
-        if files.is_exhausted(self.which, offset) {
+        if files.is_exhausted(self.which, self.wait_at()) {
             return self.waits(now_us, tell);
         }
         let page = match files.read(self.which, offset) {
@@ -87,7 +86,12 @@ impl Follow {
         // A page begins on a character; bytes before the offset are not ours.
         let skip = usize::try_from(offset.saturating_sub(page.offset)).unwrap_or(usize::MAX);
         let bytes = page.content.get(skip..).unwrap_or_default();
-        if let Some(found) = self.search.feed(bytes, self.old_us.unwrap_or(now_us)) {
+        let came_us = self.old_us.unwrap_or(now_us);
+        if !bytes.is_empty() {
+            // A line that is cut by the page, or whose rest is read late, has not stood still.
+            self.search.goes_on(came_us);
+        }
+        if let Some(found) = self.search.feed(bytes, came_us) {
             return self.met(found, tell);
         }
         if page.eof {
@@ -96,15 +100,20 @@ impl Follow {
                 None => self.never(files.stopped(self.which), tell),
             };
         }
-        if bytes.is_empty() { self.waits(now_us, tell) } else { Turn::More }
+        if bytes.is_empty() {
+            // The beginning of a character: it is read when the rest of it is there.
+            self.looked_at = page.total_bytes;
+            return self.waits(now_us, tell);
+        }
+        Turn::More
     }
 
     fn waits(&mut self, now_us: u64, tell: &mut impl FnMut(Event)) -> Turn {
-        // What stood there is searched; a line that has been open for long enough counts as it stands.
+        // Nothing more is there; a line that has been open for long enough counts as it stands.
+        if let Some(found) = self.search.quiet(now_us) {
+            return self.met(found, tell);
+        }
         if self.old_us.take().is_some() {
-            if let Some(found) = self.search.quiet(now_us) {
-                return self.met(found, tell);
-            }
             tell(ConditionOpen { index: self.index, unseen: 0 }.into());
         }
         Turn::Waits(self.search.quiet_at_us())

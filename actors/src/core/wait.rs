@@ -95,6 +95,9 @@ impl Wait {
             return None;
         }
         match event {
+            // Of a command that has ended nobody is left who could listen or wait: it was somebody else.
+            Event::Met { index, .. }
+                if self.ended && !self.searches.get(index).is_some_and(|search| *search) => {}
             Event::Met { index, by } => self.set(index, ConditionState::Met(by)),
             Event::Open { index, unseen } => {
                 if let Some(count) = self.unseen.get_mut(index) {

@@ -105,7 +105,13 @@ impl Supervisor {
                     }
                 }
                 Effect::RemoveWait(call) => drop(core_actors.waits.borrow_mut().remove(&call.0)),
-                Effect::Unfollow { call, n } => kernel.do_send(Sent(Unfollow { call, n })),
+                Effect::Unfollow { call, n } => {
+                    let owner = ActorName::Wait(call.0);
+                    for kind in [TimerKind::Call(call), TimerKind::LastLook, TimerKind::Silence(n)] {
+                        kernel.do_send(Sent(Disarm { owner, kind }));
+                    }
+                    kernel.do_send(Sent(Unfollow { call, n }));
+                }
                 Effect::LookForPorts { call, n } => kernel.do_send(Sent(LookForPorts { call, n })),
                 Effect::Survey { call, ns } => kernel.do_send(Sent(Survey { call, ns })),
                 Effect::Spawn { n, request } => self.spawn(n, request, ctx),

@@ -37,6 +37,8 @@ pub(crate) struct WaitActor {
     follows: bool,
     /// The answer, while the record of its moment is asked for.
     answer: Option<(WaitEnd, u64, Option<RecordingStopped>)>,
+    /// It is answered, or nobody waits.
+    done: bool,
 }
 
 impl WaitActor {
@@ -64,6 +66,7 @@ impl WaitActor {
             armed: Vec::new(),
             follows: false,
             answer: None,
+            done: false,
         }
     }
 
@@ -105,7 +108,7 @@ impl WaitActor {
                 _ => {}
             }
         }
-        if self.answer.is_some() {
+        if self.answer.is_some() || self.done {
             return;
         }
         if let Some((_, ms)) = self.silence.filter(|(_, ms)| *ms > silence_ms) {
@@ -149,6 +152,7 @@ impl WaitActor {
 
     /// Nothing is followed or timed any more.
     fn let_go(&mut self) {
+        self.done = true;
         let owner = self.owner();
         for kind in std::mem::take(&mut self.armed) {
             self.core_actors.kernel.do_send(Sent(Disarm { owner, kind }));
@@ -166,7 +170,7 @@ impl Actor for WaitActor {
         self.arm(TimerKind::Call(self.call), self.timeout_ms);
         if self.ended {
             self.on(Event::Ended, ctx);
-            if self.answer.is_none() && self.wait.needs_kernel() && !self.armed.is_empty() {
+            if !self.done && self.wait.needs_kernel() {
                 self.follow(u64::MAX);
             }
         } else if self.wait.needs_kernel() {
@@ -219,6 +223,10 @@ impl Handler<Sent<ConditionNever>> for WaitActor {
     fn handle(&mut self, Sent(never): Sent<ConditionNever>, ctx: &mut Context<WaitActor>) {
         let ConditionNever { index, stopped, refused } = never;
         let Some(reason) = refused else { return self.on(Event::Never { index, stopped }, ctx) };
+        if self.ended {
+            // There is nobody left to look at, and the exit says so.
+            return;
+        }
         let what = self.conditions.get(index).map_or("condition", name_of).to_owned();
         if self.answer.is_none() {
             self.finish(Err(CallError::CannotLook { what, reason }.into()), ctx);

@@ -357,8 +357,7 @@ fn threads(
         Ok(())
     };
     add("ostler-signal", Box::new(move || signal_thread.run()))?;
-    // Ends with the signal thread, which alone asks it.
-    // The same.
+    // These two end with the signal thread, which alone asks them.
     add("ostler-follow", Box::new(move || follow_thread.run()))?;
     add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
     for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {

@@ -332,6 +332,7 @@ impl Player {
                 return self.arm(owner, kind, due);
             }
         }
+        self.silence_ms.remove(&(owner, kind));
         let process = match owner {
             ActorName::Process(n) => self.processes.get_mut(&n).map(|process| (n, process)),
             _ => None,

@@ -277,3 +277,21 @@ fn waits_that_are_dropped_cancel_nothing_and_what_is_wrong_is_refused_by_name() 
     let ports = handle.ports().wait().unwrap();
     assert_eq!((ports.ports[0].port, ports.ports.len(), ports.unseen), (3000, 1, 0));
 }
+
+#[test]
+fn a_line_that_is_cut_by_a_page_of_what_was_written_before_is_searched_as_a_whole() {
+    // The digits lie across the border of the first MiB.
+    let mut log = "x".repeat(98) + "\n";
+    log = log.repeat((1 << 20) / 99);
+    log.push_str(&"y".repeat((1 << 20) - log.len() - 10));
+    log.push_str("\nport 3000\n");
+    let story = Story::new().program("server", Program::new().stdout_at(ms(0), log));
+    let handle = story.launch(Command::new("server"));
+    story.advance_ms(60_000);
+    let waited = handle.wait_for([Condition::regex(r"port (\d+)")], ms(0)).wait().unwrap();
+    assert_eq!(waited.found().unwrap().groups[1].text.as_deref(), Some("3000"));
+    let story = Story::new().program("ends", Program::new().stdout_at(ms(0), b"caf\xc3").exits_at(ms(50), 0));
+    let handle = story.launch(Command::new("ends"));
+    let waited = handle.wait_for([Condition::regex("f.$")], LONG).wait().unwrap();
+    assert_eq!(waited.condition(), Some(0), "a byte that is no character, at the end");
+}

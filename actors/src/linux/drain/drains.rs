@@ -361,7 +361,10 @@ impl State {
     }
 
     fn release(&mut self, release: &Release) {
-        let Some(drain) = self.drains.remove(&release.n) else { return };
+        let Some(mut drain) = self.drains.remove(&release.n) else { return };
+        if drain.keeps && !release.undo {
+            keep_owed(&mut self.buffer, &mut drain);
+        }
         drain
             .streams
             .iter()
@@ -398,6 +401,19 @@ fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
         }
     }
     taken as u64
+}
+
+/// The last words of leftovers that were kept.
+fn keep_owed(buffer: &mut Buffer, drain: &mut Drain) {
+    for Source { pipe, .. } in &drain.streams {
+        let Some(pipe) = pipe else { continue };
+        let mut owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
+        while owed > 0 {
+            let Ok(count @ 1..) = buffer.read(pipe, owed.min(READ_BYTES)) else { break };
+            buffer.keep(count, &mut drain.recorder);
+            owed -= count.min(owed);
+        }
+    }
 }
 
 /// Above the mailbox's own key, which is 0: n counts from 1.

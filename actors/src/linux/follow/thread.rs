@@ -179,7 +179,7 @@ impl State {
 
     fn turn(&mut self, key: Key) {
         let Some(followed) = self.searches.get_mut(&key) else { return };
-        followed.queued = false;
+        (followed.queued, followed.growth) = (false, None);
         let (call, _) = key;
         let mut told = Vec::new();
         let turn =
@@ -200,7 +200,7 @@ impl State {
     fn await_growth(&mut self, key: Key) {
         let Some(followed) = self.searches.get_mut(&key) else { return };
         let (files, which, offset) =
-            (followed.files.clone(), followed.search.which, followed.search.offset());
+            (followed.files.clone(), followed.search.which, followed.search.wait_at());
         let mut growth = Box::pin(async move {
             if let Some(growth) = &files.growth {
                 next_byte(growth, which, offset).await;

@@ -55,7 +55,11 @@ impl State {
     }
 
     fn silence_ms(&self, child: &Child) -> u64 {
-        self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000
+        match child.activity.is_unread() {
+            // Its reader is behind.
+            true => 0,
+            false => self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000,
+        }
     }
 
     /// When to look again whether a command is silent; none: it is.
