@@ -84,7 +84,7 @@ pub use find::{
     FoundLines, find, find_in,
 };
 pub use growth::{Growth, Stopped};
-pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span};
+pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span, View};
 pub use page::{Gap, Page, ReadError};
 pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
@@ -94,7 +94,7 @@ pub use pattern::{
 };
 pub use read::{next_byte, read_blocking, read_now};
 pub use recorder::Recorder;
-pub use request::{Lines, READ_MAX_BYTES, ReadRequest, View};
+pub use request::{Lines, READ_MAX_BYTES, ReadRequest};
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
 pub use root::{Root, RootError, default_root};

@@ -1,25 +1,11 @@
 //! What a reader asks for: which file, from where, how much, and in which view.
 
-use ostler_messages::OutputFile;
+use ostler_messages::{OutputFile, View};
 use serde::{Deserialize, Serialize};
 
 /// Most bytes in one page; a request for more gets this much. A page is held in memory and usually copied again into
 /// some message, so a reader of a large file takes it in pieces.
 pub const READ_MAX_BYTES: u64 = 1 << 20;
-
-/// How the bytes are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum View {
-    /// As they came.
-    #[default]
-    Raw,
-    /// As text for models and people, see [`Cleaner`](crate::Cleaner). A page has whole lines: it ends at the end of a line, or
-    /// at the end of the output, and what stands in an unfinished line is read when that is finished. So a prompt that waits
-    /// for an answer is in the raw view only. `offset` is to be 0, the `next_offset` of a clean page, or where a line begins;
-    /// from anywhere else the page may begin with the rest of a character or of an escape sequence.
-    Clean,
-}
 
 /// Which lines to read, instead of an offset. Lines are what ends with a line feed, and count from 1; what follows the last
 /// line feed is a line once nothing can follow it. A page has whole lines, as many as fit. Only of a line longer than a page

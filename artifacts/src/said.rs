@@ -4,13 +4,14 @@
 //! * out: an [`Output`] without files and digest
 //! * keeps: it is there also when the disk does not answer
 
-use crate::HeadTail;
-use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Stream};
+use crate::{HeadTail, clean_text};
+use ostler_messages::{Capture, MAX_INLINE_BYTES_LIMIT, Output, Stream, View};
 
 #[derive(Debug)]
 pub(crate) struct Said {
     /// What is shown of each stream; None: nothing.
     texts: [Option<HeadTail>; 2],
+    view: View,
     byte_count: u64,
     newlines: u64,
     last_byte: u8,
@@ -23,6 +24,7 @@ impl Said {
         let text = |shown: bool| shown.then(|| HeadTail::new(limit));
         Said {
             texts: [text(capture.stdout), text(capture.stderr)],
+            view: capture.view,
             byte_count: 0,
             newlines: 0,
             last_byte: b'\n',
@@ -50,7 +52,10 @@ impl Said {
                 // What it shows as.
                 shown.pop();
             }
-            (shown, truncated)
+            match self.view {
+                View::Raw => (shown, truncated),
+                View::Clean => (clean_text(shown.as_bytes()), truncated),
+            }
         };
         let [(stdout, stdout_truncated), (stderr, stderr_truncated)] = self.texts.each_ref().map(view);
         Output {

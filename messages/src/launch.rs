@@ -1,6 +1,6 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, Text, UnixSignal, quote};
+use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, Text, UnixSignal, View, quote};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, os::unix::ffi::OsStrExt, path::PathBuf};
 
@@ -144,10 +144,18 @@ pub struct Capture {
     pub merge_stderr: bool,
     /// Limit of the raw bytes shown of each stream.
     pub max_inline_bytes: u64,
+    /// As they came, or as a terminal would show them.
+    pub view: View,
 }
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { stdout: true, stderr: true, merge_stderr: false, max_inline_bytes: MAX_INLINE_BYTES }
+        Capture {
+            stdout: true,
+            stderr: true,
+            merge_stderr: false,
+            max_inline_bytes: MAX_INLINE_BYTES,
+            view: View::Raw,
+        }
     }
 }
 
@@ -165,6 +173,11 @@ impl Capture {
     /// Shows both in `stdout`, in order of arrival.
     pub fn merge_stderr(mut self, merged: bool) -> Capture {
         self.merge_stderr = merged;
+        self
+    }
+    /// As they came, or as a terminal would show them.
+    pub fn view(mut self, view: View) -> Capture {
+        self.view = view;
         self
     }
     /// Limit of the raw bytes shown of each stream.

@@ -63,7 +63,7 @@ pub use ids::*;
 pub use input::*;
 pub use launch::*;
 pub use notice::NOTICE_BYTES;
-pub use output_file::OutputFile;
+pub use output_file::{OutputFile, View};
 pub use quote::quote;
 pub use record::*;
 pub use requests::*;

@@ -1,4 +1,4 @@
-//! The files of a command's output.
+//! The files of a command's output, and how they are shown.
 
 use crate::{BadId, Stream};
 use serde::{Deserialize, Serialize};
@@ -62,4 +62,18 @@ impl FromStr for OutputFile {
             form: "combined, stdout, stderr or kept",
         })
     }
+}
+
+/// How the bytes are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// As they came.
+    #[default]
+    Raw,
+    /// As text for models and people, see `Cleaner`. A page has whole lines: it ends at the end of a line, or
+    /// at the end of the output, and what stands in an unfinished line is read when that is finished. So a prompt that waits
+    /// for an answer is in the raw view only. `offset` is to be 0, the `next_offset` of a clean page, or where a line begins;
+    /// from anywhere else the page may begin with the rest of a character or of an escape sequence.
+    Clean,
 }

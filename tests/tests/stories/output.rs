@@ -1,6 +1,8 @@
 use crate::story::Story;
 use insta::assert_snapshot;
-use ostler::{Command, Filter, OnTerminate, OutputFile, OutputPolicy, Program, Status, StopCause, Stream};
+use ostler::{
+    Capture, Command, Filter, OnTerminate, OutputFile, OutputPolicy, Program, Status, StopCause, Stream, View,
+};
 use ostler_tests::ms;
 use std::time::Duration;
 
@@ -139,4 +141,18 @@ fn a_command_that_is_to_stop_at_its_output_limit_is_stopped() {
     assert_eq!((record.status, record.stop_cause), (Status::Killed, Some(StopCause::OutputLimit)));
     assert_eq!((record.stdout.as_str(), record.recorded_bytes), ("1234567890bye", 8));
     assert_snapshot!(story.told());
+}
+
+#[test]
+fn inline_text_can_be_as_a_terminal_would_show_it() {
+    let bar = "\u{1b}[32mok\u{1b}[0m\n 10%\r 90%\r100%\nname? ";
+    let story = Story::new().program("build", Program::new().stdout_at(ms(10), bar).exits_at(ms(20), 0));
+    for (view, text) in [(View::Clean, "ok\n100%\nname? "), (View::Raw, bar)] {
+        let command = Command::new("build").capture(Capture::default().view(view));
+        let handle = story.launch(command);
+        story.advance_ms(10);
+        assert_eq!(handle.status().wait().unwrap().stdout, text);
+        let record = handle.result().wait().unwrap().record;
+        assert_eq!((record.stdout.as_str(), record.byte_count), (text, bar.len() as u64));
+    }
 }
