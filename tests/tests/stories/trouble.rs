@@ -1,7 +1,9 @@
 use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::testing::Fault;
-use ostler::{ActorName, Command, Error, LaunchError, Program, Status, StopCause, Stream};
+use ostler::{
+    ActorName, CallError, Command, Condition, Error, LaunchError, Program, Status, StopCause, Stream,
+};
 use ostler_tests::ms;
 use std::time::Duration;
 
@@ -67,4 +69,17 @@ fn an_inbox_that_panics_ends_the_graph_and_nobody_hangs() {
     let story = crash(ActorName::Inbox, "Drain");
     assert_eq!(story.session.inbox().drain().wait().unwrap_err(), Error::Closed);
     assert_eq!(story.ostler.shutdown().wait().unwrap_err(), Error::Closed);
+}
+
+#[test]
+fn a_wait_that_panics_is_refused_and_nothing_of_it_stays() {
+    let says = Program::new().stdout_at(ms(100), "ready\n");
+    let story = crash(ActorName::Wait(3), "ConditionOpen").program("job", says);
+    let handle = story.launch(Command::new("job"));
+    let wait =
+        || handle.wait_for([Condition::text("ready"), Condition::silence_ms(50)], Duration::from_secs(9));
+    assert_eq!(wait().wait().unwrap_err(), Error::Call(CallError::Crashed));
+    // The command and other waits go on.
+    assert_eq!(wait().wait().unwrap().condition(), Some(1));
+    assert_snapshot!(story.told());
 }
