@@ -4,7 +4,7 @@
 use actix::{Actor, Context, Handler, System};
 use futures_lite::{StreamExt, future};
 use ostler::{BACKLOG_ENTRIES, Entry, Filter, Inbox, Notified, ON_ITS_WAY, Subscribed};
-use ostler_tests::{Bench, LIMIT, ms, sh};
+use ostler_tests::{Bench, LIMIT, Settings, ms, sh};
 use std::{
     sync::{
         Once,
@@ -15,9 +15,12 @@ use std::{
 
 /// tokio's driver of signals keeps two sockets from the first runtime of a process on: they are there before anybody looks.
 fn bench() -> Bench {
+    bench_with(|_| ())
+}
+fn bench_with(change: impl FnOnce(&mut Settings)) -> Bench {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| std::thread::spawn(|| drop(System::new())).join().unwrap());
-    Bench::new()
+    Bench::with(change)
 }
 
 fn entry(item: Subscribed) -> Entry {
@@ -54,7 +57,7 @@ fn a_reader_that_is_dropped_on_its_own_thread_gives_back_what_it_had() {
 #[test]
 fn a_stream_ends_with_its_session_and_has_every_result_with_its_text() {
     // So that each text has to be reloaded.
-    let bench = Bench::with(|config| config.limits.results_with_text = 0);
+    let bench = bench_with(|config| config.limits.results_with_text = 0);
     let subscription = bench.session().inbox().subscribe(Filter::results()).wait().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let looks =
@@ -69,7 +72,7 @@ fn a_stream_ends_with_its_session_and_has_every_result_with_its_text() {
 
 #[test]
 fn a_look_that_is_dropped_while_a_text_is_reloaded_gives_it_to_the_next() {
-    let bench = Bench::with(|config| config.limits.results_with_text = 0);
+    let bench = bench_with(|config| config.limits.results_with_text = 0);
     let mut subscription = bench.session().inbox().subscribe(Filter::results()).wait().unwrap();
     bench.run(sh("echo text"));
     let polled = future::block_on(future::poll_once(subscription.next())).flatten();
