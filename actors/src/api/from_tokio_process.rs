@@ -41,5 +41,5 @@
 //! // tokio: Command::new("ls").output().await?
 //! let record = session.launch(Command::new("ls")).wait()?.result().wait()?.record;
 //! assert_eq!((record.success, record.stdout.as_str()), (Some(true), "Cargo.toml\n"));
-//! # Ok::<(), ostler::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

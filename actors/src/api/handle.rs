@@ -214,7 +214,7 @@ impl Handle {
     /// let waited = server.wait_for([ready], Duration::from_secs(60)).wait()?;
     /// let WaitEnd::Met { by: Met::Output(found), .. } = waited.end else { panic!("{:?}", waited.end) };
     /// assert_eq!(found.groups[1].text.as_deref(), Some("3000"));
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Any number of waits can be on a handle. They cost no thread, and nothing while nothing happens; only `port` and `input` are looked at every 10

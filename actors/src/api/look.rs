@@ -75,7 +75,7 @@ impl Handle {
     /// let found = build.find(PatternSource::Regex("^error".into())).around(0, 1).wait()?;
     /// let lines: Vec<_> = found.lines.iter().map(|line| line.text.as_str()).collect();
     /// assert_eq!(lines, ["error: no such file", "  at line 7"]);
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn find(&self, pattern: PatternSource) -> FindLines {
         let (handle, request) = (self.clone(), FindRequest::new());
