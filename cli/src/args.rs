@@ -46,7 +46,8 @@ Examples:
 Signals:
   Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
   after --grace, SIGKILL. A second one kills at once. When the reader of the output goes away
-  (`| head -1`), the command is cancelled too. stdin of the command is /dev/null.
+  (`| head -1`), the command is cancelled too. Its stdin is ostler's own,
+  but /dev/null where that is a terminal (--stdin).
 
 Exit code:
   that of the command; 128+n if signal n ended it; or
