@@ -1,7 +1,10 @@
 //! Faults of output: too much, too odd, too fast, nowhere to put it, nobody who reads it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
-use ostler::{Command, Error, Filter, Handle, LaunchError, Limit, OutputFile, Page, Record, Status, Stream};
+use ostler::{
+    Command, Error, Filter, Handle, LaunchError, Limit, OutputFile, OutputPolicy, Page, Record, Status,
+    StopCause, Stream,
+};
 use ostler_tests::{
     Bench, Ground, LIMIT, OtherHost, SLACK, SMALL_DISK_BYTES, fixture, rss_bytes, rss_peak_bytes,
     rss_peak_reset, sh,
@@ -349,4 +352,17 @@ fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
     }
     assert_eq!(bench.unread(), 0);
     assert_eq!(bench.run(sh("echo again")).stdout, "again\n");
+}
+
+#[test]
+fn a_flood_that_is_to_stop_at_its_output_limit_is_stopped_with_its_tree() {
+    let bench = Bench::new();
+    let floods = sh("yes & exec yes").output_limit(MIB).output_policy(OutputPolicy::StopCommand);
+    let record = bench.launch(floods).result().wait().unwrap().record;
+    assert_eq!((record.status, record.stop_cause), (Status::Killed, Some(StopCause::OutputLimit)));
+    assert_eq!((record.recorded_bytes, record.signal.as_deref()), (MIB, Some("SIGTERM")));
+    assert!(record.byte_count > MIB && record.artifact_error.as_ref().unwrap().contains("limit"));
+    // Within the limit nothing is stopped.
+    let little = sh("echo little").output_limit(MIB).output_policy(OutputPolicy::StopCommand);
+    assert_eq!(bench.launch(little).result().wait().unwrap().record.success, Some(true));
 }
