@@ -4,6 +4,7 @@
 //! * out: readers that wait for any of them, woken
 //! * keeps: a reader that came before the end is woken by it
 
+use crate::ahead::Ahead;
 use crate::{OutputFile, lines::Marks, said::Said};
 use event_listener::Event;
 use ostler_messages::{Output, Stream};
@@ -45,6 +46,8 @@ pub struct Growth {
     said: Mutex<Option<Said>>,
     /// In the order of [`OutputFile`]; locked by the recording thread once in each MiB.
     marks: Mutex<[Marks; 4]>,
+    /// None: nobody is followed, and the recording waits for nobody.
+    pub(crate) ahead: OnceLock<Ahead>,
 }
 
 /// One of the files, as far as others may know it.

@@ -53,6 +53,7 @@
 //!
 //! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
+mod ahead;
 mod append_file;
 mod clean;
 mod cut;

@@ -29,7 +29,12 @@ use std::{
 pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> Result<Page, ReadError> {
     let path = paths.file(request.which);
     match page(paths, live, request) {
-        Ok(Some(page)) => Ok(page),
+        Ok(Some(page)) => {
+            if let Some(live) = live.filter(|_| request.follows) {
+                live.follower_at(request.which, page.offset);
+            }
+            Ok(page)
+        }
         // An empty page would make the caller ask again, for ever.
         Ok(None) => Err(ReadError::CutShort { path }),
         Err(error) => Err(ReadError::new(&path, &error)),
@@ -95,7 +100,13 @@ pub fn read_blocking(paths: &Paths, live: Option<&Growth>, request: &ReadRequest
     if let (Some(live), Some(wait_ms)) = (live, request.wait_ms.filter(|ms| *ms > 0)) {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(MAX_TIME_MS));
         let mut wait_at = request.wait_at();
-        while wait_at.is_none_or(|offset| live.wait(request.which, offset, deadline)) {
+        let wait = |offset| {
+            if request.follows && !live.ready(request.which, offset) {
+                live.follower_waits(request.which);
+            }
+            live.wait(request.which, offset, deadline)
+        };
+        while wait_at.is_none_or(wait) {
             let page = read_now(paths, Some(live), request)?;
             let again_at = page.wait_at(request);
             // A file that was cut by others is not waited for.

@@ -50,6 +50,9 @@ pub struct ReadRequest {
     pub view: View,
     /// Lines instead of a span of bytes. Default: none.
     pub lines: Option<Lines>,
+    /// Whoever reads is the follower of a command that was launched with `follow`: what lies before the page it has done with, and while
+    /// it waits it is not behind. Without a meaning for any other command. Default: false.
+    pub follows: bool,
 }
 impl ReadRequest {
     /// The first page of the combined output.
@@ -87,6 +90,12 @@ impl ReadRequest {
         self
     }
 
+    /// Reads as the command's follower.
+    pub fn follows(mut self) -> ReadRequest {
+        self.follows = true;
+        self
+    }
+
     /// Where a byte must be before anything can be read. None: it depends, so look first.
     pub fn wait_at(&self) -> Option<u64> {
         self.lines.is_none().then_some(self.offset)
@@ -105,6 +114,7 @@ impl Default for ReadRequest {
             wait_ms: None,
             view: View::Raw,
             lines: None,
+            follows: false,
         }
     }
 }

@@ -109,6 +109,20 @@ pub enum CallError {
         /// The id.
         handle_id: HandleId,
     },
+    /// It is being stopped, and what is being stopped goes on.
+    #[error("handle {handle_id} is being stopped; it can't be paused any more")]
+    HandleStopping {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// Not all of its tree could be brought to a standstill; all of it goes on.
+    #[error("handle {handle_id} could not be paused, and goes on: {reason}")]
+    NotPaused {
+        /// The id.
+        handle_id: HandleId,
+        /// What stood in the way.
+        reason: String,
+    },
     /// It was not launched with an open stdin.
     #[error("handle {handle_id} has no open stdin; launch it with stdin: open")]
     NoStdin {

@@ -201,6 +201,21 @@ table! {
         /// What.
         signal: UnixSignal,
     }
+    /// Stop its tree where it is, and its deadline, idle time and silence with it, until [`Thaw`], its stop or its end.
+    /// → [`Froze`](crate::Froze) when all of it was seen to stand still
+    Freeze {
+        /// The number of the process.
+        n: u64,
+        /// For which call of the host.
+        call: CallId,
+    }
+    /// Let it go on. → [`Thawed`](crate::Thawed)
+    Thaw {
+        /// The number of the process.
+        n: u64,
+        /// For which call of the host.
+        call: CallId,
+    }
     /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
     Survey {
         /// For which call of the host.

@@ -34,6 +34,23 @@ pub struct SeenProcess {
     pub age_ms: u64,
     /// Since its last byte of output.
     pub silence_ms: u64,
+    /// It is to stand still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// Why a tree does not stand still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotPaused {
+    /// Its leader has ended.
+    Ended,
+    /// It is being stopped.
+    Stopping,
+    /// It was let go on before all of it stood still.
+    Resumed,
+    /// Not all of it could be stopped within so many milliseconds, or be looked at; it goes on.
+    Failed(String),
 }
 
 table! {
@@ -122,6 +139,9 @@ table! {
         /// Its files are complete, and its result is on its way: that says how it stands, and not this.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         sealed: bool,
+        /// Its tree was asked to stand still, and not to go on since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        paused: bool,
     }
     /// A condition of a wait holds.
     ConditionMet {
@@ -156,6 +176,26 @@ table! {
         ports: Result<Vec<ListeningPort>, String>,
         /// Processes that could not be looked at.
         unseen: u64,
+    }
+    /// A tree stands still, or does not.
+    Froze {
+        /// The number of the process.
+        n: u64,
+        /// For which call of the host.
+        call: CallId,
+        /// Why it does not; none: all of it was seen to stand still.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<NotPaused>,
+    }
+    /// A tree goes on, or has ended; or it has not stood still.
+    Thawed {
+        /// The number of the process.
+        n: u64,
+        /// For which call of the host.
+        call: CallId,
+        /// It has ended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ended: bool,
     }
     /// How old processes are, and how silent.
     Surveyed {

@@ -187,6 +187,14 @@ impl Capture {
     }
 }
 
+/// A reader that the recording of the output waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowLimit {
+    /// How many bytes may be recorded that the follower has not asked to read beyond yet; 0 is the same as 1.
+    pub max_ahead: u64,
+}
+
 /// A command with its limits. Times in milliseconds. An absent limit means none; a time limit of 0 is refused, since a
 /// command that may take no time need not be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,6 +271,10 @@ pub struct LaunchRequest {
     /// What becomes of a command that says more than its limit. Default: only the recording stops.
     #[serde(default)]
     pub output_policy: OutputPolicy,
+    /// Its output is recorded no faster than its follower reads it, and the command waits for that, its idle time and silence with it; a
+    /// stop, and its own end, wait for no follower. See `follows` of a read. Default: none.
+    #[serde(default)]
+    pub follow: Option<FollowLimit>,
     /// Most memory of the tree, swap included; beyond it the kernel ends processes of it. Refused where it can't be had.
     #[serde(default)]
     pub memory_limit_bytes: Option<u64>,
@@ -323,6 +335,7 @@ impl LaunchRequest {
             capture: Capture::default(),
             output_limit_bytes: None,
             output_policy: OutputPolicy::default(),
+            follow: None,
             memory_limit_bytes: None,
             processes_limit: None,
             cpu_share: None,

@@ -218,6 +218,9 @@ pub struct Record {
     pub output_offset: u64,
     /// Time since the last byte of output.
     pub silence_ms: Option<u64>,
+    /// Whether it is paused; only then it stands on the wire.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// `sha256:` and the hex digest of the combined bytes.
     pub output_sha256: Option<String>,
     /// Why the files do not hold every byte, if they don't.
@@ -310,6 +313,7 @@ impl Record {
             recorded_bytes: 0,
             output_offset: 0,
             silence_ms: None,
+            paused: false,
             output_sha256: None,
             artifact_error: None,
             leftovers: None,

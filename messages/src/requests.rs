@@ -183,6 +183,20 @@ requests! {
         /// What.
         signal: UnixSignal,
     }
+    /// Stops a tree where it is: it is no end. → [`Answer::Done`](Answer::Done) when all of it was seen to stand still
+    Pause {
+        /// The call of the host.
+        call: CallId,
+        /// Whose tree.
+        handle_id: HandleId,
+    }
+    /// Lets it go on. → [`Answer::Done`](Answer::Done)
+    Resume {
+        /// The call of the host.
+        call: CallId,
+        /// Whose tree.
+        handle_id: HandleId,
+    }
     /// Answers after a time by the graph's clock. → [`Answer::Slept`](Answer::Slept)
     Sleep {
         /// The call of the host.
@@ -388,6 +402,8 @@ pub struct Listed {
     pub age_ms: Option<u64>,
     /// Of a live one, since its last byte of output.
     pub silence_ms: Option<u64>,
+    /// It is paused.
+    pub paused: bool,
     /// How many leftovers live on.
     pub kept: u64,
 }

@@ -1,8 +1,8 @@
 //! A command, built like `std::process::Command`.
 
 use ostler_messages::{
-    Capture, EnvMode, LaunchRequest, LeftoversPolicy, OutputPolicy, Preset, SessionId, Stdin, TerminalSize,
-    Text, Toolchain, UnixSignal,
+    Capture, EnvMode, FollowLimit, LaunchRequest, LeftoversPolicy, OutputPolicy, Preset, SessionId, Stdin,
+    TerminalSize, Text, Toolchain, UnixSignal,
 };
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -177,6 +177,13 @@ impl Command {
     /// Beyond so many bytes nothing more is recorded, or, by its [`output_policy`](Command::output_policy), the command is stopped.
     pub fn output_limit(mut self, bytes: u64) -> Command {
         self.0.output_limit_bytes = Some(bytes);
+        self
+    }
+    /// Its output is recorded no faster than its follower reads it, at most so many bytes ahead: then the command waits, as for the
+    /// reader of a pipe. The follower is whoever reads with [`ReadOutput::follows`](crate::ReadOutput::follows). The time for which it is waited for is no silence.
+    /// A command that nobody follows waits until its deadline, so give it one. Default: nobody is waited for.
+    pub fn follow(mut self, max_ahead: u64) -> Command {
+        self.0.follow = Some(FollowLimit { max_ahead });
         self
     }
     /// Most memory of the tree, swap included. Beyond it the kernel ends processes of it, and the record says so (`oom_killed`). Needs

@@ -1,6 +1,8 @@
 //! One suite for every kernel: commands in, events out. It runs on the real one in each tier of containment, and on the
 //! scripted one, which is as good as the first only if it answers alike.
 
+mod told;
+
 use crate::{
     backend::{HostInput, Input, Kernel, KernelEvent},
     config::Config,
@@ -9,16 +11,16 @@ use crate::{
 };
 use crossbeam_channel::{Sender, unbounded};
 use ostler_messages::{
-    ActorName, Arm, Asked, CallId, Close, CommandId, Containment, Disarm, EndInput, Event, Exec, Exited, Fed,
-    Feed, HandleId, KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Raise, Record,
-    Release, Seal, SessionId, Signal, Status, Stdin, StopSignal, Stream, Sweep, SweepFor, TerminalSize,
-    TimerFired, TimerKind, UnixSignal,
+    ActorName, Arm, Asked, CallId, Close, CommandId, Containment, Disarm, Event, Exec, Exited, Fed, Feed,
+    HandleId, KernelCommand, LaunchError, LaunchRequest, Leftover, Outcome, Peek, Record, Release, Seal,
+    SessionId, Signal, Status, StopSignal, Stream, Sweep, SweepFor, TimerFired, TimerKind,
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use told::*;
 
 /// Far beyond what any of these commands needs.
 const PATIENCE_MS: u64 = 60_000;
@@ -58,6 +60,7 @@ struct Rig {
     root: Arc<std::path::Path>,
     /// Virtual time is to be moved.
     scripted: bool,
+    kept: Vec<Event>,
     _dir: TempDir,
 }
 impl Rig {
@@ -73,6 +76,7 @@ impl Rig {
             requests,
             root: facts.artifact_root,
             scripted: true,
+            kept: Vec::new(),
             _dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -84,7 +88,14 @@ impl Rig {
         match linux::start(&config) {
             Ok((facts, start)) => {
                 let kernel = start(taken);
-                Some(Rig { kernel, requests, root: facts.artifact_root, scripted: false, _dir: dir })
+                Some(Rig {
+                    kernel,
+                    requests,
+                    root: facts.artifact_root,
+                    scripted: false,
+                    kept: Vec::new(),
+                    _dir: dir,
+                })
             }
             Err(error) => {
                 eprintln!("SKIPPED conformance in {tier}: {error}");
@@ -133,17 +144,22 @@ impl Rig {
         }
         (bytes, exit.expect("no exit"))
     }
-    /// Skips events until one fits.
+    /// The first event that fits. Others are kept: what comes from different threads comes in any order.
     fn until<T>(&mut self, what: &str, fits: impl Fn(Event) -> Option<T>) -> T {
-        let mut skipped = Vec::new();
+        for at in 0..self.kept.len() {
+            if let Some(found) = fits(self.kept[at].clone()) {
+                self.kept.remove(at);
+                return found;
+            }
+        }
         for _ in 0..20 {
             let event = self.next();
             if let Some(found) = fits(event.clone()) {
                 return found;
             }
-            skipped.push(event);
+            self.kept.push(event);
         }
-        panic!("no {what} in {skipped:?}")
+        panic!("no {what} in {:?}", self.kept)
     }
     fn starts(&mut self, script: &str) -> u32 {
         self.starts_with(|_| (), script)
@@ -292,70 +308,6 @@ fn what_is_left_is_seen_ended_and_reported(mut rig: Rig) {
     assert_eq!(left.outcome, Outcome::Killed);
 }
 
-fn what_is_written_is_taken_in_order_and_read(mut rig: Rig) {
-    rig.starts_with(|request| request.stdin = Stdin::Open, READS);
-    rig.feed(1, b"ho".to_vec());
-    assert_eq!(rig.fed(), (1, 2, 0, true, false));
-    rig.feed(2, b"pe\n".to_vec());
-    assert_eq!(rig.fed(), (2, 3, 0, true, false));
-    // Nobody reads it any more.
-    rig.input_ended();
-    rig.feed(3, b"x".to_vec());
-    assert_eq!(rig.fed(), (3, 0, 1, true, true));
-}
-
-fn bytes_of_a_launch_are_read_and_then_the_end(mut rig: Rig) {
-    rig.starts_with(|request| request.stdin = Stdin::Bytes("hope".into()), READS);
-    let (bytes, exit) = rig.runs_to_its_end();
-    assert_eq!((bytes, exit.exit.exit_code), (9, 3));
-}
-
-fn what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end(mut rig: Rig) {
-    rig.starts_with(|request| request.stdin = Stdin::Open, SLEEPS_OPEN);
-    rig.feed(1, vec![0; 100_000]);
-    rig.feed(2, vec![0; 7]);
-    assert_eq!(rig.fed(), (1, 65_536, 0, false, false));
-    // The end comes behind what is queued.
-    rig.perform(EndInput { n: N, now: false });
-    rig.perform(EndInput { n: N, now: true });
-    assert_eq!(rig.fed(), (1, 65_536, 34_464, true, false));
-    assert_eq!(rig.fed(), (2, 0, 7, true, false));
-    rig.input_ended();
-    rig.feed(3, vec![0; 7]);
-    assert_eq!(rig.fed(), (3, 0, 7, true, true));
-    rig.signal(StopSignal::Kill);
-    rig.exited();
-}
-
-fn a_signal_of_the_hosts_is_no_stop(mut rig: Rig) {
-    rig.starts(SLEEPS);
-    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
-    let exited = rig.exited();
-    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGUSR1"), false));
-    rig.perform(Raise { n: N, signal: UnixSignal::SigUsr1 });
-    rig.signal(StopSignal::Terminate);
-    assert_eq!(rig.exited().exit, exited.exit, "it was not signalled again");
-}
-
-fn a_stop_begins_with_the_signal_that_was_asked_for(mut rig: Rig) {
-    rig.starts_with(|request| request.stop_signal = Some(UnixSignal::SigInt), SLEEPS);
-    rig.signal(StopSignal::Terminate);
-    let exited = rig.exited();
-    assert_eq!((exited.exit.signal.as_deref(), exited.signalled), (Some("SIGINT"), true));
-}
-
-fn a_terminal_is_read_and_written(mut rig: Rig) {
-    let size = TerminalSize { rows: 24, columns: 80 };
-    rig.starts_with(|request| request.terminal = Some(size), READS_TERMINAL);
-    rig.hears("ready\r\n");
-    rig.feed(1, b"hope\n".to_vec());
-    assert_eq!(rig.fed(), (1, 5, 0, true, false));
-    assert_eq!(rig.exited().exit.exit_code, 3);
-    rig.perform(Close { n: N, stream: Stream::Stdout });
-    // As the terminal sends it: without an echo, lines with two bytes at their ends.
-    assert_eq!(rig.ended(), 17);
-}
-
 /// Whoever was not seen to be gone is killed, in every tier: the leftover of a command whose actor crashed has nobody else.
 fn f81_a_release_kills_what_was_not_seen_to_be_gone(mut rig: Rig) {
     rig.starts(LEAVES_ONE);
@@ -417,6 +369,7 @@ on_every_kernel!(
     bytes_of_a_launch_are_read_and_then_the_end,
     what_a_command_never_reads_fills_a_pipe_and_is_dropped_at_the_end,
     a_signal_of_the_hosts_is_no_stop,
+    a_pause_waits_for_a_standstill_and_a_stop_ends_it,
     a_stop_begins_with_the_signal_that_was_asked_for,
     a_terminal_is_read_and_written,
     f81_a_release_kills_what_was_not_seen_to_be_gone,

@@ -99,15 +99,17 @@ pub struct Listed {
     pub age: Option<Duration>,
     /// Of a live one, the time since its last byte of output.
     pub silence: Option<Duration>,
+    /// Whether it is paused: [`Handle::pause`].
+    pub paused: bool,
     /// How many of its leftovers were kept and live on, as they were seen at its end. [`Handle::cancel`] stops them.
     pub kept: u64,
 }
 impl Listed {
     pub(crate) fn new(ostler: &Ostler, listed: ListedMessage) -> Listed {
-        let ListedMessage { record, age_ms, silence_ms, kept } = listed;
+        let ListedMessage { record, age_ms, silence_ms, paused, kept } = listed;
         let time = |ms: Option<u64>| ms.map(Duration::from_millis);
         let handle = Handle::new(ostler.clone(), record.0);
-        Listed { handle, age: time(age_ms), silence: time(silence_ms), kept }
+        Listed { handle, age: time(age_ms), silence: time(silence_ms), paused, kept }
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a host does to a command that runs: it writes to its stdin, closes that, resizes its terminal, sends it signals.
 
 use super::{Call, Handle, session::timeout_ms};
-use ostler_messages::{Answer, CloseStdin, Payload, Resize, SendSignal, TerminalSize, UnixSignal, Write};
+use ostler_messages::{
+    Answer, CloseStdin, Pause, Payload, Resize, Resume, SendSignal, TerminalSize, UnixSignal, Write,
+};
 use std::time::Duration;
 
 /// What became of a write, in bytes: the three together are what was written.
@@ -109,6 +111,45 @@ impl Handle {
     pub fn signal(&self, signal: UnixSignal) -> Call<()> {
         let handle_id = self.id();
         self.ostler.call(|call| SendSignal { call, handle_id, signal }, done)
+    }
+
+    /// Stops the command and everything that descends from it where it is, and answers when all of it was seen to stand still: its
+    /// cgroup is frozen where it has one, else each process gets SIGSTOP; one that waits in the kernel stops before it does anything else. Its deadline, its idle time and its silence stand still
+    /// meanwhile; times that a call waits do not. What is written to it is queued, and signals wait. Again is no error.
+    ///
+    /// Whatever stops the command lets it go on first, so that it can clean up. Dropped after it was begun or polled, it is paused all the same.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("train", Program::new().exits_at(Duration::from_secs(60), 0));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let train = session.launch(Command::new("train").timeout(Duration::from_secs(90))).wait()?;
+    /// train.pause().wait()?;
+    /// assert!(train.status().wait()?.paused);
+    /// ostler.sleep(Duration::from_secs(3600)).wait()?;
+    /// train.resume().wait()?;
+    /// assert_eq!(train.result().wait()?.record.exit_code, Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `HandleEnded`, also when only kept leftovers live on. `HandleStopping`: a stop is under way. `NotPaused`: within two seconds
+    /// not all of it stood still, because a process waits for a device (in a cgroup) or belongs to another user (elsewhere); or it was resumed meanwhile. It goes on then.
+    pub fn pause(&self) -> Call<()> {
+        let handle_id = self.id();
+        self.ostler.call(|call| Pause { call, handle_id }, done)
+    }
+
+    /// Lets a paused command go on, all of it; also a process of it that had stopped itself, unless a cgroup froze it. One that is not
+    /// paused is left alone, and is no error. Dropped after it was begun or polled, it goes on all the same.
+    ///
+    /// # Errors
+    /// `HandleEnded`.
+    pub fn resume(&self) -> Call<()> {
+        let handle_id = self.id();
+        self.ostler.call(|call| Resume { call, handle_id }, done)
     }
 }
 

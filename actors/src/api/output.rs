@@ -67,6 +67,33 @@ impl ReadOutput {
         self.request.wait_ms = Some(timeout_ms(time));
         self
     }
+    /// Reads as the follower of a command that was launched with [`Command::follow`](crate::Command::follow): what lies before the page is
+    /// done with, and the command may go on by as much. One that waits for more has done with all there is.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("export", Program::new()
+    /// #     .stdout_at(Duration::ZERO, "page 1\n").stdout_at(Duration::ZERO, "page 2\n").exits_at(Duration::ZERO, 0));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let export = session.launch(Command::new("export").follow(7)).wait()?;
+    /// let (mut offset, mut text) = (0, String::new());
+    /// loop {
+    ///     let page = export.read().offset(offset).follows().wait_for(Duration::MAX).wait()?;
+    ///     text += &page.text();
+    ///     // Never more is there than what was read, and 7 bytes.
+    ///     assert!(page.total_bytes <= offset + 7);
+    ///     offset = page.next_offset;
+    ///     if page.eof { break }
+    /// }
+    /// assert_eq!(text, "page 1\npage 2\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn follows(mut self) -> ReadOutput {
+        self.request.follows = true;
+        self
+    }
     /// All of it in one value, as it came over a wire.
     pub fn request(mut self, request: ReadRequest) -> ReadOutput {
         self.request = request;
@@ -108,6 +135,9 @@ impl ReadOutput {
         let which = self.request.which;
         if left.is_zero() || growth.ready(which, offset) {
             return Ok(left);
+        }
+        if self.request.follows {
+            growth.follower_waits(which);
         }
         if self.ostler.is_scripted() {
             let wait_ms = timeout_ms(left);

@@ -18,7 +18,7 @@ pub use facts::{ContainmentReport, Refused, StartError};
 pub(crate) use facts::{Facts, NextN};
 pub(crate) use follow::{Files, Follow, Turn};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
-use ostler_messages::{ActorName, CallId, Event, KernelCommand};
+use ostler_messages::{ActorName, CallId, Event, KernelCommand, TimerKind};
 pub(crate) use outputs::Outputs;
 pub(crate) use subscribers::{EndOfSubscriptions, Subscriber, Subscribers};
 
@@ -37,6 +37,15 @@ pub(crate) struct KernelEvent {
 impl KernelEvent {
     pub(crate) fn new(to: ActorName, event: impl Into<Event>) -> KernelEvent {
         KernelEvent { to, event: event.into() }
+    }
+}
+
+/// The process with which a timer stands still while that is paused. The grace of a stop does not, nor does a call's own time.
+pub(crate) fn stands_still_with(owner: ActorName, kind: TimerKind) -> Option<u64> {
+    match (owner, kind) {
+        (ActorName::Process(n), TimerKind::Deadline | TimerKind::Idle) => Some(n),
+        (_, TimerKind::Silence(n)) => Some(n),
+        _ => None,
     }
 }
 

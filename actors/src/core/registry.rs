@@ -10,6 +10,7 @@
 mod calls;
 mod handles;
 mod input;
+mod pause;
 mod results;
 mod sessions;
 mod waits;
@@ -119,6 +120,16 @@ pub(crate) enum Effect {
     Raise {
         n: u64,
         signal: UnixSignal,
+    },
+    /// Its tree is to stand still.
+    Freeze {
+        n: u64,
+        call: CallId,
+    },
+    /// It is to go on.
+    Thaw {
+        n: u64,
+        call: CallId,
     },
     /// Its stdin is closed, behind what is queued.
     EndInput {

@@ -5,8 +5,8 @@ use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Arm, Close, Disarm, EndInput, Exec, Feed, Follow, KernelCommand, LookForPorts, Peek, Raise, Release,
-    Seal, SetSize, Signal, Survey, Sweep, Unfollow,
+    Arm, Close, Disarm, EndInput, Exec, Feed, Follow, Freeze, KernelCommand, LookForPorts, Peek, Raise,
+    Release, Seal, SetSize, Signal, Survey, Sweep, Thaw, Unfollow,
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -40,6 +40,7 @@ forward!(
     Exec,
     Feed,
     Follow,
+    Freeze,
     LookForPorts,
     Peek,
     Raise,
@@ -49,5 +50,6 @@ forward!(
     Signal,
     Survey,
     Sweep,
+    Thaw,
     Unfollow
 );

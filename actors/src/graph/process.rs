@@ -277,6 +277,7 @@ impl Handler<Sent<Peeked>> for ProcessActor {
         let mut record = (*self.record).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);
+        record.paused = peeked.paused;
         let reported = Reported { n: self.origin.n, call, record: record.into() };
         self.origin.core_actors.supervisor.do_send(Sent(reported));
     }

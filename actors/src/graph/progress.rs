@@ -72,6 +72,7 @@ impl Handler<Sent<Peeked>> for ProgressTicker {
         let mut record = (**base).clone();
         record.set_output(peeked.output);
         record.silence_ms = Some(peeked.silence_ms);
+        record.paused = peeked.paused;
         self.core_actors.inbox.do_send(Sent(Progress { record: record.into() }));
         self.interval_ms = self.interval_ms.saturating_mul(2).min(self.max_interval_ms);
         self.arm();

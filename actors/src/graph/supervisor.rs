@@ -20,11 +20,12 @@ use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CloseStdin, CommandEnded,
     CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished,
-    GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed, LaunchRequest, Launched,
-    LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue, OpenSession, PortsSeen,
-    QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply, Report, Reported, Resize,
-    ResultsGone, SendSignal, SetSize, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed,
-    TakeResult, TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver, Write,
+    Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed, LaunchRequest,
+    Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue, OpenSession, Pause,
+    PortsSeen, QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply, Report, Reported,
+    Resize, ResultsGone, Resume, SendSignal, SetSize, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey,
+    Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver,
+    Write,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -123,6 +124,8 @@ impl Supervisor {
                 Effect::Feed { n, call, bytes } => kernel.do_send(Sent(Feed { n, call, bytes })),
                 Effect::SetSize { n, size } => kernel.do_send(Sent(SetSize { n, size })),
                 Effect::Raise { n, signal } => kernel.do_send(Sent(Raise { n, signal })),
+                Effect::Freeze { n, call } => kernel.do_send(Sent(Freeze { n, call })),
+                Effect::Thaw { n, call } => kernel.do_send(Sent(Thaw { n, call })),
                 Effect::EndInput { n } => kernel.do_send(Sent(EndInput { n, now: false })),
                 Effect::Recover { n, request, record } => {
                     let actor = ProcessActor::recover(self.origin(n), request, record.0);
@@ -205,6 +208,10 @@ on! {
     CloseStdin => |registry, m| registry.close_stdin(m);
     Resize => |registry, m| registry.resize(m);
     SendSignal => |registry, m| registry.send_signal(m);
+    Pause => |registry, m| registry.pause(m.call, m.handle_id);
+    Resume => |registry, m| registry.resume(m.call, m.handle_id);
+    Froze => |registry, m| registry.froze(m.n, m.call, m.refused);
+    Thawed => |registry, m| registry.thawed(m.n, m.call, m.ended);
     Fed => |registry, m| registry.fed(&m);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);

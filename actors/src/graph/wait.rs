@@ -192,6 +192,7 @@ impl Handler<Sent<Peeked>> for WaitActor {
             let record = Arc::make_mut(&mut self.record.0);
             record.set_output(peeked.output);
             record.silence_ms = Some(peeked.silence_ms);
+            record.paused = peeked.paused;
         }
         self.reply(ctx);
     }

@@ -122,13 +122,18 @@ impl Dispatcher {
             KernelCommand::Unfollow(unfollow) => self.signals.send(SignalCommand::Unfollow(unfollow)),
             KernelCommand::LookForPorts(look) => self.signals.send(SignalCommand::LookForPorts(look)),
             KernelCommand::Survey(survey) => self.signals.send(SignalCommand::Survey(survey)),
-            KernelCommand::Raise(raise) if self.pending.raise(&raise) => {}
-            KernelCommand::Raise(raise) => self.signals.send(SignalCommand::Raise(raise)),
+            KernelCommand::Raise(raise) => self.wanted(raise.n, SignalCommand::Raise(raise)),
+            KernelCommand::Freeze(freeze) => self.wanted(freeze.n, SignalCommand::Freeze(freeze)),
+            KernelCommand::Thaw(thaw) => self.wanted(thaw.n, SignalCommand::Thaw(thaw)),
             KernelCommand::SetSize(set) => self.input(set.n, DrainCommand::SetSize(set)),
             KernelCommand::Feed(feed) => self.input(feed.n, DrainCommand::Feed(feed)),
             KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
         }
+    }
+
+    fn wanted(&self, n: u64, command: SignalCommand) {
+        self.pending.want(n, command).into_iter().for_each(|command| self.signals.send(command));
     }
 
     fn input(&self, n: u64, command: DrainCommand) {

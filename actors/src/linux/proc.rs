@@ -103,6 +103,8 @@ pub(crate) struct Stat {
     threads: u32,
     /// Until something comes, and a signal wakes it too.
     pub(crate) waits: bool,
+    /// For the kernel alone: no signal but SIGKILL wakes it.
+    waits_for_kernel: bool,
     /// By a signal or a debugger.
     pub(crate) stopped: bool,
     /// As it is, but for bytes that are no UTF-8.
@@ -152,6 +154,34 @@ pub(crate) fn look_at_task(pid: u32, task: u32) -> io::Result<Option<Stat>> {
     Ok(bytes.and_then(|bytes| parse(&bytes)))
 }
 
+/// Whether it does nothing more before it is continued: it is stopped; or it waits in the kernel and SIGSTOP waits for it, as for the
+/// parent of a vfork(2) whose child is stopped. What the main thread says holds for all, unless that has ended.
+pub(crate) fn stands_still(pid: u32, stat: &Stat) -> io::Result<bool> {
+    if !stat.zombie {
+        return Ok(stat.stopped || (stat.waits_for_kernel && has_pending(pid, SIGSTOP)?));
+    }
+    let Some(tasks) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(true) };
+    for task in tasks {
+        let Some(task) = unless_gone(task)? else { continue };
+        let Some(bytes) = unless_gone(fs::read(task.path().join("stat")))? else { continue };
+        if parse(&bytes).is_none_or(|stat| !stat.zombie && !stat.stopped) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+const SIGSTOP: u32 = 19;
+
+/// Whether a signal waits for a process (proc_pid_status(5), `ShdPnd`), or for its main thread.
+fn has_pending(pid: u32, signal: u32) -> io::Result<bool> {
+    let status = unless_gone(fs::read_to_string(format!("/proc/{pid}/status")))?.unwrap_or_default();
+    let masks =
+        status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+    let mut masks = masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(masks.any(|mask| mask & (1 << (signal - 1)) != 0))
+}
+
 fn a_thread_lives(pid: u32) -> io::Result<bool> {
     let Some(tasks) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(false) };
     for task in tasks {
@@ -191,14 +221,14 @@ fn parse(stat: &[u8]) -> Option<Stat> {
     let mut fields = str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
     let (zombie, stopped) = (matches!(state, "Z" | "X" | "x"), matches!(state, "T" | "t"));
-    let waits = state == "S";
+    let (waits, waits_for_kernel) = (state == "S", state == "D");
     let mut number = || fields.next()?.parse::<u32>().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
     // The kernel prints 32 bits with a sign.
     let terminal = fields.next()?.parse::<i32>().ok()?.cast_unsigned();
     // The 20th field; this far is the seventh.
     let threads = fields.nth(12).and_then(|field| field.parse().ok()).unwrap_or(1);
-    Some(Stat { zombie, parent, group, session, terminal, threads, waits, stopped, name })
+    Some(Stat { zombie, parent, group, session, terminal, threads, waits, waits_for_kernel, stopped, name })
 }
 
 #[cfg(test)]

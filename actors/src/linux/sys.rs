@@ -57,6 +57,21 @@ pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: Signal) -> Result<
     Errno::result(result).map(drop)
 }
 
+/// Whether a process still has its number: it lives, or nobody has taken its zombie away.
+pub(crate) fn is_held(process: BorrowedFd<'_>) -> bool {
+    // SAFETY: as above; 0 is no signal, and only asks.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            0 as c_int,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    !matches!(Errno::result(result), Err(Errno::ESRCH))
+}
+
 /// How a child ended.
 pub(crate) struct Status {
     pub(crate) code: Code,

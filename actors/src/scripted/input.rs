@@ -21,6 +21,8 @@ pub(super) struct Input {
     line: Vec<u8>,
     /// So many bytes the program is going to read.
     room: u64,
+    /// The program stands still, and reads nothing.
+    pub(super) stands: bool,
     /// The host has closed it: its end comes behind what is queued.
     closing: bool,
     /// Our end is closed, or nobody reads it any more.
@@ -53,6 +55,7 @@ impl Input {
             pipe: VecDeque::new(),
             line: Vec::new(),
             room,
+            stands: false,
             closing: false,
             ended: false,
             left: false,
@@ -89,7 +92,8 @@ impl Input {
     pub(super) fn flow(&mut self, told: &mut Vec<Fed>) -> Vec<Read> {
         let mut read = Vec::new();
         loop {
-            let taken = self.pipe.len().min(usize::try_from(self.room).unwrap_or(usize::MAX));
+            let room = if self.stands { 0 } else { self.room };
+            let taken = self.pipe.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             if self.room != u64::MAX {
                 self.room -= taken as u64;
             }
@@ -107,7 +111,8 @@ impl Input {
             entry.tell(self.n, told, false, false);
         }
         self.ended |= self.queue.is_empty() && self.closing;
-        if self.ended && self.pipe.is_empty() && !self.left && !std::mem::replace(&mut self.told_end, true) {
+        let is_read = self.pipe.is_empty() && !self.left && !self.stands;
+        if self.ended && is_read && !std::mem::replace(&mut self.told_end, true) {
             if !self.line.is_empty() {
                 read.push(Read::Line(std::mem::take(&mut self.line)));
             }

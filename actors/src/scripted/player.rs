@@ -4,18 +4,21 @@
 //! * out: events, in the order of virtual time
 //! * keeps: time moves only when the host waits and nothing else can happen
 
+mod standing;
+
 use super::{
     followed::Followed,
     process::{Planned, Process},
     world::{BEGIN, World},
 };
 use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs, Subscriber};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
 use ostler_artifacts::{Growth, Paths, Recorder};
 use ostler_messages::{
     ActorName, CallId, Containment, Exec, Follow as FollowCommand, KernelCommand, LaunchError, PortsSeen,
     Stamp, StartFailed, Started, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
 };
+use standing::Standing;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
@@ -45,6 +48,9 @@ pub(crate) struct Player {
     /// Of waits.
     silence_ms: BTreeMap<(ActorName, TimerKind), u64>,
     processes: BTreeMap<u64, Process>,
+    standing: Standing,
+    /// Processes whose followers have moved: each reader tells it from its own thread.
+    moved: (Sender<u64>, Receiver<u64>),
     events: VecDeque<KernelEvent>,
     /// Calls for which the host does nothing but wait.
     blocked: BTreeSet<CallId>,
@@ -80,6 +86,8 @@ impl Player {
             idle_us: BTreeMap::new(),
             silence_ms: BTreeMap::new(),
             processes: BTreeMap::new(),
+            standing: Standing::default(),
+            moved: unbounded(),
             events: VecDeque::new(),
             blocked: BTreeSet::new(),
             host_gone: false,
@@ -135,6 +143,10 @@ impl Kernel for Player {
     }
 
     fn ready(&mut self) -> Option<Input> {
+        // Before what the same reader asks next.
+        while let Ok(n) = self.moved.1.try_recv() {
+            self.has_room(n);
+        }
         if let Some(event) = self.events.pop_front() {
             return Some(Input::Kernel(event));
         }
@@ -155,9 +167,14 @@ impl Kernel for Player {
             if self.step() {
                 continue;
             }
-            let input = self.requests.recv().ok()?;
-            if let Some(input) = self.take(Some(input)) {
-                return Some(input);
+            select_biased! {
+                recv(self.moved.1) -> moved => moved.into_iter().for_each(|n| self.has_room(n)),
+                recv(self.requests) -> input => {
+                    let input = input.ok()?;
+                    if let Some(input) = self.take(Some(input)) {
+                        return Some(input);
+                    }
+                }
             }
         }
     }
@@ -259,16 +276,22 @@ impl Player {
                 if let (ActorName::Process(n), TimerKind::Idle) = (arm.owner, arm.kind) {
                     self.idle_us.insert(n, arm.after_ms.saturating_mul(1_000));
                 }
-                let at = self.now_us.saturating_add(arm.after_ms.saturating_mul(1_000));
-                self.arm(arm.owner, arm.kind, at);
+                let after_us = arm.after_ms.saturating_mul(1_000);
+                if !self.keeps_timer((arm.owner, arm.kind), after_us) {
+                    self.arm(arm.owner, arm.kind, self.now_us.saturating_add(after_us));
+                }
             }
             KernelCommand::Disarm(disarm) => {
                 self.silence_ms.remove(&(disarm.owner, disarm.kind));
+                self.drops_timer((disarm.owner, disarm.kind));
                 if let Some(key) = self.timers.remove(&(disarm.owner, disarm.kind)) {
                     self.agenda.remove(&key);
                 }
             }
+            KernelCommand::Freeze(freeze) => self.freeze(freeze.n, freeze.call),
+            KernelCommand::Thaw(thaw) => self.thaw(thaw.n, thaw.call),
             KernelCommand::Signal(signal) => {
+                self.end_pause(signal.n);
                 self.with(signal.n, |process, now| process.signal(signal.signal, now))
             }
             KernelCommand::Sweep(sweep) => self.with(sweep.n, |process, now| process.sweep(sweep.to, now)),
@@ -299,6 +322,7 @@ impl Player {
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
+                self.forget_standing(release.n);
                 self.idle_us.remove(&release.n);
                 let n = release.n;
                 self.agenda.retain(|_, event| match event {
@@ -327,9 +351,9 @@ impl Player {
         if let (TimerKind::Silence(n), Some(ms)) = (kind, self.silence_ms.get(&(owner, kind)))
             && let Some(process) = self.processes.get(&n)
         {
-            let due = process.last_byte_us.saturating_add(ms.saturating_mul(1_000));
-            if due > self.now_us {
-                return self.arm(owner, kind, due);
+            let left_us = ms.saturating_mul(1_000).saturating_sub(process.silent_us(self.now_us));
+            if left_us > 0 {
+                return self.arm(owner, kind, self.now_us.saturating_add(left_us));
             }
         }
         self.silence_ms.remove(&(owner, kind));
@@ -339,9 +363,10 @@ impl Player {
         };
         match (kind, process) {
             (TimerKind::Idle, Some((n, process))) => {
-                let due = process.last_byte_us + self.idle_us.get(&n).copied().unwrap_or(0);
-                if due > self.now_us {
-                    return self.arm(owner, kind, due);
+                let idle_us = self.idle_us.get(&n).copied().unwrap_or(0);
+                let left_us = idle_us.saturating_sub(process.silent_us(self.now_us));
+                if left_us > 0 {
+                    return self.arm(owner, kind, self.now_us.saturating_add(left_us));
                 }
                 self.events.push_back(KernelEvent::new(owner, TimerFired { kind }));
             }
@@ -377,7 +402,14 @@ impl Player {
         if let Some(bytes) = program.disk_full_at {
             recorder.fail_at(bytes, nix::libc::ENOSPC);
         }
-        self.outputs.begin(n, exec.command_id, growth);
+        if let Some(limit) = request.follow {
+            let moved = self.moved.0.clone();
+            // Nobody hears it after the end of the graph.
+            growth.follow(limit.max_ahead, move || {
+                let _ = moved.send(n);
+            });
+        }
+        self.outputs.begin(n, exec.command_id, growth.clone());
         request.terminal.into_iter().for_each(|size| self.outputs.set_terminal(n, size));
         let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
         let started = Started {
@@ -390,7 +422,7 @@ impl Player {
             toolchain_error: None,
         };
         self.events.push_back(KernelEvent::new(to, started));
-        self.processes.insert(n, Process::new(n, pid, program, recorder, request, self.now_us));
+        self.processes.insert(n, Process::new(n, pid, program, (recorder, growth), request, self.now_us));
         self.with(n, |process, now| process.begin(now));
     }
 
@@ -400,8 +432,7 @@ impl Player {
         let Some(process) = self.processes.get_mut(&n) else { return };
         act(process, now_us);
         self.events.append(&mut process.events);
-        for (at_us, planned) in std::mem::take(&mut process.plans) {
-            self.plan(at_us, Event::Planned(n, planned));
-        }
+        let plans = std::mem::take(&mut process.plans);
+        self.take_plans(n, plans);
     }
 }

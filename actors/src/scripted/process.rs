@@ -1,22 +1,26 @@
 //! One scripted process with its descendants and its output.
 
 mod seen;
+mod standing;
+mod talk;
 
 use super::{
-    input::{Input, Read, reaction},
-    program::{OnTerminate, Program, Reaction, Step, micros},
+    input::Input,
+    program::{OnTerminate, Program, Step, micros},
     world::BEGIN,
 };
 use crate::backend::KernelEvent;
-use ostler_artifacts::Recorder;
+use ostler_artifacts::{Growth, Recorder};
 use ostler_messages::{
-    ActorName, EndInput, EndOfStream, Event, Exit, Exited, Fed, Feed, InputEnded, LaunchRequest, Leftover,
-    Outcome, Output, OutputLimitReached, OutputPolicy, Payload, Seal, Sealed, Stamp, Stdin, StopSignal,
-    Stream, SweepFor, TerminalSize, TreeAlive, TreeEmpty, UnixSignal, Usage,
+    ActorName, EndOfStream, Event, Exit, Exited, LaunchRequest, Leftover, Outcome, Output,
+    OutputLimitReached, OutputPolicy, Payload, Seal, Sealed, Stamp, Stdin, StopSignal, Stream, SweepFor,
+    TreeAlive, TreeEmpty, UnixSignal, Usage,
 };
+use standing::Standing;
 use std::{
     collections::{BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 /// The address of every server in a scripted world.
@@ -51,6 +55,9 @@ pub(super) struct Process {
     pid: u32,
     program: Program,
     recorder: Recorder,
+    growth: Arc<Growth>,
+    standing: Standing,
+    paused_at_us: Option<u64>,
     /// Both streams have one pipe.
     merges: bool,
     /// It is to be stopped at its output limit.
@@ -82,7 +89,7 @@ impl Process {
         n: u64,
         pid: u32,
         program: Program,
-        recorder: Recorder,
+        (recorder, growth): (Recorder, Arc<Growth>),
         request: &LaunchRequest,
         now_us: u64,
     ) -> Process {
@@ -108,6 +115,9 @@ impl Process {
             pid,
             program,
             recorder,
+            growth,
+            standing: Standing::default(),
+            paused_at_us: None,
             merges,
             stops_at_limit: request.output_policy == OutputPolicy::StopCommand,
             began_us: now_us,
@@ -184,78 +194,8 @@ impl Process {
             return self.report_exit();
         }
         self.signalled = true;
+        self.lift(now_us);
         self.receive(signal, now_us);
-    }
-
-    pub(super) fn feed(&mut self, feed: Feed, now_us: u64) {
-        let Feed { n, call, bytes } = feed;
-        match self.input.as_mut().filter(|input| !input.ended && !input.left) {
-            Some(input) => input.push(call, bytes),
-            None => {
-                let fed = Fed { n, call, taken: 0, dropped: bytes.size(), ended: true, refused: true };
-                self.report_to_supervisor(fed);
-            }
-        }
-        self.flow(now_us);
-    }
-
-    pub(super) fn end_input(&mut self, end: &EndInput, now_us: u64) {
-        let Some(input) = self.input.as_mut().filter(|input| !input.ended) else { return };
-        input.close();
-        if end.now {
-            let mut told = Vec::new();
-            input.drop_queued(&mut told);
-            told.into_iter().for_each(|fed| self.report_to_supervisor(fed));
-        }
-        self.flow(now_us);
-    }
-
-    pub(super) fn set_size(&mut self, size: TerminalSize, now_us: u64) {
-        if let Some(rule) = self.program.on_resize.clone().filter(|_| self.exit.is_none()) {
-            self.react(rule.0(size.rows, size.columns), now_us);
-        }
-    }
-
-    /// A signal of the host's.
-    pub(super) fn raise(&mut self, signal: UnixSignal, now_us: u64) {
-        if self.exit.is_some() || self.program.unkillable {
-            return;
-        }
-        match self.program.on_signal.get(&signal).cloned() {
-            Some(reaction) => self.react(reaction, now_us),
-            None => self.exit(-1, Some(signal.name().to_owned()), now_us),
-        }
-    }
-
-    /// What is written moves as far as it can, and the program acts on what it has read.
-    fn flow(&mut self, now_us: u64) {
-        let Some(input) = &mut self.input else { return };
-        let (ended, mut told) = (input.ended, Vec::new());
-        let read = input.flow(&mut told);
-        let ends = input.ended && !ended;
-        told.into_iter().for_each(|fed| self.report_to_supervisor(fed));
-        if ends {
-            self.report_to_supervisor(InputEnded { n: self.n });
-        }
-        for read in read {
-            if self.exit.is_some() {
-                return;
-            }
-            self.waits_for_input = false;
-            let reaction = match read {
-                Read::Line(line) => reaction(self.program.on_line.as_ref(), &line),
-                Read::End => self.program.on_stdin_end.clone(),
-            };
-            self.react(reaction.unwrap_or_default(), now_us);
-        }
-    }
-
-    fn react(&mut self, Reaction { says, prompts, exits }: Reaction, now_us: u64) {
-        self.waits_for_input |= prompts;
-        self.say(Stream::Stdout, &says, now_us);
-        if let Some(code) = exits {
-            self.exit(code, None, now_us);
-        }
     }
 
     pub(super) fn sweep(&mut self, to: SweepFor, now_us: u64) {
@@ -338,6 +278,7 @@ impl Process {
             ended_at: Stamp(BEGIN.0 + now_us / 1_000),
             duration_ms: (now_us - self.began_us) / 1_000,
         });
+        self.lift(now_us);
         // Descendants don't read.
         self.input.iter_mut().for_each(Input::leave);
         self.flow(now_us);
@@ -359,6 +300,18 @@ impl Process {
 
     fn say(&mut self, stream: Stream, bytes: &[u8], now_us: u64) {
         let stream = if self.merges { Stream::Stdout } else { stream };
+        let index = stream.index();
+        if self.closed[index] || bytes.is_empty() {
+            return;
+        }
+        if self.stands() || self.growth.room().is_some() {
+            self.queue(stream, bytes);
+            return self.speak(now_us);
+        }
+        self.record(stream, bytes, now_us);
+    }
+
+    fn record(&mut self, stream: Stream, bytes: &[u8], now_us: u64) {
         let index = stream.index();
         if self.closed[index] || bytes.is_empty() {
             return;

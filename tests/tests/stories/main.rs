@@ -8,6 +8,7 @@ mod deliveries;
 mod input;
 mod launching;
 mod output;
+mod pausing;
 mod stopping;
 mod story;
 mod trouble;

@@ -118,7 +118,13 @@ impl Registry {
                 }
                 State::Finished(record) => (record, 0),
             };
-            listed.push(Listed { record: without_text(record), age_ms: None, silence_ms: None, kept });
+            listed.push(Listed {
+                record: without_text(record),
+                age_ms: None,
+                silence_ms: None,
+                paused: false,
+                kept,
+            });
         }
         if ns.is_empty() {
             return vec![Effect::Reply(call, Ok(Answer::Listed(listed)))];
@@ -137,6 +143,7 @@ impl Registry {
             };
             listed.age_ms = Some(seen[at].age_ms);
             listed.silence_ms = Some(seen[at].silence_ms);
+            listed.paused = seen[at].paused;
         }
         vec![Effect::Reply(call, Ok(Answer::Listed(listed)))]
     }

@@ -250,7 +250,7 @@ fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
     assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
     let listed = registry.list(CallId(2), &SessionId::new("a"), false);
     assert_eq!(listed, [Effect::Survey { call: CallId(2), ns: vec![1] }]);
-    let seen = SeenProcess { n: 1, age_ms: 7, silence_ms: 5 };
+    let seen = SeenProcess { n: 1, age_ms: 7, silence_ms: 5, paused: false };
     let listed = registry.surveyed(CallId(2), &[seen]);
     let [Effect::Reply(CallId(2), Ok(Answer::Listed(handles)))] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!((handles.len(), handles[0].age_ms, handles[0].silence_ms), (1, Some(7), Some(5)));

@@ -226,6 +226,16 @@ impl Leaf {
         }
     }
 
+    /// Stops everything in it and below it where it is, or lets it go on (cgroups(7), `cgroup.freeze`). What is forked meanwhile too.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), Errno> {
+        write_at(self.open()?.as_fd(), "cgroup.freeze", if frozen { b"1" } else { b"0" })
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_frozen(&self) -> Result<bool, Errno> {
+        is_frozen(self.open()?.as_fd())
+    }
+
     /// Signals each of these who is still a member.
     pub(crate) fn signal_each(&self, pids: impl IntoIterator<Item = u32>, signals: &[Signal]) {
         let (mut held, mut by_number) = (Vec::new(), Vec::new());
@@ -256,12 +266,11 @@ impl Leaf {
         let freeze = |value: &[u8]| write_at(dir.as_fd(), "cgroup.freeze", value);
         let limit = Instant::now() + FREEZE_LIMIT;
         if freeze(b"1").is_ok() {
-            let is_frozen =
-                || read_at(dir.as_fd(), "cgroup.events").is_ok_and(|text| text.contains("frozen 1"));
-            while !is_frozen() && Instant::now() < limit {
+            let all_frozen = || is_frozen(dir.as_fd()).unwrap_or(false);
+            while !all_frozen() && Instant::now() < limit {
                 std::thread::sleep(STEP);
             }
-            if is_frozen() {
+            if all_frozen() {
                 let members = self.members().unwrap_or_default();
                 for pid in pids.iter().filter(|pid| members.contains(pid)) {
                     for signal in signals {
@@ -304,6 +313,10 @@ pub(super) fn write_at(dir: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<
 
 fn populated(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(read_at(dir, "cgroup.events")?.lines().any(|line| line == "populated 1"))
+}
+
+fn is_frozen(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(read_at(dir, "cgroup.events")?.lines().any(|line| line == "frozen 1"))
 }
 
 fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<u32>, depth: u32) -> Result<(), Errno> {

@@ -11,6 +11,7 @@ pub(crate) mod helper_protocol;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod members;
+pub(crate) mod standstill;
 pub(crate) mod tier;
 pub(crate) mod tree;
 pub(crate) mod view;

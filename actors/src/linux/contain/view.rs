@@ -8,10 +8,11 @@ use crate::linux::{
     contain::{cgroup, helper::Helper, members, tree::Tree},
     proc,
     sight::input::InputTarget,
+    sys,
 };
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 /// What holds it.
@@ -19,7 +20,7 @@ enum Held {
     /// The directory of its cgroup.
     Cgroup(OwnedFd),
     /// Everybody descends from this helper, which is none of them.
-    Helper(u32),
+    Helper { pid: u32, leader: u32 },
     /// The leader's group and session.
     Leader(u32),
 }
@@ -40,7 +41,7 @@ impl TreeView {
     ) -> TreeView {
         let held = match (tree, helper) {
             (Tree::Cgroup(leaf), _) => leaf.open().map_or(Held::Leader(leader), Held::Cgroup),
-            (Tree::Subreaper, Some(helper)) if !helper.gone => Held::Helper(helper.pid),
+            (Tree::Subreaper, Some(helper)) if !helper.gone => Held::Helper { pid: helper.pid, leader },
             (Tree::Subreaper | Tree::Group, _) => Held::Leader(leader),
         };
         TreeView { held, input }
@@ -53,7 +54,7 @@ impl TreeView {
     pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
         match &self.held {
             Held::Cgroup(dir) => Ok(cgroup::pids_below(dir.as_fd())?),
-            Held::Helper(pid) => {
+            Held::Helper { pid, .. } => {
                 members::readable()?;
                 let mut found = Vec::new();
                 proc::read_descendants(*pid, &mut found)?;
@@ -65,11 +66,25 @@ impl TreeView {
         }
     }
 
+    /// Whether the number by which it is found is its own still: its leader's, as long as that is not reaped, or that of the helper whose
+    /// child the leader is. A cgroup has no number.
+    pub(crate) fn is_held_by(&self, leader: BorrowedFd<'_>) -> bool {
+        match &self.held {
+            Held::Cgroup(_) => true,
+            Held::Leader(_) => sys::is_held(leader),
+            // Read before the leader was seen to be held: it was its own.
+            Held::Helper { pid, leader: number } => {
+                let parent = proc::look(*number).ok().and_then(|seen| Some(seen.stat()?.parent));
+                parent == Some(*pid) && sys::is_held(leader)
+            }
+        }
+    }
+
     /// The number by which the kernel names the cgroup, if it has one of its own.
     pub(crate) fn cgroup_id(&self) -> Option<u64> {
         match &self.held {
             Held::Cgroup(dir) => nix::sys::stat::fstat(dir).ok().map(|stat| stat.st_ino),
-            Held::Helper(_) | Held::Leader(_) => None,
+            Held::Helper { .. } | Held::Leader(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! * keeps: a process that says much moves once to a thread that sleeps, so that no core idles while another has two floods;
 //!   what the graph asks about it goes after it
 
+mod following;
 mod input;
 mod sharing;
 
@@ -25,7 +26,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     unistd::read,
 };
-use ostler_artifacts::{DigestWorker, Recorder, discard};
+use ostler_artifacts::{DigestWorker, Growth, Recorder, discard};
 use ostler_messages::{
     ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Leftover, Outcome, Output, OutputLimitReached,
     Release, Seal, Sealed, SetSize, Stream,
@@ -59,6 +60,8 @@ pub(crate) enum DrainCommand {
     Feed(Feed),
     EndInput(EndInput),
     SetSize(SetSize),
+    /// There is room for its output again.
+    GoOn(u64),
     Seal(Box<Seal>),
     Release(Release),
     Quit,
@@ -69,6 +72,7 @@ impl DrainCommand {
         match self {
             DrainCommand::Attach(_) | DrainCommand::TakeOver(_) | DrainCommand::Quit => None,
             DrainCommand::Close(close) => Some(close.n),
+            DrainCommand::GoOn(n) => Some(*n),
             DrainCommand::Feed(feed) => Some(feed.n),
             DrainCommand::EndInput(end) => Some(end.n),
             DrainCommand::SetSize(set) => Some(set.n),
@@ -88,6 +92,8 @@ pub(crate) struct NewDrain {
     pub(crate) input: Option<InputPipe>,
     pub(crate) recorder: Recorder,
     pub(crate) activity: Arc<Activity>,
+    /// Its output, if a follower is waited for.
+    pub(crate) follow: Option<Arc<Growth>>,
     /// Leftovers are to be kept, and what they say is recorded for itself.
     pub(crate) keeps: bool,
     /// It is to be stopped at its output limit.
@@ -109,6 +115,9 @@ pub(crate) struct Drain {
     n: u64,
     recorder: Recorder,
     activity: Arc<Activity>,
+    follow: Option<Arc<Growth>>,
+    /// Its follower is too far behind: nothing is read.
+    held: bool,
     streams: [Source; 2],
     keeps: bool,
     stops_at_limit: bool,
@@ -236,6 +245,7 @@ impl State {
             DrainCommand::Feed(feed) => self.feed(feed),
             DrainCommand::EndInput(end) => self.end_input(&end),
             DrainCommand::SetSize(set) => self.set_size(&set),
+            DrainCommand::GoOn(n) => self.go_on(n),
             DrainCommand::Seal(seal) => self.seal(*seal),
             DrainCommand::Release(release) => self.release(&release),
             DrainCommand::Quit => return false,
@@ -248,7 +258,7 @@ impl State {
     }
 
     fn attach(&mut self, new: NewDrain) {
-        let NewDrain { n, pipes, terminal, input, recorder, activity, keeps, stops_at_limit } = new;
+        let NewDrain { n, pipes, terminal, input, recorder, activity, follow, keeps, stops_at_limit } = new;
         let terminal = terminal.then(|| pipes[0].clone());
         let streams = pipes.map(|pipe| Source { pipe: Some(pipe), flow: Flow::new() });
         self.drains.insert(
@@ -257,6 +267,8 @@ impl State {
                 n,
                 recorder,
                 activity,
+                follow,
+                held: false,
                 streams,
                 terminal,
                 input,
@@ -272,6 +284,11 @@ impl State {
     fn flow(&mut self, key: u64, max: usize) {
         let (n, Some(stream)) = (of_key(key), stream_of_key(key)) else { return };
         let Some(drain) = self.drains.get_mut(&n) else { return };
+        let room = drain.room(stream);
+        if room == Some(0) {
+            return self.hold(n);
+        }
+        let max = room.map_or(max, |room| max.min(usize::try_from(room).unwrap_or(max)));
         let Source { pipe, flow } = &mut drain.streams[stream.index()];
         let Some(open) = pipe else { return };
         let got = match self.buffer.read(open, max) {
@@ -336,6 +353,7 @@ impl State {
         // From here on whatever comes is thrown away.
         let end = drain.streams[close.stream.index()].flow.close(owed);
         self.report(close.n, close.stream, end);
+        self.go_on(close.n);
     }
 
     fn seal(&mut self, seal: Seal) {

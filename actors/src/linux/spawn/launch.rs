@@ -165,7 +165,7 @@ impl SpawnThread {
         let drain = self.drain_of(n);
         asked.follows.into_iter().for_each(|follow| self.signals.send(SignalCommand::Follow(follow)));
         asked.input.into_iter().for_each(|input| drain.send(input));
-        asked.raised.into_iter().for_each(|raise| self.signals.send(SignalCommand::Raise(raise)));
+        asked.wanted.into_iter().for_each(|command| self.signals.send(command));
         if let Some(signal) = asked.signal {
             self.signals.send(SignalCommand::Signal(Signal { n, signal }));
         }
@@ -257,6 +257,11 @@ impl SpawnThread {
         let Ours { reads, input, terminal } = stdio.into_ours();
 
         let live = Arc::new(Growth::new());
+        if let Some(limit) = request.follow {
+            let drain = self.drain_of(n).clone();
+            live.follow(limit.max_ahead, move || drain.send(DrainCommand::GoOn(n)));
+        }
+        let follow = request.follow.map(|_| live.clone());
         let recorder = match directory {
             Ok(directory) => {
                 Recorder::new(directory, request.capture, request.output_limit_bytes, live.clone())
@@ -289,14 +294,26 @@ impl SpawnThread {
             input,
             recorder,
             activity: activity.clone(),
+            follow: follow.clone(),
             stops_at_limit: request.output_policy == OutputPolicy::StopCommand,
             keeps: request.leftovers == LeftoversPolicy::Keep,
         };
         self.drain_of(n).defer(DrainCommand::Attach(Box::new(drain)));
 
         let Spawned { pid, pidfd, tree, helper } = spawned;
-        let mut watch =
-            Watch { n, pid, pidfd, stop, began, activity, tree, helper, input: read_from, watched: true };
+        let mut watch = Watch {
+            n,
+            pid,
+            pidfd,
+            stop,
+            began,
+            activity,
+            follow,
+            tree,
+            helper,
+            input: read_from,
+            watched: true,
+        };
         watch.watched = self.signals.watch(watch.as_fd(), n).is_ok();
         if watch.watched {
             self.signals.defer(SignalCommand::Watch(Box::new(watch)));

@@ -6,8 +6,8 @@
 //!
 //! Shared by the graph's thread and the spawn threads; each holds it for a lookup, or to pass a few messages on.
 
-use crate::linux::drain::drains::DrainCommand;
-use ostler_messages::{Follow, Raise, StopSignal, Unfollow};
+use crate::linux::{drain::drains::DrainCommand, watch::signals::SignalCommand};
+use ostler_messages::{Follow, StopSignal, Unfollow};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -25,8 +25,8 @@ pub(crate) struct Asked {
     pub(crate) release: Option<bool>,
     /// Waits that have begun.
     pub(crate) follows: Vec<Follow>,
-    /// What the host sends it, in order.
-    pub(crate) raised: Vec<Raise>,
+    /// What the host wants of it, in order: signals of its own, a pause.
+    pub(crate) wanted: Vec<SignalCommand>,
     /// What is written to its stdin, in order.
     pub(crate) input: Vec<DrainCommand>,
 }
@@ -44,10 +44,6 @@ impl Pending {
     /// False: it was handed over, so those who have it are to be asked.
     pub(crate) fn signal(&self, n: u64, signal: StopSignal) -> bool {
         self.ask(n, |asked| asked.signal = asked.signal.max(Some(signal)))
-    }
-    /// The same.
-    pub(crate) fn raise(&self, raise: &Raise) -> bool {
-        self.ask(raise.n, |asked| asked.raised.push(raise.clone()))
     }
     /// The same.
     pub(crate) fn release(&self, n: u64, undo: bool) -> bool {
@@ -73,6 +69,16 @@ impl Pending {
             None => Some(command),
             Some(asked) => {
                 asked.input.push(command);
+                None
+            }
+        }
+    }
+    /// The same for what the signal thread does.
+    pub(crate) fn want(&self, n: u64, command: SignalCommand) -> Option<SignalCommand> {
+        match self.launches().get_mut(&n) {
+            None => Some(command),
+            Some(asked) => {
+                asked.wanted.push(command);
                 None
             }
         }

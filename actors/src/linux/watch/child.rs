@@ -5,6 +5,7 @@
 //! * keeps: "could not look" is never "is empty"
 
 mod leftovers;
+mod standstill;
 
 use crate::linux::{
     clock::{Activity, millis, stamp},
@@ -24,6 +25,7 @@ use crate::linux::{
     watch::started::{Watch, told_by},
 };
 use nix::{errno::Errno, sys::signal::Signal};
+use ostler_artifacts::Growth;
 use ostler_messages::{Exit, Outcome, StopSignal, SweepFor, UnixSignal};
 use std::{
     collections::BTreeSet,
@@ -49,6 +51,8 @@ pub(crate) struct Child {
     input: Option<InputTarget>,
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
+    /// Its output, until nobody is waited for any more.
+    follow: Option<Arc<Growth>>,
     pub(crate) exit: Option<Exit>,
     /// Whether a signal of ours went out before the exit.
     pub(crate) signalled: bool,
@@ -85,7 +89,7 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn new(watch: Watch, by: GroupBy) -> Child {
-        let Watch { pid, pidfd, stop, began, activity, tree, helper, input, watched, .. } = watch;
+        let Watch { pid, pidfd, stop, began, activity, follow, tree, helper, input, watched, .. } = watch;
         Child {
             group: Group { pid, pidfd, by, stop, reaped: false },
             tree,
@@ -93,6 +97,7 @@ impl Child {
             input,
             began,
             activity,
+            follow,
             exit: None,
             signalled: false,
             lost: false,
@@ -272,7 +277,7 @@ impl Child {
 
     /// What another thread has to know for a look. None: it looks already.
     pub(crate) fn ask(&mut self, n: u64) -> Option<Ask> {
-        let ask = Ask { n, leader: self.group.pid, after_kill: self.group_killed };
+        let ask = Ask::Look { n, leader: self.group.pid, after_kill: self.group_killed };
         (!std::mem::replace(&mut self.looks_elsewhere, true)).then_some(ask)
     }
 

@@ -50,10 +50,10 @@ impl IdleTimes {
         // One that the thread is still to hear of has only just begun.
         let Some(activity) = activity else { return Some(Instant::now() + *time) };
         let idle_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let silent_at_us = activity.last_us().saturating_add(idle_us);
-        if silent_at_us > clock.now_us() {
+        let left = Duration::from_micros(idle_us.saturating_sub(activity.silent_us(clock.now_us())));
+        if !left.is_zero() {
             *lates = 0;
-            return Some(clock.at_us(silent_at_us));
+            return Some(Instant::now() + left);
         }
         // Its reader is behind, or this host did not run, and perhaps the command neither: its time begins anew.
         let was_late = late > LATE && *lates < LATES_MAX;

@@ -5,6 +5,7 @@ mod found;
 pub(crate) mod guards;
 mod idle;
 pub(crate) mod looks;
+mod pauses;
 pub(crate) mod signals;
 pub(crate) mod started;
 pub(crate) mod timers;

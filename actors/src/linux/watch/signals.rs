@@ -4,7 +4,9 @@
 //! * out: `Exited`, `TreeAlive`, `TreeEmpty`, `Survived`, `Unsealed`, `TimerFired`
 //! * keeps: no process outlives this thread, however it ends; a number is used only as long as its zombie is held
 
+mod due;
 mod questions;
+mod standstill;
 
 use crate::backend::{KernelEvent, Outputs};
 use crate::linux::{
@@ -16,15 +18,16 @@ use crate::linux::{
     watch::child::{Child, PROBE_FIRST, PROBE_KEPT_MAX, PROBE_MAX},
     watch::guards::{GUARD, GuardCommand},
     watch::idle::IdleTimes,
-    watch::looks::{Ask, Looked},
+    watch::looks::{Ask, Looked, Passed},
+    watch::pauses::Pauses,
     watch::started::Watch,
     watch::timers::{TimerKey, Timers},
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, Disarm, Event, Exited, Follow, Leftover, LookForPorts, Peek, Raise, Release, Signal,
-    StopSignal, Survey, Survived, Sweep, SweepFor, TimerFired, TimerKind, TreeAlive, TreeEmpty, Unfollow,
-    Unsealed,
+    ActorName, Arm, CallId, Disarm, Event, Exited, Follow, Freeze, LookForPorts, NotPaused, Peek, Raise,
+    Release, Signal, StopSignal, Survey, Sweep, SweepFor, Thaw, Thawed, TimerKind, TreeAlive, TreeEmpty,
+    Unfollow,
 };
 use std::{
     collections::BTreeMap,
@@ -41,18 +44,24 @@ const REAP_STEP: Duration = Duration::from_millis(1);
 /// How long a helper is waited for that reports the end of its tree, until who lives is looked at again.
 const HELPER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a timer waits, once, for the report of an exit that is known.
-const REPORT_PATIENCE: Duration = Duration::from_millis(200);
-
 /// What the graph, and the spawn thread, ask of this thread.
 pub(crate) enum SignalCommand {
     Watch(Box<Watch>),
     Signal(Signal),
     Raise(Raise),
+    Freeze(Freeze),
+    Thaw(Thaw),
     Sweep(Sweep),
     Release(Release),
     /// From the look thread.
     Looked(Box<Looked>),
+    /// The same.
+    Passed(Passed),
+    /// The same: a tree goes on, and this call waits for that.
+    WentOn {
+        n: u64,
+        call: CallId,
+    },
     /// When it is to fire.
     Arm(Arm, Instant),
     Disarm(Disarm),
@@ -83,7 +92,7 @@ impl SignalThread {
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
         let (children, idle) = (Children::default(), IdleTimes::default());
-        let mut state = State { thread: self, children, timers, idle };
+        let mut state = State { thread: self, children, timers, idle, pauses: Pauses::default() };
         let mut ready = Vec::new();
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {
@@ -144,6 +153,7 @@ struct State {
     children: Children,
     timers: Timers,
     idle: IdleTimes,
+    pauses: Pauses,
 }
 
 impl State {
@@ -162,6 +172,10 @@ impl State {
                 let child = self.children.0.get(&raise.n).filter(|child| child.exit.is_none());
                 child.into_iter().for_each(|child| child.raise(raise.signal));
             }
+            SignalCommand::Freeze(freeze) => self.freeze(&freeze),
+            SignalCommand::Thaw(thaw) => self.thaw(&thaw),
+            SignalCommand::Passed(passed) => self.passed(passed),
+            SignalCommand::WentOn { n, call } => self.tell_supervisor(Thawed { n, call, ended: false }),
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),
@@ -169,10 +183,17 @@ impl State {
                 if matches!(arm.kind, TimerKind::Idle | TimerKind::Silence(_)) {
                     self.idle.begin((arm.owner, arm.kind), Duration::from_millis(arm.after_ms));
                 }
-                self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at);
+                match self.pauses.of_timer((arm.owner, arm.kind)) {
+                    Some(pause) => {
+                        pause.keep_timer((arm.owner, arm.kind), Duration::from_millis(arm.after_ms))
+                    }
+                    None => self.timers.arm(TimerKey::Graph(arm.owner, arm.kind), at),
+                }
             }
             SignalCommand::Disarm(disarm) => {
-                self.idle.end((disarm.owner, disarm.kind));
+                let timer = (disarm.owner, disarm.kind);
+                self.idle.end(timer);
+                self.pauses.of_timer(timer).into_iter().for_each(|pause| pause.drop_timer(timer));
                 self.timers.disarm(TimerKey::Graph(disarm.owner, disarm.kind));
             }
             SignalCommand::Peek(peek) => self.peek(&peek),
@@ -209,6 +230,8 @@ impl State {
         let swept = told_end && child.sweep.is_some();
         let probe = child.judge_at_last();
         if exited {
+            // Whoever is left of it is to be able to end.
+            self.goes_to_its_end(n, NotPaused::Ended);
             self.report_exit(n);
         }
         if let Some(probe) = probe {
@@ -244,7 +267,8 @@ impl State {
             return;
         }
         child.signalled = true;
-        child.signal(signal.signal);
+        self.goes_to_its_end(n, NotPaused::Stopping);
+        self.children.0.get_mut(&n).into_iter().for_each(|child| child.signal(signal.signal));
     }
 
     /// If it is dead already, it ended by itself.
@@ -359,57 +383,9 @@ impl State {
         self.looked(n, alive.is_none());
     }
 
-    /// `late`: how long after its time.
-    fn fire(&mut self, key: TimerKey, late: Duration) {
-        match key {
-            TimerKey::Probe(n) => self.look(n),
-            TimerKey::Graph(ActorName::Process(n), kind @ (TimerKind::Deadline | TimerKind::Idle)) => {
-                // If it has ended meanwhile it ended in time, as far as anybody knows: what was late is this thread.
-                self.noticed(n);
-                if let Some(child) = self.children.0.get_mut(&n) {
-                    if child.exit.is_some() {
-                        return;
-                    }
-                    if child.is_leader_dead() && !std::mem::replace(&mut child.waited_for_exit, true) {
-                        return self.timers.arm(key, Instant::now() + REPORT_PATIENCE);
-                    }
-                }
-                if kind == TimerKind::Idle
-                    && let Some(next) = self.is_not_silent((ActorName::Process(n), kind), n, late)
-                {
-                    return self.timers.arm(key, next);
-                }
-                self.report(n, TimerFired { kind });
-            }
-            TimerKey::Graph(ActorName::Process(n), TimerKind::Unkillable) => {
-                let leftovers = self.survivors(n);
-                self.report(n, Survived { leftovers });
-            }
-            TimerKey::Graph(ActorName::Process(n), TimerKind::SealTimeout) => {
-                let output = self.thread.outputs.peek(n, u64::MAX).unwrap_or_default();
-                self.report(n, Unsealed { output });
-            }
-            TimerKey::Graph(owner, kind @ TimerKind::Silence(n)) => {
-                if let Some(next) = self.is_not_silent((owner, kind), n, late) {
-                    return self.timers.arm(key, next);
-                }
-                self.idle.end((owner, kind));
-                let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
-            }
-            TimerKey::Graph(owner, kind) => {
-                let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
-            }
-        }
-    }
-
-    fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
-        self.noticed(n);
-        let child = self.children.0.get_mut(&n)?;
-        child.survivors()
-    }
-
     fn release(&mut self, n: u64) {
         self.idle.end((ActorName::Process(n), TimerKind::Idle));
+        self.goes_to_its_end(n, NotPaused::Stopping);
         self.timers.remove_all(n);
         let Some(child) = self.children.0.get_mut(&n) else { return };
         child.released = true;

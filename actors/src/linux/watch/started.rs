@@ -6,6 +6,7 @@ use crate::linux::{
     sight::input::InputTarget,
 };
 use nix::sys::signal::Signal;
+use ostler_artifacts::Growth;
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
@@ -21,6 +22,8 @@ pub(crate) struct Watch {
     pub(crate) stop: Signal,
     pub(crate) began: Instant,
     pub(crate) activity: Arc<Activity>,
+    /// Its output, if a follower is waited for.
+    pub(crate) follow: Option<Arc<Growth>>,
     pub(crate) tree: Tree,
     /// Its parent. None: the host itself.
     pub(crate) helper: Option<Helper>,

@@ -10,6 +10,8 @@ pub(crate) enum TimerKey {
     Graph(ActorName, TimerKind),
     /// The signal thread's own: look again whether the tree of this process is empty.
     Probe(u64),
+    /// The same: look whether this tree stands still by now.
+    Standstill(u64),
 }
 
 /// By time and by name. At most eight for each process and one for each waiting call.
@@ -32,6 +34,13 @@ impl Timers {
             self.by_time.remove(&at);
         }
     }
+    /// Takes those out that are meant, with their times.
+    pub(crate) fn take(&mut self, is_meant: impl Fn(&TimerKey) -> bool) -> Vec<(TimerKey, Instant)> {
+        let meant = self.by_key.iter().filter(|(key, _)| is_meant(key));
+        let meant: Vec<_> = meant.map(|(key, (at, _))| (*key, *at)).collect();
+        meant.iter().for_each(|(key, _)| self.disarm(*key));
+        meant
+    }
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
@@ -45,6 +54,7 @@ impl Timers {
     /// Those of a process that has ended.
     pub(crate) fn remove_all(&mut self, n: u64) {
         self.disarm(TimerKey::Probe(n));
+        self.disarm(TimerKey::Standstill(n));
     }
 }
 

@@ -7,16 +7,20 @@ use ostler_messages::{ListeningPort, Peek, Peeked, SeenProcess};
 impl Process {
     pub(in crate::scripted) fn peek(&mut self, peek: &Peek, now_us: u64) {
         let output = self.recorder.peek(peek.inline_bytes);
-        let silence_ms = (now_us - self.last_byte_us) / 1_000;
+        let (silence_ms, paused) = (self.silent_us(now_us) / 1_000, self.is_paused());
         self.events.push_back(KernelEvent::new(
             peek.owner,
-            Peeked { output, silence_ms, call: peek.call, sealed: false },
+            Peeked { output, silence_ms, call: peek.call, sealed: false, paused },
         ));
     }
 
     pub(in crate::scripted) fn seen(&self, now_us: u64) -> SeenProcess {
-        let ms_since = |us: u64| (now_us - us) / 1_000;
-        SeenProcess { n: self.n, age_ms: ms_since(self.began_us), silence_ms: ms_since(self.last_byte_us) }
+        SeenProcess {
+            n: self.n,
+            age_ms: (now_us - self.began_us) / 1_000,
+            silence_ms: self.silent_us(now_us) / 1_000,
+            paused: self.is_paused(),
+        }
     }
 
     /// On which its leader listens.
@@ -28,6 +32,6 @@ impl Process {
     /// Whether it has asked for input, and none has come since.
     pub(in crate::scripted) fn waits_for_input(&self) -> Option<u32> {
         let open = self.exit.is_none() && self.input.as_ref().is_some_and(|input| !input.left);
-        (self.waits_for_input && open).then_some(self.pid)
+        (self.waits_for_input && open && !self.stands()).then_some(self.pid)
     }
 }

@@ -15,7 +15,7 @@ impl State {
         let flowed = std::mem::take(&mut self.flowed);
         let mut floods =
             flowed.into_iter().filter(|(_, bytes)| *bytes >= FLOOD_BYTES).map(|(n, _)| n).skip(1);
-        let may_move = |n: &u64| self.drains.get(n).is_some_and(|drain| !drain.moved);
+        let may_move = |n: &u64| self.drains.get(n).is_some_and(|drain| !drain.moved && !drain.held);
         let Some(other) = floods.find(may_move) else { return };
         let Some(peer) = self.thread.peers.iter().position(Outbox::is_asleep) else { return };
         let Some(mut drain) = self.drains.remove(&other) else { return };

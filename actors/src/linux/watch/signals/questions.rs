@@ -9,8 +9,7 @@ use crate::{
     backend::KernelEvent,
     linux::{clock::millis, contain::view::TreeView, follow::thread::FollowCommand, watch::child::Child},
 };
-use ostler_messages::{ActorName, Condition, Follow, Peek, Peeked, SeenProcess, Survey, Surveyed, TimerKind};
-use std::time::{Duration, Instant};
+use ostler_messages::{ActorName, Condition, Follow, Peek, Peeked, SeenProcess, Survey, Surveyed};
 
 impl State {
     /// Not by its drain thread, which a disk may hold.
@@ -19,10 +18,9 @@ impl State {
         let (sealed, output) = (output.is_none(), output.unwrap_or_default());
         // One that has not come here yet has only just begun.
         let silence_ms = self.children.0.get(&peek.n).map_or(0, |child| self.silence_ms(child));
-        let _ = self
-            .thread
-            .events
-            .send(KernelEvent::new(peek.owner, Peeked { output, silence_ms, call: peek.call, sealed }));
+        let paused = self.pauses.is_paused(peek.n);
+        let peeked = Peeked { output, silence_ms, call: peek.call, sealed, paused };
+        let _ = self.thread.events.send(KernelEvent::new(peek.owner, peeked));
     }
 
     pub(super) fn survey(&self, survey: &Survey) {
@@ -32,6 +30,7 @@ impl State {
                 n: *n,
                 age_ms: millis(child.began.elapsed()),
                 silence_ms: self.silence_ms(child),
+                paused: self.pauses.is_paused(*n),
             })
         };
         let surveyed = Surveyed { call: survey.call, seen: survey.ns.iter().filter_map(seen).collect() };
@@ -58,18 +57,7 @@ impl State {
         match child.activity.is_unread() {
             // Its reader is behind.
             true => 0,
-            false => self.thread.clock.now_us().saturating_sub(child.activity.last_us()) / 1_000,
+            false => child.activity.silent_us(self.thread.clock.now_us()) / 1_000,
         }
-    }
-
-    /// When to look again whether a command is silent; none: it is.
-    pub(super) fn is_not_silent(
-        &mut self,
-        timer: (ActorName, TimerKind),
-        n: u64,
-        late: Duration,
-    ) -> Option<Instant> {
-        let activity = self.children.0.get(&n).map(|child| &*child.activity);
-        self.idle.is_not_silent(timer, activity, &self.thread.clock, late)
     }
 }
