@@ -81,8 +81,9 @@ pub use api::*;
 pub use backend::{ContainmentReport, Refused, StartError};
 pub use config::{
     CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
-    REPLAY_RESULTS, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT, TOOLCHAIN_LIMIT,
-    TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
+    REPLAY_RESULTS, RETENTION_INTERVAL, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT,
+    TOOLCHAIN_LIMIT, TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME,
+    UNREAD_RESULTS, Variables,
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{

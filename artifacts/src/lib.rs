@@ -15,7 +15,7 @@
 //! * [`Cleaner`], [`clean_text`]: the text in it, as a terminal would show each line. [`screen`]: a terminal's screen.
 //! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come; [`find`]: the lines
 //!   that match.
-//! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age and count.
+//! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age, count and bytes; [`Budget`]: bytes that several share.
 //!
 //! ```
 //! use ostler_artifacts::{Growth, Paths, ReadRequest, Recorder, Root, create, read_now};
@@ -55,6 +55,7 @@
 
 mod ahead;
 mod append_file;
+mod budget;
 mod clean;
 mod cut;
 mod digest_worker;
@@ -78,6 +79,7 @@ mod search;
 mod source;
 mod text;
 
+pub use budget::Budget;
 pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
 pub use find::{
@@ -97,7 +99,9 @@ pub use read::{next_byte, read_blocking, read_now};
 pub use recorder::Recorder;
 pub use request::{Lines, READ_MAX_BYTES, ReadRequest};
 pub use result::{RESULT_MAX_BYTES, reload_text};
-pub use retention::{RETENTION_AGE_HOURS, RETENTION_COUNT, Retained, RetentionError, retain};
+pub use retention::{
+    RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits, retain,
+};
 pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};
 pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};

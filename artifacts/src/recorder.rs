@@ -5,8 +5,8 @@
 //! * keeps: memory does not grow with the output
 
 use crate::{
-    DigestWorker, Directory, Growth, OutputFile, Paths, append_file::AppendFile, digest_worker::WORTH_BYTES,
-    lines::Offered, result, said::Said,
+    Budget, DigestWorker, Directory, Growth, OutputFile, Paths, append_file::AppendFile,
+    digest_worker::WORTH_BYTES, lines::Offered, result, said::Said,
 };
 use ostler_messages::{Capture, Output, Record, Stream, TextOnDisk};
 use sha2::{Digest, Sha256};
@@ -38,6 +38,10 @@ pub struct Recorder {
     offered: [Offered; 4],
     /// The first thing that went wrong.
     artifact_error: Option<String>,
+    /// What its session may have on disk, and the number under which it takes of it.
+    budget: Option<(Arc<Budget>, u64)>,
+    /// Why nothing more is written: that is spent. For ever, also when others give back.
+    spent: Option<String>,
     sealed: Option<Output>,
 }
 
@@ -82,8 +86,15 @@ impl Recorder {
             digest: Sha256::new(),
             offered: Default::default(),
             artifact_error: None,
+            budget: None,
+            spent: None,
             sealed: None,
         }
+    }
+
+    /// Shares this budget with other commands: when it is spent nothing more is recorded. To be called before the first byte.
+    pub fn share(&mut self, budget: Arc<Budget>, n: u64) {
+        self.budget = Some((budget, n));
     }
 
     /// Where it records to, if that is a disk.
@@ -135,7 +146,7 @@ impl Recorder {
             return;
         }
         let newlines = count_newlines(bytes);
-        let (within, over) = self.within_limit(bytes);
+        let (within, over) = self.within_limits(bytes, 1);
         let (length, trouble) = self.put(OutputFile::Kept, within);
         self.live.advance_kept(length);
         self.note(OutputFile::Kept, bytes.len() as u64, newlines, || trouble.or(over));
@@ -156,7 +167,21 @@ impl Recorder {
     fn taken(&self) -> u64 {
         self.offered[OutputFile::Combined as usize].bytes + self.offered[OutputFile::Kept as usize].bytes
     }
-    /// What may be written of it, and why no more.
+    /// What may be written of it into so many files, and why no more.
+    fn within_limits<'a>(&mut self, bytes: &'a [u8], files: u64) -> (&'a [u8], Option<String>) {
+        let (within, over) = self.within_limit(bytes);
+        let Some((budget, n)) = &self.budget else { return (within, over) };
+        if self.spent.is_none() {
+            let granted = usize::try_from(budget.take(*n, within.len() as u64, files)).unwrap_or(usize::MAX);
+            if granted >= within.len() {
+                return (within, over);
+            }
+            let limit = budget.limit();
+            self.spent = Some(format!("the session's limit of {limit} bytes on disk reached"));
+            return (&within[..granted], self.spent.clone());
+        }
+        (&[], self.spent.clone())
+    }
     fn within_limit<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], Option<String>) {
         let Some(limit) = self.output_limit else { return (bytes, None) };
         let room = usize::try_from(limit.saturating_sub(self.taken())).unwrap_or(usize::MAX);
@@ -168,7 +193,7 @@ impl Recorder {
 
     /// Writes what may still be written to the combined file and to the stream's.
     fn record(&mut self, stream: Stream, bytes: &[u8], newlines: u64) {
-        let (within, over) = self.within_limit(bytes);
+        let (within, over) = self.within_limits(bytes, 2);
         let own = OutputFile::from(stream);
         let (combined_length, trouble) = self.put(OutputFile::Combined, within);
         let (own_length, own_trouble) = self.put(own, within);
@@ -229,9 +254,12 @@ impl Recorder {
         }
     }
 
-    /// Whether more was said than the output limit allows.
+    /// Whether more was said than its output limit, or its session's, allows.
     pub fn is_over_limit(&self) -> bool {
-        self.output_limit.is_some_and(|limit| self.offered[OutputFile::Combined as usize].bytes > limit)
+        self.spent.is_some()
+            || self
+                .output_limit
+                .is_some_and(|limit| self.offered[OutputFile::Combined as usize].bytes > limit)
     }
 
     /// Leftovers are kept: what they say is still to come. To be called before the seal.

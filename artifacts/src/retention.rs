@@ -1,10 +1,10 @@
-//! Removing the artifacts of commands whose host is gone, by age and by count.
+//! Removing the artifacts of commands that nobody asks for any more, by age, count and bytes.
 //!
-//! * in: a root, an age, a number
+//! * in: a root, limits, which commands of this process may go
 //! * out: what was removed, and what could not be
-//! * keeps: nothing of a living host, and nothing that ostler did not make
+//! * keeps: nothing of another living host is removed, and nothing that ostler did not make
 
-use crate::{Paths, discard, lock, paths::holds_only_ours};
+use crate::{OutputFile, Paths, discard, lock, paths::holds_only_ours};
 use ostler_messages::CommandId;
 use std::{
     fs, io,
@@ -18,14 +18,27 @@ use std::{
 pub const RETENTION_AGE_HOURS: u64 = 168;
 /// Default number of commands kept: some days of busy work, and few enough to list at once.
 pub const RETENTION_COUNT: usize = 512;
+/// Default number of bytes kept, 10 GiB: some large logs, on a disk that others use too.
+pub const RETENTION_BYTES: u64 = 10 << 30;
 /// Most errors reported by one retention: one cause usually shows at every directory.
 const FAILURES_MAX: usize = 32;
+
+/// What may stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionLimits {
+    /// Not what is older.
+    pub age: Duration,
+    /// Not the oldest beyond so many commands.
+    pub commands: usize,
+    /// Not the oldest beyond so many bytes.
+    pub bytes: u64,
+}
 
 /// What a retention did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Retained {
-    /// Directories removed.
-    pub removed: usize,
+    /// Commands whose directories were removed.
+    pub removed: Vec<CommandId>,
     /// Directories of commands that are still there, for whatever reason.
     pub kept: usize,
     /// What could not be looked at or removed; at most 32 of them.
@@ -51,14 +64,15 @@ impl Retained {
     }
 }
 
-/// Removes directories of commands that are older than `age`, and the oldest of those beyond `count`.
+/// Removes directories of commands that are beyond these limits, the oldest first.
 ///
-/// It looks only at real directories of this user whose name is exactly a command's, and leaves every command whose host
-/// lives (this process included) and every directory that holds anything ostler did not make; those count all the same.
-/// The age is that of `result.json`, or of the directory if there is none. Lock files of dead hosts are removed.
+/// It looks only at real directories of this user whose name is exactly a command's. What stays: every command of another living
+/// host; of this process every one that `may_go` does not name; every directory that holds anything ostler did not make. Those count all
+/// the same. The age is that of `result.json`, or of the directory if there is none; the bytes are the lengths of ostler's
+/// files in it. Lock files of dead hosts are removed.
 ///
 /// It never fails as a whole; a directory that goes away meanwhile is no error.
-pub fn retain(root: &Path, age: Duration, count: usize) -> Retained {
+pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) -> bool) -> Retained {
     let mut retained = Retained::default();
     // Directories first, locks second: see `lock`.
     let mut found = match commands(root, &mut retained) {
@@ -68,34 +82,48 @@ pub fn retain(root: &Path, age: Duration, count: usize) -> Retained {
             return retained;
         }
     };
+    retained.kept = found.len();
     let living = match lock::sweep(root, |path, error| retained.failed(path, error)) {
         Ok(living) => living,
         Err(error) => {
             retained.failed(root, &error);
-            retained.kept = found.len();
             return retained;
         }
     };
     found.sort();
-    let now = SystemTime::now();
-    retained.kept = found.len();
-    // The oldest first, so that what is beyond the age is also what goes first beyond the count.
-    for (changed_at, command) in found {
+    let (now, own) = (SystemTime::now(), std::process::id());
+    let mut bytes: u64 = found.iter().map(|found| found.bytes).sum();
+    // The oldest first, so that what is beyond the age is also what goes first beyond the other two.
+    for Found { changed_at, command, bytes: own_bytes } in found {
         // A time in the future is a clock that was set back, not an old command.
-        let old = now.duration_since(changed_at).is_ok_and(|past| past > age);
-        if (!old && retained.kept <= count) || living.contains(&command.host_pid) || runs(command.host_pid) {
+        let old = now.duration_since(changed_at).is_ok_and(|past| past > limits.age);
+        let beyond = old || retained.kept > limits.commands || bytes > limits.bytes;
+        let stays = match command.host_pid {
+            pid if pid == own => !may_go(command),
+            pid => living.contains(&pid) || runs(pid),
+        };
+        if !beyond || stays {
             continue;
         }
         match remove(&Paths::of(root, command)) {
             Ok(true) => {
                 retained.kept -= 1;
-                retained.removed += 1;
+                retained.removed.push(command);
+                bytes -= own_bytes;
             }
             Ok(false) => {}
             Err(error) => retained.failed(&Paths::of(root, command).dir, &error),
         }
     }
     retained
+}
+
+/// One command's directory. The oldest is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    changed_at: SystemTime,
+    command: CommandId,
+    bytes: u64,
 }
 
 /// Whether a process has this number: a cleaner may have removed the lock of a host that lives. Another one that has got the number
@@ -106,7 +134,7 @@ fn runs(pid: u32) -> bool {
 }
 
 /// Every command directory with the time of its last change.
-fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<(SystemTime, CommandId)>> {
+fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
     let uid = nix::unistd::geteuid().as_raw();
     let mut found = Vec::new();
     for entry in fs::read_dir(root)? {
@@ -121,13 +149,20 @@ fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<(SystemTime,
             false => Ok(None),
         });
         match changed_at {
-            Ok(Some(changed_at)) => found.push((changed_at, command)),
+            Ok(Some(changed_at)) => found.push(Found { changed_at, command, bytes: bytes_of(&paths) }),
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => retained.failed(&paths.dir, &error),
         }
     }
     Ok(found)
+}
+
+/// Of ostler's own files; one that can't be looked at counts nothing.
+fn bytes_of(paths: &Paths) -> u64 {
+    let files = OutputFile::ALL.map(|which| paths.file(which));
+    let length = |path: &PathBuf| fs::symlink_metadata(path).map_or(0, |file| file.len());
+    files.iter().chain([&paths.result()]).map(length).sum()
 }
 
 /// Removes a directory that holds only what ostler made; false if it holds more.

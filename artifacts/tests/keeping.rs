@@ -4,7 +4,7 @@
 mod common;
 
 use common::command;
-use ostler_artifacts::{Paths, Root, RootError, create, retain};
+use ostler_artifacts::{Paths, Retained, RetentionLimits, Root, RootError, create, retain};
 use ostler_messages::CommandId;
 use std::{
     fs::{self, File, FileTimes},
@@ -90,6 +90,11 @@ fn made(root: &Path, host_pid: u32, n: u64, hours: u32) -> Paths {
     paths
 }
 
+/// Whatever of this process there is stays.
+fn clean(root: &Path, age: Duration, commands: usize) -> Retained {
+    retain(root, &RetentionLimits { age, commands, bytes: u64::MAX }, |_| false)
+}
+
 fn set_age(path: &Path, hours: u32) {
     let times = FileTimes::new().set_modified(SystemTime::now() - HOUR * hours);
     File::open(path).unwrap().set_times(times).unwrap();
@@ -105,14 +110,38 @@ fn retention_takes_what_is_too_old_and_the_oldest_beyond_the_count() {
     set_age(&made[5].dir, 60);
     let exists = || made.iter().map(|paths| paths.dir.exists()).collect::<Vec<_>>();
 
-    let retained = retain(dir.path(), HOUR * 45, 100);
-    assert_eq!((retained.removed, retained.kept, retained.errors), (1, 5, vec![]));
+    let retained = clean(dir.path(), HOUR * 45, 100);
+    assert_eq!((retained.removed.len(), retained.kept, retained.errors), (1, 5, vec![]));
     assert_eq!(exists(), [true, true, true, true, false, true]);
-    let retained = retain(dir.path(), HOUR * 45, 2);
-    assert_eq!((retained.removed, retained.kept, retained.errors), (3, 2, vec![]));
+    let retained = clean(dir.path(), HOUR * 45, 2);
+    assert_eq!((retained.removed.len(), retained.kept, retained.errors), (3, 2, vec![]));
     assert_eq!(exists(), [true, false, false, false, false, true]);
-    retain(dir.path(), Duration::ZERO, 0);
+    clean(dir.path(), Duration::ZERO, 0);
     assert_eq!(exists(), [false; 6]);
+}
+
+#[test]
+fn retention_takes_the_oldest_beyond_the_bytes_and_of_this_process_only_what_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = std::process::id();
+    let pids = [DEAD_PID, own, own, DEAD_PID, own];
+    let made: Vec<Paths> = (1..).zip(pids).map(|(n, pid)| made(dir.path(), pid, n, 100 - n as u32)).collect();
+    for paths in &made {
+        fs::write(paths.combined(), [0; 100]).unwrap();
+        fs::write(paths.result(), [0; 10]).unwrap();
+        set_age(&paths.result(), 100 - made.iter().position(|other| other.dir == paths.dir).unwrap() as u32);
+    }
+    let exists = || made.iter().map(|paths| paths.dir.exists()).collect::<Vec<_>>();
+    let keep = |bytes| RetentionLimits { age: HOUR * 1_000, commands: 100, bytes };
+    let ns = |retained: Retained| retained.removed.iter().map(|id| id.n).collect::<Vec<_>>();
+
+    assert_eq!(ns(retain(dir.path(), &keep(550), |id| id.n == 3)), [0; 0]);
+    assert_eq!(ns(retain(dir.path(), &keep(549), |id| id.n == 3)), [1]);
+    // The second is older, and may not go.
+    assert_eq!(ns(retain(dir.path(), &keep(400), |id| id.n == 3)), [3]);
+    assert_eq!(exists(), [false, true, false, true, true]);
+    assert_eq!(ns(retain(dir.path(), &keep(0), |id| id.n == 5)), [4, 5]);
+    assert_eq!(exists(), [false, true, false, false, false]);
 }
 
 #[test]
@@ -140,8 +169,8 @@ fn retention_never_touches_what_lives_or_what_is_not_ours() {
     fs::write(root.path().join(format!("cmd_{DEAD_PID}_6_6")), "a file").unwrap();
 
     let before = names(root.path());
-    let retained = retain(root.path(), Duration::ZERO, 0);
-    assert_eq!((retained.removed, retained.kept, retained.errors), (1, 4, vec![]));
+    let retained = clean(root.path(), Duration::ZERO, 0);
+    assert_eq!((retained.removed.len(), retained.kept, retained.errors), (1, 4, vec![]));
     let after = names(root.path());
     let gone: Vec<_> = before.into_iter().filter(|name| !after.contains(name)).collect();
     let dead_name = dead.dir.file_name().unwrap().to_str().unwrap().to_owned();
@@ -152,7 +181,7 @@ fn retention_never_touches_what_lives_or_what_is_not_ours() {
     assert!(extra.dir.join("notes").exists() && elsewhere.join("combined.txt").exists());
 
     drop(living);
-    assert_eq!(retain(root.path(), Duration::ZERO, 0).removed, 1);
+    assert_eq!(clean(root.path(), Duration::ZERO, 0).removed.len(), 1);
     assert!(own.dir.exists() && !others.dir.exists());
 }
 
@@ -164,11 +193,11 @@ fn retention_leaves_the_directory_of_another_user_and_one_from_the_future() {
     File::open(&future.dir).unwrap().set_times(tomorrow).unwrap();
     let others = made(dir.path(), DEAD_PID, 2, 1000);
     let changed = std::os::unix::fs::chown(&others.dir, Some(54_321), None);
-    let retained = retain(dir.path(), Duration::ZERO, 100);
+    let retained = clean(dir.path(), Duration::ZERO, 100);
     assert!(future.dir.exists(), "its time is not past");
     match changed {
         Ok(()) => {
-            assert_eq!((retained.removed, retained.kept), (0, 1), "another user's is not even counted");
+            assert_eq!((retained.removed.len(), retained.kept), (0, 1), "another user's is not even counted");
             assert!(others.dir.exists());
         }
         Err(error) => eprintln!("SKIPPED another user's directory: {error}"),
@@ -180,7 +209,7 @@ fn f73_a_living_host_whose_lock_was_removed_keeps_its_directories() {
     let dir = tempfile::tempdir().unwrap();
     // A process that has no lock, as if a cleaner had removed it.
     let paths = made(dir.path(), std::process::id(), 1, 1000);
-    assert_eq!(retain(dir.path(), Duration::ZERO, 0).removed, 0);
+    assert_eq!(clean(dir.path(), Duration::ZERO, 0).removed.len(), 0);
     assert!(paths.dir.exists());
 }
 
@@ -205,16 +234,16 @@ fn a_lock_that_cannot_be_looked_at_is_a_living_hosts() {
     let dir = tempfile::tempdir().unwrap();
     let paths = made(dir.path(), DEAD_PID, 1, 1000);
     symlink("nowhere", dir.path().join(format!(".host-{DEAD_PID}-1.lock"))).unwrap();
-    let retained = retain(dir.path(), Duration::ZERO, 0);
-    assert_eq!((retained.removed, retained.errors.len()), (0, 1), "{:?}", retained.errors);
+    let retained = clean(dir.path(), Duration::ZERO, 0);
+    assert_eq!((retained.removed.len(), retained.errors.len()), (0, 1), "{:?}", retained.errors);
     assert!(paths.dir.exists());
 }
 
 #[test]
 fn a_root_that_is_not_there_is_an_error_told_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
-    let retained = retain(&dir.path().join("none"), HOUR, 1);
-    assert_eq!((retained.removed, retained.kept, retained.errors.len()), (0, 0, 1));
+    let retained = clean(&dir.path().join("none"), HOUR, 1);
+    assert_eq!((retained.removed.len(), retained.kept, retained.errors.len()), (0, 0, 1));
 }
 
 #[test]
@@ -234,9 +263,9 @@ fn a_lock_outlives_no_process_that_was_killed() {
         assert!(std::time::Instant::now() < deadline, "flock(1) took no lock");
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert_eq!(retain(dir.path(), Duration::ZERO, 0).removed, 0);
+    assert_eq!(clean(dir.path(), Duration::ZERO, 0).removed.len(), 0);
     holder.kill().unwrap();
     holder.wait().unwrap();
-    assert_eq!(retain(dir.path(), Duration::ZERO, 0).removed, 1);
+    assert_eq!(clean(dir.path(), Duration::ZERO, 0).removed.len(), 1);
     assert!(!paths.dir.exists() && !lock.exists());
 }

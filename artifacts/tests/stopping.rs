@@ -5,7 +5,7 @@ mod common;
 
 use common::{Scene, length, record, scene};
 use ostler_artifacts::{
-    Gap, Growth, OutputFile, Page, Paths, RETENTION_COUNT, ReadError, ReadRequest, Recorder, Stopped, View,
+    Gap, Growth, OutputFile, Page, Paths, ReadError, ReadRequest, Recorder, RetentionLimits, Stopped, View,
     discard, next_byte, read_blocking, read_now, retain,
 };
 use ostler_messages::{Capture, Stream};
@@ -244,5 +244,6 @@ fn the_kept_file_goes_with_the_others() {
     let paths = Paths::of(scene.root.path(), dead);
     ostler_artifacts::create(&paths).unwrap();
     fs::write(paths.kept(), "x").unwrap();
-    assert_eq!(retain(scene.root.path(), Duration::ZERO, RETENTION_COUNT).removed, 1);
+    let limits = RetentionLimits { age: Duration::ZERO, commands: 100, bytes: u64::MAX };
+    assert_eq!(retain(scene.root.path(), &limits, |_| false).removed.len(), 1);
 }

@@ -81,6 +81,13 @@ impl Queue {
     pub(crate) fn results(&self) -> usize {
         self.counts.results
     }
+    /// The handles whose results are free, the oldest first.
+    pub(crate) fn results_of(&self) -> impl Iterator<Item = HandleId> {
+        self.free
+            .values()
+            .filter(|entry| entry.is_result())
+            .filter_map(|entry| Some(entry.record()?.handle_id))
+    }
     /// Free and leased entries of the host's own.
     pub(crate) fn pushed(&self) -> usize {
         self.counts.pushed

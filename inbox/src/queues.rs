@@ -12,9 +12,9 @@ use crate::{
 };
 use ostler_messages::{
     Acknowledge, Answer, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
-    NoQueue, NotifiedAll, Notify, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone, Record,
-    RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS, TOOL_RESULT,
-    TimerKind, Unsubscribe, Wait,
+    NoQueue, NotifiedAll, Notify, OLDEST_HANDLES, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone,
+    Record, RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS,
+    TOOL_RESULT, TimerKind, Unsubscribe, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -118,9 +118,12 @@ impl Queues {
 
     /// A launch in a session whose launches are paused is refused, with the limit and what of it is leased.
     pub fn refuse_launch(&self, refused: &RefuseLaunch) -> Vec<Effect> {
-        let leased = self.queues.get(&refused.session_id).map_or(0, |queue| queue.leased().0) as u64;
+        let queue = self.queues.get(&refused.session_id);
+        let count = queue.map_or(0, Queue::results) as u64;
+        let leased = queue.map_or(0, |queue| queue.leased().0) as u64;
+        let oldest = queue.map(|queue| queue.results_of().take(OLDEST_HANDLES).collect()).unwrap_or_default();
         let max = self.limits.unread_results as u64;
-        let error = LaunchError::LimitReached { limit: Limit::UnreadResults, max, leased };
+        let error = LaunchError::LimitReached { limit: Limit::UnreadResults, max, count, leased, oldest };
         vec![Effect::Reply(Reply { call: refused.call, answer: Err(error.into()), leased_by: None })]
     }
 

@@ -2,8 +2,8 @@
 //! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
 
 use crate::{
-    ActorName, Asked, CallId, CommandId, Condition, Payload, Shared, Stream, TerminalSize, UnixSignal,
-    table::table,
+    ActorName, Asked, CallId, CommandId, Condition, Payload, SessionId, Shared, Stream, TerminalSize,
+    UnixSignal, table::table,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -215,6 +215,19 @@ table! {
         n: u64,
         /// For which call of the host.
         call: CallId,
+    }
+    /// Remove the artifacts of this graph's commands up to a number, but for some, as far as they are beyond the limits of retention; and those
+    /// of hosts that are gone.
+    Retain {
+        /// The highest number.
+        up_to: u64,
+        /// Those that somebody can still ask for.
+        but: Vec<u64>,
+    }
+    /// A session has ended: what it had on disk counts no more.
+    ForgetSession {
+        /// Which.
+        session_id: SessionId,
     }
     /// Tell how old processes are, and how silent. → [`Surveyed`](crate::Surveyed)
     Survey {

@@ -1,6 +1,6 @@
 //! Every way in which a request can be refused. Each says which field or stage is wrong, and after each nothing is left.
 
-use crate::Stage;
+use crate::{HandleId, Stage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,6 +21,8 @@ pub enum Limit {
     PushedEntries,
     /// Subscriptions to the inbox of one session.
     Subscriptions,
+    /// Bytes on disk of the commands of one session.
+    SessionOutputBytes,
     /// Calls that wait for their answer.
     OpenCalls,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Limit {
             Limit::UnreadResults => "unread results (drain the inbox)",
             Limit::Subscriptions => "subscriptions to the inbox of one session",
             Limit::PushedEntries => "entries pushed by the host",
+            Limit::SessionOutputBytes => "bytes on disk of the commands of one session",
             Limit::OpenCalls => "calls that wait for an answer",
         })
     }
@@ -51,6 +54,21 @@ pub(crate) fn of_limit(max: u64, leased: u64) -> String {
         _ => format!("at most {max}, {leased} of them leased to readers"),
     }
 }
+
+fn of_launches(max: u64, count: u64, leased: u64, oldest: &[HandleId]) -> String {
+    let mut text = format!("at most {max}; there are {count}");
+    if leased > 0 {
+        text += &format!(", {leased} of them leased to readers");
+    }
+    let names: Vec<String> = oldest.iter().map(HandleId::to_string).collect();
+    if !names.is_empty() {
+        text += &format!("; the oldest: {}", names.join(", "));
+    }
+    text
+}
+
+/// How many handles the error of a limit names: enough to see what fills it.
+pub const OLDEST_HANDLES: usize = 3;
 
 /// Why a command was not launched. No process, no directory and no handle is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -196,14 +214,18 @@ pub enum LaunchError {
         launch_key: String,
     },
     /// A limit of the graph.
-    #[error("limit reached: {limit} ({})", of_limit(*.max, *.leased))]
+    #[error("limit reached: {limit} ({})", of_launches(*.max, *.count, *.leased, .oldest))]
     LimitReached {
         /// The limit.
         limit: Limit,
         /// Its value.
         max: u64,
+        /// How many there are.
+        count: u64,
         /// How many of them are on their way to a reader that has not acknowledged them.
         leased: u64,
+        /// The handles that have been part of it for longest, at most [`OLDEST_HANDLES`].
+        oldest: Vec<HandleId>,
     },
     /// The process, or the system, has no more descriptors.
     #[error("{stage}: no more descriptors ({}); raise RLIMIT_NOFILE or run fewer commands", said(*.errno))]

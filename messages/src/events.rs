@@ -236,6 +236,8 @@ table! {
         /// Counts and text, no digest.
         output: Output,
     }
+    /// It is time to remove artifacts.
+    RetentionDue {}
     /// A thread of the kernel's crashed: everything is killed and the graph ends.
     KernelFailed {
         /// The name of the thread.

@@ -331,8 +331,15 @@ fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
         }
         assert!(finished < 2 * max, "nothing was ever refused");
     };
-    let limit = LaunchError::LimitReached { limit: Limit::UnreadResults, max, leased: 0 };
-    assert_eq!(refusal, Error::Launch(limit));
+    let Error::Launch(LaunchError::LimitReached { limit, max: most, count, leased, oldest }) = &refusal
+    else {
+        panic!("{refusal:?}")
+    };
+    assert_eq!((limit, *most, *leased, oldest.len()), (&Limit::UnreadResults, max, 0, 3));
+    assert!(
+        *count >= max && refusal.to_string().contains(&format!("the oldest: {}", oldest[0])),
+        "{refusal}"
+    );
     assert!(finished >= max, "{finished}");
     let grown = rss_peak_bytes().saturating_sub(before);
     // All texts together would be 25 MB.

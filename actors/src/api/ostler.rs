@@ -255,7 +255,7 @@ pub(crate) fn start_with(
     let from_host = FromHost { requests: taken, acks: acked, subscribers: subscribers.clone() };
     let (facts, start_kernel) = match world {
         None => linux::start(&config)?,
-        Some(world) => scripted::start(world),
+        Some(world) => scripted::start(world, &config.limits),
     };
     let started = graph::start(config, facts, start_kernel, from_host, alive, faults)?;
     if let Some(world) = world {

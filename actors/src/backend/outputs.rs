@@ -1,7 +1,7 @@
 //! The outputs that are being written, for readers on the host's threads.
 
-use ostler_artifacts::Growth;
-use ostler_messages::{CommandId, HandleId, Output, TerminalSize};
+use ostler_artifacts::{Budget, Growth};
+use ostler_messages::{CommandId, HandleId, LaunchError, Limit, Output, SessionId, TerminalSize};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,6 +14,8 @@ const FINISHED: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Outputs {
     host_pid: u32,
+    /// What each session may have on disk.
+    session_bytes: Option<u64>,
     known: Mutex<Known>,
 }
 #[derive(Debug, Default)]
@@ -22,11 +24,13 @@ struct Known {
     finished: VecDeque<u64>,
     /// Rows and columns of those that have one.
     terminals: BTreeMap<u64, (u16, u16)>,
+    /// Of sessions that have launched something, until they end.
+    budgets: BTreeMap<SessionId, Arc<Budget>>,
 }
 
 impl Outputs {
-    pub(crate) fn new(host_pid: u32) -> Outputs {
-        Outputs { host_pid, known: Mutex::default() }
+    pub(crate) fn new(host_pid: u32, session_bytes: Option<u64>) -> Outputs {
+        Outputs { host_pid, session_bytes, known: Mutex::default() }
     }
     fn known(&self) -> MutexGuard<'_, Known> {
         // Whoever panicked with the lock held had at most one of the two collections changed: both stay usable.
@@ -34,6 +38,31 @@ impl Outputs {
     }
     pub(crate) fn begin(&self, n: u64, command_id: CommandId, growth: Arc<Growth>) {
         self.known().commands.insert(n, (command_id, growth));
+    }
+    /// What the commands of this session may have on disk together, if that is limited.
+    ///
+    /// # Errors
+    /// It is spent. The registry adds which handles are the oldest.
+    pub(crate) fn budget(&self, session_id: &SessionId) -> Result<Option<Arc<Budget>>, LaunchError> {
+        let Some(max) = self.session_bytes else { return Ok(None) };
+        let mut known = self.known();
+        let budget = known.budgets.entry(session_id.clone()).or_insert_with(|| Arc::new(Budget::new(max)));
+        let (limit, count) = (Limit::SessionOutputBytes, budget.used());
+        // Each byte stands there twice.
+        match count + 2 > max {
+            true => Err(LaunchError::LimitReached { limit, max, count, leased: 0, oldest: Vec::new() }),
+            false => Ok(Some(budget.clone())),
+        }
+    }
+    /// The session has ended.
+    pub(crate) fn forget_session(&self, session_id: &SessionId) {
+        self.known().budgets.remove(session_id);
+    }
+    /// The files of these commands are gone.
+    pub(crate) fn give_back(&self, removed: &[CommandId]) {
+        let own = removed.iter().filter(|id| id.host_pid == self.host_pid);
+        let known = self.known();
+        own.for_each(|id| known.budgets.values().for_each(|budget| budget.give_back(id.n)));
     }
     /// It has a terminal of this size from now on.
     pub(crate) fn set_terminal(&self, n: u64, size: TerminalSize) {
@@ -61,6 +90,7 @@ impl Outputs {
         let mut known = self.known();
         known.commands.remove(&n);
         known.terminals.remove(&n);
+        known.budgets.values().for_each(|budget| budget.give_back(n));
     }
     pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {
         let ours = handle.host_pid == self.host_pid;

@@ -1,6 +1,7 @@
 //! What a host can set. Every field has a default with its reason.
 
 use super::{CredentialRule, ToolchainHook, Variables, handles_by_descriptors};
+use ostler_artifacts::RetentionLimits;
 use ostler_messages::Containment;
 use std::{
     collections::BTreeSet,
@@ -27,7 +28,7 @@ pub struct Config {
     pub credentials: CredentialRule,
     /// Who else knows the tools of a directory. Default: nobody.
     pub toolchain_hook: Option<ToolchainHook>,
-    /// What happens to the artifacts of hosts that are gone.
+    /// When artifacts are removed.
     pub retention: Retention,
     /// Where the trace goes.
     pub trace: TraceTo,
@@ -76,7 +77,7 @@ impl Config {
         self.toolchain_hook = Some(ToolchainHook(Arc::new(hook)));
         self
     }
-    /// What happens to the artifacts of hosts that are gone.
+    /// When artifacts are removed.
     pub fn retention(mut self, retention: Retention) -> Config {
         self.retention = retention;
         self
@@ -137,6 +138,10 @@ pub struct Limits {
     pub subscriptions: u64,
     /// Finished handles whose result a late cancel can still ask for. Default [`REPLAY_RESULTS`].
     pub replay_results: u64,
+    /// Bytes on disk of all commands of one session together, as long as their files are there: what is recorded stands there twice, in the
+    /// order of arrival and by stream. When they are spent nothing more is recorded, as at a command's own output limit and with
+    /// its policy, and launches in that session are refused. Default: no limit.
+    pub session_output_bytes: Option<u64>,
     /// Calls that were sent and are not finished. One more fails at once. Default [`OPEN_CALLS`].
     pub open_calls: u64,
 }
@@ -151,6 +156,7 @@ impl Default for Limits {
             pushed_entries: ostler_inbox::PUSHED_ENTRIES as u64,
             subscriptions: ostler_inbox::SUBSCRIPTIONS as u64,
             replay_results: REPLAY_RESULTS,
+            session_output_bytes: None,
             open_calls: OPEN_CALLS,
         }
     }
@@ -180,19 +186,33 @@ impl Default for Times {
     }
 }
 
-/// When the artifacts of hosts that are gone are removed: at the start of a graph.
+/// Default time from one removal to the next while a graph runs.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// When artifacts are removed: at the start of a graph, and while it runs. Never those of a command that lives, whose result is unread or
+/// is still kept for who asks late, or of another living host; those count all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Older than that. Default a week.
+    /// Those that are older than that. Default a week.
     pub age: Duration,
     /// The oldest beyond so many commands. Default 512.
     pub commands: usize,
+    /// The oldest beyond so many bytes. Default 10 GiB.
+    pub bytes: u64,
+    /// From one removal to the next; at least a millisecond. Default [`RETENTION_INTERVAL`].
+    pub interval: Duration,
+}
+impl Retention {
+    pub(crate) fn limits(&self) -> RetentionLimits {
+        RetentionLimits { age: self.age, commands: self.commands, bytes: self.bytes }
+    }
 }
 impl Default for Retention {
     fn default() -> Retention {
         let age = Duration::from_secs(ostler_artifacts::RETENTION_AGE_HOURS * 3_600);
-        Retention { age, commands: ostler_artifacts::RETENTION_COUNT }
+        let (commands, bytes) = (ostler_artifacts::RETENTION_COUNT, ostler_artifacts::RETENTION_BYTES);
+        Retention { age, commands, bytes, interval: RETENTION_INTERVAL }
     }
 }
 

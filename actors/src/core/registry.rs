@@ -150,6 +150,13 @@ pub(crate) enum Effect {
     Remove {
         n: u64,
     },
+    /// The artifacts of what nobody can ask for any more may be removed.
+    Retain {
+        up_to: u64,
+        but: Vec<u64>,
+    },
+    /// What this session had on disk counts no more.
+    ForgetSession(SessionId),
     ArmCall {
         call: CallId,
         after_ms: u64,

@@ -5,8 +5,8 @@ use crate::backend::Kernel;
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Arm, Close, Disarm, EndInput, Exec, Feed, Follow, Freeze, KernelCommand, LookForPorts, Peek, Raise,
-    Release, Seal, SetSize, Signal, Survey, Sweep, Thaw, Unfollow,
+    Arm, Close, Disarm, EndInput, Exec, Feed, Follow, ForgetSession, Freeze, KernelCommand, LookForPorts,
+    Peek, Raise, Release, Retain, Seal, SetSize, Signal, Survey, Sweep, Thaw, Unfollow,
 };
 use std::{cell::RefCell, rc::Rc};
 
@@ -40,11 +40,13 @@ forward!(
     Exec,
     Feed,
     Follow,
+    ForgetSession,
     Freeze,
     LookForPorts,
     Peek,
     Raise,
     Release,
+    Retain,
     Seal,
     SetSize,
     Signal,

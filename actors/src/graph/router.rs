@@ -170,6 +170,7 @@ pub(crate) fn deliver_event(
         (ActorName::Wait(call), Event::ConditionNever(m)) => send!(waits.get(&call), m),
         (ActorName::Wait(call), Event::TimerFired(m)) => send!(waits.get(&call), m),
         (ActorName::Supervisor, Event::PortsSeen(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::RetentionDue(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::Froze(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::Thawed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::Surveyed(m)) => core_actors.supervisor.do_send(Sent(m)),

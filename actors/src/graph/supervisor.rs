@@ -20,12 +20,12 @@ use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CloseStdin, CommandEnded,
     CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished,
-    Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed, LaunchRequest,
-    Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue, OpenSession, Pause,
-    PortsSeen, QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply, Report, Reported,
-    Resize, ResultsGone, Resume, SendSignal, SetSize, Shutdown, Sleep, Stop, StopWaiting, Stopped, Survey,
-    Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind, Unexpected, Unfollow, WaitFor, WaitOver,
-    Write,
+    ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed,
+    LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue,
+    OpenSession, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply,
+    Report, Reported, Resize, ResultsGone, Resume, Retain, RetentionDue, SendSignal, SetSize, Shutdown,
+    Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind,
+    Unexpected, Unfollow, WaitFor, WaitOver, Write,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -135,6 +135,8 @@ impl Supervisor {
                 Effect::Remove { n } => {
                     self.processes.borrow_mut().remove(&n);
                 }
+                Effect::Retain { up_to, but } => kernel.do_send(Sent(Retain { up_to, but })),
+                Effect::ForgetSession(session_id) => kernel.do_send(Sent(ForgetSession { session_id })),
                 Effect::ArmCall { call, after_ms } => {
                     kernel.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
                 }
@@ -212,6 +214,7 @@ on! {
     Resume => |registry, m| registry.resume(m.call, m.handle_id);
     Froze => |registry, m| registry.froze(m.n, m.call, m.refused);
     Thawed => |registry, m| registry.thawed(m.n, m.call, m.ended);
+    RetentionDue => |registry, _m| registry.retention_due();
     Fed => |registry, m| registry.fed(&m);
     Sleep => |registry, m| registry.sleep(m.call, m.sleep_ms);
     Ack => |registry, m| registry.ack(m.call);

@@ -13,7 +13,7 @@ use crate::{
         Containments, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
         thread::spawn,
     },
-    config::{Config, Inherited, Retention, cores, spawn_thread_count},
+    config::{Config, Inherited, cores, spawn_thread_count},
     linux::{
         clock::{self, Clock},
         contain::group::GroupBy,
@@ -21,6 +21,7 @@ use crate::{
         drain::drains::{DrainCommand, DrainThread},
         exec::{clone, slots},
         follow::thread::FollowThread,
+        janitor::Janitor,
         mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
@@ -36,7 +37,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
-use ostler_artifacts::{Root, retain};
+use ostler_artifacts::Root;
 use ostler_messages::{ActorName, KernelCommand, KernelFailed, trace::Header};
 use std::{
     fs::File,
@@ -56,11 +57,10 @@ use std::{
 const EVENTS_MAX: usize = 4_096;
 /// How long the end of a graph waits for each of its threads. One that hangs in a dead file system is left behind.
 const JOIN_LIMIT: Duration = Duration::from_secs(2);
-/// How long the end of a graph waits for the removal of what dead hosts have left: a short one ends with the graph, and nobody waits
-/// for a long one.
-const CLEAN_UP_LIMIT: Duration = Duration::from_millis(200);
 /// How long the descriptors and the memory of a command that has ended may be held: what comes in a burst is given back together.
 const RELEASED_WITHIN: Duration = Duration::from_millis(20);
+/// Below it the removal of artifacts would be a busy loop.
+const RETENTION_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// What the graph asks of the world is dealt out here.
 pub(crate) struct Dispatcher {
     spawns: Sender<SpawnCommand>,
@@ -74,8 +74,8 @@ pub(crate) struct Dispatcher {
     /// Held as long as the graph lives: what it wrote is not removed by another host.
     root: Option<Arc<Root>>,
     _stdio: Vec<OwnedFd>,
-    /// Disconnects when what dead hosts have left is removed.
-    cleaned_up: Option<Receiver<()>>,
+    janitor: Janitor,
+    outputs: Arc<Outputs>,
 }
 
 struct Thread {
@@ -88,6 +88,7 @@ impl Dispatcher {
         let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
         match command {
             KernelCommand::Exec(exec) => {
+                self.janitor.note(exec.n);
                 self.pending.begin(exec.n);
                 // The end of a spawn thread was reported; the graph ends.
                 let _ = self.spawns.send(SpawnCommand::Exec(exec));
@@ -128,6 +129,8 @@ impl Dispatcher {
             KernelCommand::SetSize(set) => self.input(set.n, DrainCommand::SetSize(set)),
             KernelCommand::Feed(feed) => self.input(feed.n, DrainCommand::Feed(feed)),
             KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
+            KernelCommand::Retain(retain) => self.janitor.retain(Some(retain)),
+            KernelCommand::ForgetSession(forget) => self.outputs.forget_session(&forget.session_id),
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
         }
     }
@@ -161,9 +164,7 @@ impl Dispatcher {
         end(usize::MAX);
         drop(threads);
         self.root.take();
-        if let Some(cleaned_up) = self.cleaned_up.take() {
-            let _ = cleaned_up.recv_timeout(CLEAN_UP_LIMIT);
-        }
+        self.janitor.close();
     }
 }
 impl Drop for Dispatcher {
@@ -215,12 +216,12 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
     let host_pid = std::process::id();
     let root = Arc::new(Root::open(config.artifact_root.clone(), host_pid)?);
     let artifact_root: Arc<std::path::Path> = root.path().into();
-    let outputs = Arc::new(Outputs::new(host_pid));
+    let outputs = Arc::new(Outputs::new(host_pid, config.limits.session_output_bytes));
     let clock = Clock::new();
     let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
     let (mut dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
     dispatcher._stdio = stdio;
-    dispatcher.cleaned_up = clean_up(&artifact_root, &config.retention);
+    dispatcher.janitor.retain(None);
     let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
@@ -319,6 +320,7 @@ fn threads(
         looks,
         guards,
         follower,
+        retention_interval: config.retention.interval.max(RETENTION_INTERVAL_MIN),
     };
     let guard_thread = GuardThread { commands: guard_commands, signals: signals.clone() };
     let choice = Choice {
@@ -338,7 +340,8 @@ fn threads(
         drains,
         threads: Vec::new(),
         _stdio: Vec::new(),
-        cleaned_up: None,
+        janitor: Janitor::new(root.path(), config.retention.limits(), outputs.clone()),
+        outputs: outputs.clone(),
         root: Some(root),
     };
     let made = |name: &str, run| thread(name, events.clone(), run).map_err(lacking("thread"));
@@ -387,16 +390,4 @@ fn thread(name: &str, events: Sender<KernelEvent>, run: Box<dyn FnOnce() + Send>
     };
     let handle = spawn(name, body)?;
     Ok(Thread { handle, ended })
-}
-
-/// Removes what hosts that are gone have left, on a thread of its own: nobody waits for it.
-fn clean_up(root: &std::path::Path, retention: &Retention) -> Option<Receiver<()>> {
-    let (root, commands, age) = (root.to_owned(), retention.commands, retention.age);
-    let (running, cleaned_up) = bounded::<()>(0);
-    let thread = spawn("ostler-retention", move || {
-        let _running = running;
-        // What could not be removed is tried again at the next start.
-        let _ = retain(&root, age, commands);
-    });
-    thread.is_ok().then_some(cleaned_up)
 }

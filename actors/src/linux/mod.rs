@@ -10,6 +10,7 @@ mod contain;
 mod drain;
 mod exec;
 mod follow;
+mod janitor;
 mod kernel;
 mod mailbox;
 mod names;

@@ -11,14 +11,15 @@ pub use program::{Descendant, OnTerminate, Program, Reaction};
 pub use world::World;
 
 use crate::backend::{ContainmentReport, Containments, Facts, Outputs, StartKernel};
+use crate::config::Limits;
 use ostler_messages::{Containment, trace::Header};
 use player::{HOST_PID, Player, ROOT};
 use std::{path::Path, sync::Arc};
 use world::BEGIN;
 
 /// The facts of every scripted world are the same.
-pub(crate) fn start(world: &World) -> (Facts, StartKernel) {
-    let outputs = Arc::new(Outputs::new(HOST_PID));
+pub(crate) fn start(world: &World, limits: &Limits) -> (Facts, StartKernel) {
+    let outputs = Arc::new(Outputs::new(HOST_PID, limits.session_output_bytes));
     let header = Header::new(HOST_PID, ROOT.into(), BEGIN);
     let report = ContainmentReport {
         tier: Containment::Group,

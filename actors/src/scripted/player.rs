@@ -319,6 +319,9 @@ impl Player {
             KernelCommand::Raise(raise) => {
                 self.with(raise.n, |process, now| process.raise(raise.signal, now))
             }
+            // Nothing is on a disk.
+            KernelCommand::Retain(_) => {}
+            KernelCommand::ForgetSession(forget) => self.outputs.forget_session(&forget.session_id),
             KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
@@ -397,8 +400,13 @@ impl Player {
         if let Some(error) = program.fails.clone() {
             return self.events.push_back(failed(error));
         }
+        let budget = match self.outputs.budget(&request.session_id) {
+            Ok(budget) => budget,
+            Err(error) => return self.events.push_back(failed(error)),
+        };
         let growth = Arc::new(Growth::new());
         let mut recorder = Recorder::in_memory(request.capture, request.output_limit_bytes, growth.clone());
+        budget.into_iter().for_each(|budget| recorder.share(budget, n));
         if let Some(bytes) = program.disk_full_at {
             recorder.fail_at(bytes, nix::libc::ENOSPC);
         }

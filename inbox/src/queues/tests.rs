@@ -395,7 +395,7 @@ fn a_launch_beyond_the_limit_is_told_what_is_leased() {
     queues.drain(drain(1, Filter::any(), Some(1), None));
     let refused = queues.refuse_launch(&RefuseLaunch { call: CallId(2), session_id: session() });
     let [Effect::Reply(Reply { answer: Err(error), .. })] = &refused[..] else { panic!("{refused:?}") };
-    let text = "limit reached: unread results (drain the inbox) (at most 2, 1 of them leased to readers)";
+    let text = "limit reached: unread results (drain the inbox) (at most 2; there are 2, 1 of them leased to readers; the oldest: hto-1f-2)";
     assert_eq!(error.to_string(), text);
     assert_eq!(queues.discard_all(), 2);
 }

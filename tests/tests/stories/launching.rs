@@ -89,7 +89,10 @@ fn a_limit_that_is_reached_is_named() {
     let story = Story::with(|config| config.limits.session_handles = 1).program("sleep", Program::new());
     story.launch(Command::new("sleep"));
     let error = story.session.launch(Command::new("sleep")).wait().unwrap_err();
-    assert_eq!(error.to_string(), "limit reached: live handles of one session (at most 1)");
+    assert_eq!(
+        error.to_string(),
+        "limit reached: live handles of one session (at most 1; there are 1; the oldest: hto-1-1)"
+    );
     assert_snapshot!(story.told());
 }
 

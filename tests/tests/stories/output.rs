@@ -71,7 +71,10 @@ fn a_host_that_never_reads_is_stopped_from_launching_and_loses_nothing() {
         story.advance_ms(1);
     }
     let error = story.session.launch(Command::new("job")).wait().unwrap_err();
-    assert_eq!(error.to_string(), "limit reached: unread results (drain the inbox) (at most 2)");
+    assert_eq!(
+        error.to_string(),
+        "limit reached: unread results (drain the inbox) (at most 2; there are 2; the oldest: hto-1-1, hto-1-2)"
+    );
     assert_eq!(story.drain().len(), 2);
     story.launch(Command::new("job"));
     assert_snapshot!(story.told());
@@ -155,4 +158,22 @@ fn inline_text_can_be_as_a_terminal_would_show_it() {
         let record = handle.result().wait().unwrap().record;
         assert_eq!((record.stdout.as_str(), record.byte_count), (text, bar.len() as u64));
     }
+}
+
+#[test]
+fn the_commands_of_a_session_share_what_it_may_have_on_disk() {
+    let talks = |text: &'static str| Program::new().stdout_at(ms(10), text).exits_at(ms(20), 0);
+    let story = Story::with(|settings| settings.config.limits.session_output_bytes = Some(20))
+        .program("one", talks("123456\n"))
+        .program("two", talks("abcdef\n"));
+    story.launch(Command::new("one"));
+    assert_eq!(story.result().artifact_error, None);
+    story.launch(Command::new("two"));
+    let record = story.result();
+    assert_eq!((record.stdout.as_str(), record.recorded_bytes), ("abcdef\n", 3));
+    let refused = story.session.launch(Command::new("one")).wait();
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("bytes on disk of the commands of one session (at most 20; there are 20; the oldest: hto-1-1, hto-1-2)"), "{text}");
+    story.session.end().wait().unwrap();
+    assert_snapshot!(story.told());
 }

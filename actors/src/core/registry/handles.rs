@@ -9,6 +9,7 @@ use super::{
     results::{Waiting, Want},
     *,
 };
+use ostler_messages::OLDEST_HANDLES;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
@@ -83,21 +84,26 @@ impl Registry {
                 (_, within) => self.wait_for_result(call, n, within, Want::Result),
             });
         }
-        let check = |limit, count: u64, max: u64| match count >= max {
-            true => Err(LaunchError::LimitReached { limit, max, leased: 0 }),
-            false => Ok(()),
-        };
         if session.launches_paused {
             return Ok(vec![Effect::RefuseLaunch { call, session_id: id.clone() }]);
         }
-        check(Limit::SessionHandles, session.live.len() as u64, self.limits.session_handles)?;
-        check(Limit::Handles, self.live, self.limits.handles)?;
+        let (count, max) = (session.live.len() as u64, self.limits.session_handles);
+        if count >= max {
+            let (limit, oldest) =
+                (Limit::SessionHandles, oldest(self.host_pid, session.live.iter().copied()));
+            return Err(LaunchError::LimitReached { limit, max, count, leased: 0, oldest });
+        }
+        let (count, max) = (self.live, self.limits.handles);
+        if count >= max {
+            let oldest = oldest(self.host_pid, self.alive().map(|(n, _)| n));
+            return Err(LaunchError::LimitReached { limit: Limit::Handles, max, count, leased: 0, oldest });
+        }
         let n = next_n();
         self.last_n = n;
-        session.live.insert(n);
         self.live += 1;
-        if let Some(key) = &request.launch_key {
-            session.keys.insert(key.clone(), n);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.live.insert(n);
+            session.keys.extend(request.launch_key.iter().map(|key| (key.clone(), n)));
         }
         self.handles.insert(
             n,
@@ -137,10 +143,15 @@ impl Registry {
         }
     }
 
-    pub(crate) fn launch_failed(&mut self, n: u64, error: LaunchError) -> Effects {
+    pub(crate) fn launch_failed(&mut self, n: u64, mut error: LaunchError) -> Effects {
         let launching = self.handles.get(&n).is_some_and(|h| matches!(h.state, State::Launching { .. }));
         let Some(handle) = launching.then(|| self.handles.remove(&n)).flatten() else { return Vec::new() };
         self.remove_key(n, &handle);
+        if let LaunchError::LimitReached { limit: Limit::SessionOutputBytes, oldest: named, .. } = &mut error
+        {
+            let of_session = self.handles.iter().filter(|(_, other)| other.session_id == handle.session_id);
+            *named = oldest(self.host_pid, of_session.map(|(n, _)| *n));
+        }
         let State::Launching { calls } = handle.state else { return Vec::new() };
         let mut effects = Effects::new();
         for (call, _) in calls {
@@ -226,13 +237,18 @@ impl Registry {
         if let Some(session) = self.sessions.get_mut(session_id) {
             session.live.remove(&n);
             if session.ending && session.live.is_empty() {
-                let (session_id, discard) = (session_id.clone(), session.discard);
-                effects.push(Effect::CloseQueue { session_id, discard });
+                let discard = session.discard;
+                self.close_queue(session_id, discard, effects);
             }
         }
         if self.host_gone {
             self.check_stopped(effects);
         }
+    }
+
+    /// Whatever is finished, read and not kept for those who ask late is nobody's any more.
+    pub(crate) fn retention_due(&self) -> Effects {
+        vec![Effect::Retain { up_to: self.last_n, but: self.handles.keys().copied().collect() }]
     }
 
     pub(super) fn remove_key(&mut self, n: u64, handle: &Handle) {
@@ -245,4 +261,9 @@ impl Registry {
             }
         }
     }
+}
+
+/// Of these handles, which are in the order of their launches, the first.
+fn oldest(host_pid: u32, ns: impl Iterator<Item = u64>) -> Vec<HandleId> {
+    ns.take(OLDEST_HANDLES).map(|n| HandleId { host_pid, n }).collect()
 }

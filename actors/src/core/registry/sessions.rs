@@ -254,7 +254,15 @@ impl Registry {
         (session.ending, session.discard) = (true, discard);
         effects.extend(session.live.iter().map(|n| Effect::Stop { n: *n, cause: Cause::SessionEnded }));
         if session.live.is_empty() {
-            effects.push(Effect::CloseQueue { session_id: id.clone(), discard });
+            self.close_queue(id, discard, effects);
+        }
+    }
+
+    /// The last handle of a session that ends is gone.
+    pub(super) fn close_queue(&self, id: &SessionId, discard: bool, effects: &mut Effects) {
+        effects.push(Effect::CloseQueue { session_id: id.clone(), discard });
+        if self.limits.session_output_bytes.is_some() {
+            effects.push(Effect::ForgetSession(id.clone()));
         }
     }
 

@@ -3,9 +3,11 @@
 use super::{
     super::{Effect, Effects},
     Plan,
-    model::{Ask, Model, SESSIONS, State, ensure, record, request},
+    model::{Ask, Model, Process, SESSIONS, State, ensure, record, request},
 };
-use ostler_messages::{Answer, CallId, Cause, LaunchError, Limit, Refusal, SessionId, Status};
+use ostler_messages::{
+    Answer, CallId, Cause, LaunchError, Limit, OLDEST_HANDLES, Refusal, SessionId, Status,
+};
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -30,7 +32,13 @@ impl Plan {
         };
         match self.asks[call] {
             Ask::Launch { session, key } => {
-                let full = |limit, max| refused(LaunchError::LimitReached { limit, max, leased: 0 });
+                let full = |limit, max, of: &dyn Fn(&Process) -> bool| {
+                    let live =
+                        (1..).zip(&before.processes).filter(|(_, p)| p.state != State::Stopped && of(p));
+                    let named = live.take(OLDEST_HANDLES).map(|(n, p)| record(n, p.session, Status::Running));
+                    let oldest = named.map(|record| record.handle_id).collect();
+                    refused(LaunchError::LimitReached { limit, max, count: max, leased: 0, oldest })
+                };
                 let twin = key.and_then(|key| before.twin(session, key, self.limits.replay_results));
                 let expected = if before.ending[session] {
                     refused(LaunchError::SessionClosed { session_id: SESSIONS[session].into() })
@@ -41,9 +49,9 @@ impl Plan {
                 } else if before.paused && session == 0 {
                     vec![Effect::RefuseLaunch { call: id, session_id: SessionId::new(SESSIONS[session]) }]
                 } else if before.live(|p| p.session == session) >= self.limits.session_handles {
-                    full(Limit::SessionHandles, self.limits.session_handles)
+                    full(Limit::SessionHandles, self.limits.session_handles, &|p| p.session == session)
                 } else if before.live(|_| true) >= self.limits.handles {
-                    full(Limit::Handles, self.limits.handles)
+                    full(Limit::Handles, self.limits.handles, &|_| true)
                 } else {
                     vec![Effect::Spawn {
                         n: before.processes.len() as u64 + 1,

@@ -211,6 +211,7 @@ impl Model {
             Effect::Feed { .. } | Effect::EndInput { .. } | Effect::SetSize { .. } | Effect::Raise { .. } => {
                 return Err("nobody writes here".into());
             }
+            Effect::Retain { .. } | Effect::ForgetSession(_) => return Err("nothing is limited here".into()),
             Effect::Freeze { .. } | Effect::Thaw { .. } => return Err("nobody pauses here".into()),
             Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
             Effect::Spawn { n, request } => self.spawned(*n, request)?,

@@ -222,6 +222,7 @@ impl SpawnThread {
         let own_dir = (cwd_text.is_none() && tiers.helpers().is_some()).then(here).transpose();
         let own_dir = own_dir.map_err(|errno| failures::descriptors_or(Stage::Cwd, errno))?;
         let n = exec.n;
+        let budget = self.outputs.budget(&request.session_id)?;
         let stdio = Stdio::new(n, request)?;
         // Before there is anything that could fail: what a user may watch is limited (epoll(7)). The drain thread need not
         // hear of the process before it says something.
@@ -262,7 +263,7 @@ impl SpawnThread {
             live.follow(limit.max_ahead, move || drain.send(DrainCommand::GoOn(n)));
         }
         let follow = request.follow.map(|_| live.clone());
-        let recorder = match directory {
+        let mut recorder = match directory {
             Ok(directory) => {
                 Recorder::new(directory, request.capture, request.output_limit_bytes, live.clone())
             }
@@ -272,6 +273,7 @@ impl SpawnThread {
                 Recorder::without_files(why, request.capture, live.clone())
             }
         };
+        budget.into_iter().for_each(|budget| recorder.share(budget, n));
         let pipes = reads.map(Arc::new);
         let activity = Arc::new(Activity::new(self.clock.now_us(), pipes.each_ref().map(Arc::downgrade)));
         self.outputs.begin(n, exec.command_id, live);

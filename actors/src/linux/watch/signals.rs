@@ -85,6 +85,7 @@ pub(crate) struct SignalThread {
     pub(crate) guards: Sender<GuardCommand>,
     /// To the follow thread.
     pub(crate) follower: Sender<FollowCommand>,
+    pub(crate) retention_interval: Duration,
 }
 
 impl SignalThread {
@@ -93,6 +94,7 @@ impl SignalThread {
         let timers = Timers::default();
         let (children, idle) = (Children::default(), IdleTimes::default());
         let mut state = State { thread: self, children, timers, idle, pauses: Pauses::default() };
+        state.arm_retention();
         let mut ready = Vec::new();
         loop {
             while let Some(command) = state.thread.mailbox.try_next() {

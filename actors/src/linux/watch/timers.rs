@@ -10,6 +10,8 @@ pub(crate) enum TimerKey {
     Graph(ActorName, TimerKind),
     /// The signal thread's own: look again whether the tree of this process is empty.
     Probe(u64),
+    /// The same: artifacts are to be removed.
+    Retention,
     /// The same: look whether this tree stands still by now.
     Standstill(u64),
 }

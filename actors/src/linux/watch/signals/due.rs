@@ -6,7 +6,7 @@
 
 use super::State;
 use crate::{backend::KernelEvent, linux::watch::timers::TimerKey};
-use ostler_messages::{ActorName, Leftover, Survived, TimerFired, TimerKind, Unsealed};
+use ostler_messages::{ActorName, Leftover, RetentionDue, Survived, TimerFired, TimerKind, Unsealed};
 use std::time::{Duration, Instant};
 
 /// How long a timer waits, once, for the report of an exit that is known.
@@ -17,6 +17,10 @@ impl State {
     pub(super) fn fire(&mut self, key: TimerKey, late: Duration) {
         match key {
             TimerKey::Probe(n) => self.look(n),
+            TimerKey::Retention => {
+                self.tell_supervisor(RetentionDue {});
+                self.arm_retention();
+            }
             TimerKey::Standstill(n) => self.look_whether_still(n),
             TimerKey::Graph(ActorName::Process(n), kind @ (TimerKind::Deadline | TimerKind::Idle)) => {
                 // If it has ended meanwhile it ended in time, as far as anybody knows: what was late is this thread.
@@ -55,6 +59,12 @@ impl State {
                 let _ = self.thread.events.send(KernelEvent::new(owner, TimerFired { kind }));
             }
         }
+    }
+
+    pub(super) fn arm_retention(&mut self) {
+        // One that is too far away for the clock never comes.
+        let at = Instant::now().checked_add(self.thread.retention_interval);
+        at.into_iter().for_each(|at| self.timers.arm(TimerKey::Retention, at));
     }
 
     fn survivors(&mut self, n: u64) -> Option<Vec<Leftover>> {
