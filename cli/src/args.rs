@@ -4,7 +4,7 @@ use clap::{
     Args as Group, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::{EnvMode, Preset, Toolchain};
+use ostler::{EnvMode, OutputPolicy, Preset, Toolchain};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -41,13 +41,15 @@ Examples:
   ostler run --timeout 2m --idle-timeout 30s --progress 5s -- make -j8
   ostler run --env-mode replace --env PATH=/usr/bin:/bin -- env
   ostler run --json -- ls /nowhere | jq .exit_code
+  ostler run --pty -- vim notes.txt
   ostler run --trace trace.jsonl -- sh -c 'trap \"echo bye\" TERM; sleep 9'
 
 Signals:
   Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
   after --grace, SIGKILL. A second one kills at once. When the reader of the output goes away
   (`| head -1`), the command is cancelled too. Its stdin is ostler's own,
-  but /dev/null where that is a terminal (--stdin).
+  but /dev/null where that is a terminal (--stdin). With --pty Ctrl-C is a key like any other,
+  and Ctrl-] three times within a second cancels.
 
 Exit code:
   that of the command; 128+n if signal n ended it; or
@@ -106,6 +108,9 @@ pub(crate) struct RunArgs {
     /// Record, and pass through, so many bytes of output; the rest is read and counted only [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) output_limit: Option<u64>,
+    /// What becomes of the command beyond --output-limit [default: stop_recording]
+    #[arg(long, value_name = "P", value_enum, requires = "output_limit")]
+    pub(crate) output_policy: Option<Beyond>,
     /// Most memory of the command and all its descendants, swap included, in bytes; needs a delegated cgroup
     /// [default: no limit]
     #[arg(long, value_name = "N")]
@@ -127,6 +132,10 @@ pub(crate) struct RunArgs {
     /// [default: inherit, but null if that is a terminal]
     #[arg(long, value_name = "inherit|null|FILE")]
     pub(crate) stdin: Option<OsString>,
+    /// Give the command a terminal of its own, as large as this one: each key goes to it, Ctrl-C too. Ctrl-] three times within
+    /// a second stops it
+    #[arg(long)]
+    pub(crate) pty: bool,
     /// Print the result as one line of JSON on stdout, and pass nothing through
     #[arg(long)]
     pub(crate) json: bool,
@@ -186,6 +195,25 @@ impl From<Tools> for Toolchain {
         match tools {
             Tools::Off => Toolchain::Off,
             Tools::Auto => Toolchain::Auto,
+        }
+    }
+}
+
+/// `--output-policy`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Beyond {
+    /// It goes on; the rest is read and counted only
+    #[value(name = "stop_recording", alias = "stop-recording")]
+    StopRecording,
+    /// It is stopped
+    #[value(name = "stop_command", alias = "stop-command")]
+    StopCommand,
+}
+impl From<Beyond> for OutputPolicy {
+    fn from(beyond: Beyond) -> OutputPolicy {
+        match beyond {
+            Beyond::StopRecording => OutputPolicy::StopRecording,
+            Beyond::StopCommand => OutputPolicy::StopCommand,
         }
     }
 }

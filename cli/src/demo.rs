@@ -40,7 +40,7 @@ enum Event {
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
     let (tell, events) = channel();
     let signals = tell.clone();
-    events::signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
+    events::signals(&[], move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let log = TraceLog::default();
     let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(TraceTo::Memory(log.clone())))?;
     let toured = tour(&ostler, &log, &tell, &events);

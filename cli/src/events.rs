@@ -18,6 +18,8 @@ use std::{
 pub(crate) enum Event {
     /// Somebody wants ostler to end.
     Signal(i32),
+    /// Somebody at the keyboard insists.
+    Insisted,
     /// A progress entry.
     Progress(Arc<Record>),
     /// The result, from the inbox or as the answer of a cancel.
@@ -36,11 +38,12 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
     spawned.map(drop).map_err(Failure::system("no thread"))
 }
 
-/// Tells of SIGINT, SIGTERM and SIGHUP for as long as somebody listens, except those that were ignored when ostler was started: nohup(1) and
-/// `command &` in a script mean it.
-pub(crate) fn signals(tell: impl Fn(i32) -> bool + Send + 'static) -> Result<(), Failure> {
+/// Tells of SIGINT, SIGTERM, SIGHUP and these others for as long as somebody listens, except those that were ignored when ostler was started:
+/// nohup(1) and `command &` in a script mean it.
+pub(crate) fn signals(others: &[i32], tell: impl Fn(i32) -> bool + Send + 'static) -> Result<(), Failure> {
     let ignored = ignored_signals();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let all = [SIGINT, SIGTERM, SIGHUP].into_iter().chain(others.iter().copied());
+    let wanted = all.filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(wanted).map_err(Failure::system("signals"))?;
     spawn("signals", move || {
         for signal in signals.forever() {

@@ -10,6 +10,7 @@ mod run;
 mod shown;
 mod stdin;
 mod term;
+mod terminal;
 mod tour;
 
 use clap::Parser;

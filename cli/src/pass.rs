@@ -38,6 +38,8 @@ const AFTER_CANCEL_BYTES: u64 = 64 << 10;
 pub(crate) struct Passing {
     /// Whether whatever stderr goes to shows an unfinished line.
     pub(crate) mid_line: AtomicBool,
+    /// Whether the terminal does nothing about line feeds.
+    pub(crate) raw: AtomicBool,
     /// Whether the command is cancelled.
     pub(crate) cancelled: AtomicBool,
 }

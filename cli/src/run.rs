@@ -6,10 +6,13 @@ use crate::{
     exit::{self, Failure},
     pass::{self, Passing},
     stdin, term,
+    terminal::{self, Raw},
 };
 use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo};
+use signal_hook::consts::{SIGCONT, SIGINT, SIGWINCH};
 use std::{
-    io::{self, ErrorKind, Write},
+    ffi::OsString,
+    io::{self, ErrorKind, IsTerminal, Write},
     path::PathBuf,
     sync::{
         Arc,
@@ -24,7 +27,9 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let (events, happened) = channel();
     // Before the launch: a Ctrl-C during it counts.
     let signals = events.clone();
-    events::signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
+    let pty = args.pty;
+    let others: &[i32] = if pty { &[SIGWINCH, SIGCONT] } else { &[] };
+    events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
     let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;
     let session = ostler.open_session().wait()?;
@@ -34,14 +39,22 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
             term::line(&Passing::default(), |out| writeln!(out, "{word}"));
         }
     };
-    let launched = stdin::source(args.stdin.as_deref(), says).and_then(|source| {
+    let passing = Arc::new(Passing::default());
+    let mut raw = None;
+    let launched = stdin::source(args.stdin.as_deref(), pty, says).and_then(|source| {
+        // A person sits there, and sees what the command shows.
+        let typed = pty && !json && args.stdin.as_deref().is_none_or(|stdin| stdin == "inherit");
         let command = command(args);
         let Some(source) = source else { return Ok(session.launch(command).wait()?) };
-        let handle = session.launch(command.stdin_open()).wait()?;
-        stdin::pass(source, handle.clone())?;
+        let command = if pty { command } else { command.stdin_open() };
+        let handle = session.launch(command).wait()?;
+        raw = if typed { Raw::begin(&passing)? } else { None };
+        let events = events.clone();
+        let insisted = raw.is_some().then(|| move || drop(events.send(Event::Insisted)));
+        stdin::pass(source, handle.clone(), pty, insisted)?;
         Ok(handle)
     });
-    let ended = launched.and_then(|handle| follow(&session, handle, json, events, happened));
+    let ended = launched.and_then(|handle| follow(&session, handle, json, (passing, raw), events, happened));
     let stopped = ostler.shutdown().wait();
     let code = ended.and_then(|code| Ok(stopped.map(|_| code)?));
     if let (true, Err(failure)) = (json, &code) {
@@ -51,6 +64,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
 }
 
 fn command(args: RunArgs) -> Command {
+    let named: Vec<OsString> = args.vars.iter().map(|(name, _)| name.clone()).collect();
     let mut argv = args.argv.into_iter();
     let mut command = Command::new(argv.next().unwrap_or_default())
         .args(argv)
@@ -58,6 +72,15 @@ fn command(args: RunArgs) -> Command {
         .env_mode(args.env_mode.into())
         .grace(args.grace)
         .inline_bytes(args.max_inline_bytes);
+    if args.pty {
+        let (rows, columns) = terminal::size();
+        command = command.terminal(rows, columns);
+        // It is shown on this terminal.
+        let own = std::env::var_os("TERM").filter(|_| io::stdin().is_terminal());
+        if let Some(term) = own.filter(|_| !named.iter().any(|name| name == "TERM")) {
+            command = command.env("TERM", term);
+        }
+    }
     if let Some(cwd) = args.cwd {
         command = command.current_dir(cwd);
     }
@@ -85,6 +108,9 @@ fn command(args: RunArgs) -> Command {
     if let Some(limit) = args.output_limit {
         command = command.output_limit(limit);
     }
+    if let Some(policy) = args.output_policy {
+        command = command.output_policy(policy.into());
+    }
     match args.progress.filter(|_| !args.json) {
         Some(interval) => command.progress(interval),
         None => command,
@@ -95,21 +121,22 @@ fn follow(
     session: &Session,
     handle: Handle,
     json: bool,
+    (passing, raw): (Arc<Passing>, Option<Raw>),
     events: Sender<Event>,
     happened: Receiver<Event>,
 ) -> Result<u8, Failure> {
-    let passing = Arc::new(Passing::default());
     events::inbox(session.inbox(), events.clone())?;
     let to_pass = if json { 0 } else { pass::begin(&handle, &passing, &events)? };
     let mut running =
-        Running { handle, passing, events, to_pass, since: Instant::now(), stopped: None, result: None };
+        Running { handle, passing, raw, events, to_pass, since: Instant::now(), stopped: None, result: None };
     // Senders live as long as `running`.
     for event in happened {
         if running.on(event)? {
             break;
         }
     }
-    let Running { passing, stopped, result, .. } = running;
+    let Running { passing, raw, stopped, result, .. } = running;
+    drop(raw);
     let Some(record) = result else { return Err(Error::Closed.into()) };
     if json {
         print_line(&*record)?;
@@ -132,6 +159,8 @@ struct Stop {
 struct Running {
     handle: Handle,
     passing: Arc<Passing>,
+    /// The terminal, if each key goes to the command.
+    raw: Option<Raw>,
     events: Sender<Event>,
     /// Streams that are still passed through.
     to_pass: usize,
@@ -144,6 +173,20 @@ impl Running {
     /// Whether it is all over.
     fn on(&mut self, event: Event) -> Result<bool, Failure> {
         match event {
+            Event::Signal(SIGWINCH | SIGCONT) => {
+                if let Some(raw) = &self.raw {
+                    // A terminal that is gone needs nothing.
+                    let _ = raw.apply();
+                }
+                let (rows, columns) = terminal::size();
+                // One that has ended needs none.
+                let _ = self.handle.resize(rows, columns).wait();
+            }
+            Event::Insisted => {
+                self.stopped
+                    .get_or_insert(Stop { code: exit::of_signal(SIGINT), whatever_the_result: false });
+                self.cancel()?;
+            }
             Event::Signal(signal) => {
                 let code = exit::of_signal(signal);
                 if self.result.is_some() {

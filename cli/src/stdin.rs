@@ -4,14 +4,18 @@
 //! * out: it, to the command, as fast as that takes it
 //! * keeps: a chunk at a time is on its way; the end of the one is the end of the other
 
-use crate::exit::Failure;
-use ostler::Handle;
+use crate::{
+    exit::Failure,
+    terminal::{END_OF_FILE, Insists},
+};
+use ostler::{CallError, Error, Handle};
 use std::{
     ffi::OsStr,
     fs::File,
     io::{self, ErrorKind, IsTerminal, Read},
     path::Path,
     thread,
+    time::{Duration, Instant},
 };
 
 /// Read at a time: what a pipe holds.
@@ -20,13 +24,13 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// What is passed on; none: nothing.
 pub(crate) type Source = Option<Box<dyn Read + Send>>;
 
-/// By `--stdin`. Without it a terminal is not passed on: a person who waits for an answer need not know that a command reads; then `says`
-/// is told.
-pub(crate) fn source(asked: Option<&OsStr>, says: impl FnOnce(&str)) -> Result<Source, Failure> {
+/// By `--stdin`. Without it a terminal is passed on only to a command that has one (`pty`): a person who waits for an answer need not know that a
+/// command reads; then `says` is told.
+pub(crate) fn source(asked: Option<&OsStr>, pty: bool, says: impl FnOnce(&str)) -> Result<Source, Failure> {
     let asked = asked.map(|asked| (asked.to_str(), asked));
     Ok(match asked {
         Some((Some("null"), _)) => None,
-        None if io::stdin().is_terminal() => {
+        None if !pty && io::stdin().is_terminal() => {
             says("stdin is a terminal and not passed on (--stdin inherit does)");
             None
         }
@@ -38,21 +42,50 @@ pub(crate) fn source(asked: Option<&OsStr>, says: impl FnOnce(&str)) -> Result<S
     })
 }
 
-/// Passes it on until either side ends. The thread may wait for input as long as this process lives.
-pub(crate) fn pass(mut source: Box<dyn Read + Send>, handle: Handle) -> Result<(), Failure> {
+/// Passes it on until either side ends. The thread may wait for input as long as this process lives. `insisted` is called when somebody
+/// at the keyboard of a raw terminal insists; none: there is none. A terminal's input ends with a key.
+pub(crate) fn pass(
+    mut source: Box<dyn Read + Send>,
+    handle: Handle,
+    pty: bool,
+    insisted: Option<impl Fn() + Send + 'static>,
+) -> Result<(), Failure> {
     let run = move || {
-        let mut chunk = vec![0; CHUNK_BYTES];
+        let (mut chunk, mut open, mut insists) = (vec![0; CHUNK_BYTES], false, Insists::default());
         loop {
             match source.read(&mut chunk) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // What can't be read any further has ended.
                 Ok(0) | Err(_) => break,
-                // It reads no more, or has ended.
-                Ok(count) if handle.write(&chunk[..count]).wait().is_err() => return,
-                Ok(_) => {}
+                Ok(count) => {
+                    open = chunk[count - 1] != b'\n';
+                    if let Some(insisted) =
+                        insisted.as_ref().filter(|_| insists.typed(&chunk[..count], Instant::now()))
+                    {
+                        insisted();
+                    }
+                    if !written(&handle, &chunk[..count], insisted.is_some()) {
+                        return;
+                    }
+                }
             }
         }
-        let _ = handle.close_stdin().wait();
+        let _ = match pty {
+            // In the middle of a line the first one ends only that.
+            true => handle.write(vec![END_OF_FILE; 1 + usize::from(open)]).wait().map(drop),
+            false => handle.close_stdin().wait(),
+        };
     };
     thread::Builder::new().name("stdin".into()).spawn(run).map(drop).map_err(Failure::system("thread"))
+}
+
+/// False: it reads no more, or has ended. What is typed waits for nobody, and is thrown away where the command lets it stand: else the key that
+/// insists would never be read.
+fn written(handle: &Handle, bytes: &[u8], typed: bool) -> bool {
+    let written = if typed { handle.write_within(bytes, Duration::ZERO) } else { handle.write(bytes) };
+    match written.wait() {
+        Ok(_) => true,
+        Err(Error::Call(CallError::InputFull { .. })) => typed,
+        Err(_) => false,
+    }
 }

@@ -26,7 +26,18 @@ pub(crate) fn line(passing: &Passing, write: impl FnOnce(&mut Vec<u8>) -> io::Re
     }
     let _ = write!(text, "{DIM}ostler:{DIM:#} ");
     let _ = write(&mut text);
+    if passing.raw.load(Ordering::Relaxed) {
+        text = text.split_inclusive(|byte| *byte == b'\n').flat_map(with_return).collect();
+    }
     let _ = anstream::stderr().write_all(&text);
+}
+
+/// A line as a raw terminal needs it.
+fn with_return(line: &[u8]) -> Vec<u8> {
+    match line.strip_suffix(b"\n") {
+        Some(line) => [line, b"\r\n"].concat(),
+        None => line.to_vec(),
+    }
 }
 
 /// An error that ends ostler. A reader that went away is no news to anyone.

@@ -6,6 +6,7 @@
 
 mod options;
 mod place;
+mod pty;
 mod signals;
 mod stdin;
 mod streams;

@@ -1,0 +1,110 @@
+//! The terminal of whoever runs ostler, for a command that gets one of its own (`--pty`).
+//!
+//! * in: the size of it, what is typed
+//! * out: the same to the command; a stop, when somebody insists
+//! * keeps: it is as it was before, however ostler ends but by SIGKILL
+
+use crate::{exit::Failure, pass::Passing};
+use rustix::termios::{self, OptionalActions, Termios};
+use std::{
+    io::{self, IsTerminal},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// Where nobody looks: what terminals have had for ever.
+const SIZE: (u16, u16) = (24, 80);
+/// `Ctrl-]`, so many times within so long, stops the command: every key goes to it, and one that hangs may read none.
+pub(crate) const ESCAPE: u8 = 0x1d;
+const ESCAPES: usize = 3;
+const ESCAPE_TIME: Duration = Duration::from_secs(1);
+/// What ends the input of a terminal, at the beginning of a line.
+pub(crate) const END_OF_FILE: u8 = 4;
+
+/// Rows and columns of the terminal that is there, as stdin, stdout or stderr.
+pub(crate) fn size() -> (u16, u16) {
+    let of = |size: rustix::io::Result<termios::Winsize>| {
+        let size = size.ok()?;
+        (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+    };
+    of(termios::tcgetwinsize(io::stdin()))
+        .or_else(|| of(termios::tcgetwinsize(io::stdout())))
+        .or_else(|| of(termios::tcgetwinsize(io::stderr())))
+        .unwrap_or(SIZE)
+}
+
+/// A terminal that passes on each key as it comes and shows what it is sent as it is. As it was before when this is dropped.
+pub(crate) struct Raw {
+    saved: Termios,
+    passing: Arc<Passing>,
+}
+impl Raw {
+    /// None: stdin is no terminal.
+    pub(crate) fn begin(passing: &Arc<Passing>) -> Result<Option<Raw>, Failure> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let failed = |errno: rustix::io::Errno| Failure::system("terminal")(errno.into());
+        let raw = Raw { saved: termios::tcgetattr(io::stdin()).map_err(failed)?, passing: passing.clone() };
+        raw.apply().map_err(failed)?;
+        Ok(Some(raw))
+    }
+
+    /// Again, after ostler was stopped: a shell has set the terminal for itself meanwhile.
+    pub(crate) fn apply(&self) -> rustix::io::Result<()> {
+        let mut raw = self.saved.clone();
+        raw.make_raw();
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+        self.passing.raw.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.passing.raw.store(false, Ordering::Relaxed);
+        // One that is gone needs nothing.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.saved);
+    }
+}
+
+/// Whether somebody insists.
+#[derive(Debug, Default)]
+pub(crate) struct Insists {
+    count: usize,
+    since: Option<Instant>,
+}
+impl Insists {
+    /// What was typed, all of which goes on to the command.
+    pub(crate) fn typed(&mut self, bytes: &[u8], now: Instant) -> bool {
+        for byte in bytes {
+            let began = self.since.filter(|since| now.duration_since(*since) <= ESCAPE_TIME);
+            match (*byte == ESCAPE, began) {
+                (true, Some(_)) => self.count += 1,
+                (true, None) => (self.count, self.since) = (1, Some(now)),
+                (false, _) => (self.count, self.since) = (0, None),
+            }
+            if self.count >= ESCAPES {
+                *self = Insists::default();
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_within_a_second_and_nothing_between_them() {
+        let now = Instant::now();
+        let mut insists = Insists::default();
+        assert!(!insists.typed(b"a\x1d\x1d", now));
+        assert!(insists.typed(b"\x1d", now + ESCAPE_TIME));
+        assert!(!insists.typed(b"\x1d\x1d", now), "it begins anew");
+        assert!(!insists.typed(b"\x1d", now + ESCAPE_TIME * 2), "too late");
+        assert!(!insists.typed(b"\x1dx\x1d\x1d", now + ESCAPE_TIME * 2));
+        assert!(insists.typed(b"\x1d\x1d\x1d\x1d", now + ESCAPE_TIME * 9));
+    }
+}
