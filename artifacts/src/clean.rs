@@ -68,19 +68,17 @@ impl Cleaner {
                 1
             } else if self.partial.1 > 0 {
                 usize::from(self.complete(first, text))
-            } else {
+            } else if !first.is_ascii_control() {
                 let plain = until_control(rest);
-                if plain > 0 {
-                    // The rest of a character may be behind, unless something else is there.
-                    let cut = rest.get(plain).is_none_or(|next| !next.is_ascii_control());
-                    self.plain(&rest[..plain], cut, text);
-                    plain
-                } else if let Some(common) = Common::at(rest) {
-                    self.common(&common, text)
-                } else {
-                    self.control(first, text);
-                    1
-                }
+                // The rest of a character may be behind, unless something else is there.
+                let cut = rest.get(plain).is_none_or(|next| !next.is_ascii_control());
+                self.plain(&rest[..plain], cut, text);
+                plain
+            } else if let Some(common) = Common::at(rest) {
+                self.common(&common, text)
+            } else {
+                self.control(first, text);
+                1
             };
             rest = &rest[taken..];
         }
@@ -154,11 +152,11 @@ impl Cleaner {
     }
     /// Prints characters for which there is room; the bytes that they had.
     fn print(&mut self, characters: &str, text: &mut String) -> usize {
-        if characters.is_ascii() {
-            self.line.print(characters);
-        } else {
-            // There are control characters beyond ASCII.
+        // There are control characters beyond ASCII, from U+0080 to U+009F, all of which begin with this byte.
+        if characters.as_bytes().contains(&0xc2) {
             characters.split(char::is_control).for_each(|shown| self.line.print(shown));
+        } else {
+            self.line.print(characters);
         }
         self.count(characters.len());
         self.bound(text);

@@ -2,7 +2,8 @@
 //!
 //! * in: characters and movements of the cursor
 //! * out: the line's text
-//! * keeps: as long as nothing is written over, the text is what was printed, and no column is counted
+//! * keeps: as long as nothing is written over, the text is what was printed, and no column is counted; nor is one as long as each
+//!   character is a byte and a column
 
 use unicode_width::UnicodeWidthChar;
 
@@ -23,19 +24,32 @@ const BLANK: Cell = Cell { start: 0, length: 0 };
 /// Belongs to the character before: a wide one, or a tab.
 const FILLER: Cell = Cell { start: u32::MAX, length: 0 };
 
+/// What is known of the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// What was printed, and the cursor is behind it.
+    #[default]
+    Appended,
+    /// The same, and the cursor is at its beginning.
+    Returned,
+    /// Each byte is a column, and the cursor is at one of them or behind the last.
+    Bytes,
+    /// The cells.
+    Columns,
+}
+
 /// The line on which the cursor is.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// What was printed, in the order of printing. Without columns it is the line.
+    /// What was printed, in the order of printing. Without cells it is the line.
     printed: String,
-    /// The line by columns, from the moment on at which the cursor goes back and something is changed there.
+    /// The line by columns, from the moment on at which the cursor goes back and something is changed there that bytes can't tell.
     cells: Vec<Cell>,
-    by_columns: bool,
+    mode: Mode,
     /// Each character so far has one column.
     narrow: bool,
-    /// With columns, where the cursor is. Without, it is at the end, or at the beginning if `returned`.
+    /// Where the cursor is, with bytes or cells.
     column: usize,
-    returned: bool,
     /// Something was written over or erased.
     redrawn: bool,
     /// Columns that were moved or erased, each as often as it was.
@@ -44,20 +58,23 @@ pub(crate) struct Line {
 
 impl Line {
     /// How long it is: in bytes, or where they are known in columns.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
-        if self.by_columns { self.cells.len() } else { self.printed.len() }
+        if self.mode == Mode::Columns { self.cells.len() } else { self.printed.len() }
     }
+    #[inline]
     pub(crate) fn is_redrawn(&self) -> bool {
         self.redrawn
     }
     /// Columns that were moved or erased: what a few bytes can ask for again and again.
+    #[inline]
     pub(crate) fn work(&self) -> usize {
         self.work
     }
 
     /// Gives the line away and begins the next one.
     pub(crate) fn take(&mut self, into: &mut String) {
-        if self.by_columns {
+        if self.mode == Mode::Columns {
             self.show(into);
         } else {
             into.push_str(&self.printed);
@@ -82,35 +99,81 @@ impl Line {
         }
         into.push_str(&self.printed[run]);
     }
+    #[inline]
     fn clear(&mut self) {
         self.printed.clear();
         self.cells.clear();
-        (self.by_columns, self.column, self.returned) = (false, 0, false);
+        (self.mode, self.column) = (Mode::Appended, 0);
         (self.redrawn, self.work) = (false, 0);
     }
 
     /// To be called before something is printed: what follows may count columns.
+    #[inline]
     pub(crate) fn prepare(&mut self) {
-        if self.returned {
+        if self.mode == Mode::Returned && !self.move_in_bytes(0) {
             self.count_columns();
         }
     }
     /// Prints text without control characters.
+    #[inline]
     pub(crate) fn print(&mut self, text: &str) {
         if text.is_empty() {
             return;
         }
         self.prepare();
+        if self.mode == Mode::Bytes {
+            if is_plain(text) {
+                return self.print_bytes(text);
+            }
+            self.count_columns();
+        }
         let start = self.printed.len();
         self.printed.push_str(text);
-        if self.by_columns {
+        if self.mode == Mode::Columns {
             self.redrawn |= self.column < self.cells.len();
             self.place_all(start, text);
         }
     }
+    /// Over what stands at the cursor.
+    fn print_bytes(&mut self, text: &str) {
+        let (there, end) = (self.printed.len(), self.column + text.len());
+        self.redrawn |= self.column < there;
+        if end < there {
+            let mut bytes = std::mem::take(&mut self.printed).into_bytes();
+            bytes[self.column..end].copy_from_slice(text.as_bytes());
+            // Each byte is ASCII.
+            self.printed = String::from_utf8(bytes).unwrap_or_default();
+        } else {
+            self.printed.truncate(self.column);
+            self.printed.push_str(text);
+        }
+        self.column = end;
+    }
+    /// Moves the cursor to a column of what there is, if each byte of it is one.
+    #[inline]
+    fn move_in_bytes(&mut self, column: usize) -> bool {
+        let is_there = match self.mode {
+            Mode::Columns => false,
+            Mode::Bytes => column <= self.printed.len(),
+            Mode::Appended | Mode::Returned => column <= self.printed.len() && is_plain(&self.printed),
+        };
+        if is_there {
+            (self.mode, self.column) = (Mode::Bytes, column);
+        }
+        is_there
+    }
+    /// Where the cursor is, if no cells are needed to say it: else the bytes are no columns.
+    #[inline]
+    fn cursor(&self) -> usize {
+        match self.mode {
+            Mode::Appended => self.printed.len(),
+            Mode::Returned => 0,
+            Mode::Bytes | Mode::Columns => self.column,
+        }
+    }
     /// Puts what was printed at the cursor.
     fn place_all(&mut self, start: usize, text: &str) {
-        if self.narrow && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        if self.narrow && is_plain(text) {
             let (column, end) = (self.column, self.column + text.len());
             if self.cells.len() < end {
                 self.cells.resize(end, BLANK);
@@ -132,9 +195,10 @@ impl Line {
 
     pub(crate) fn tab(&mut self) {
         self.prepare();
-        if !self.by_columns {
+        if self.mode == Mode::Appended {
             return self.printed.push('\t');
         }
+        self.count_columns();
         let next = next_tab(self.column);
         if self.column < self.cells.len() {
             self.column = next;
@@ -143,20 +207,21 @@ impl Line {
             self.place(self.printed.len() - 1, 1, next - self.column);
         }
     }
+    #[inline]
     pub(crate) fn carriage_return(&mut self) {
-        if !self.by_columns {
-            self.returned = !self.printed.is_empty();
-        } else if self.cells.is_empty() {
+        match self.mode {
+            Mode::Appended if self.printed.is_empty() => {}
+            Mode::Appended | Mode::Returned => self.mode = Mode::Returned,
             // Nothing is left of it: no columns are needed.
-            self.forget();
-        } else {
-            self.column = 0;
+            Mode::Columns if self.cells.is_empty() => self.forget(),
+            Mode::Bytes | Mode::Columns => self.column = 0,
         }
     }
     pub(crate) fn backspace(&mut self) {
         self.back(1);
     }
 
+    #[inline]
     fn forget(&mut self) {
         let (redrawn, work) = (self.redrawn, self.work);
         self.clear();
@@ -165,17 +230,20 @@ impl Line {
 
     /// From here on, if it does not yet.
     fn count_columns(&mut self) {
-        if self.by_columns {
+        if self.mode == Mode::Columns {
             return;
         }
-        self.by_columns = true;
+        let column = match self.mode {
+            Mode::Returned => Some(0),
+            Mode::Bytes => Some(self.column),
+            Mode::Appended | Mode::Columns => None,
+        };
+        self.mode = Mode::Columns;
         let printed = std::mem::take(&mut self.printed);
-        self.narrow = true;
+        (self.narrow, self.column) = (true, 0);
         self.place_all(0, &printed);
         self.printed = printed;
-        if std::mem::take(&mut self.returned) {
-            self.column = 0;
-        }
+        self.column = column.unwrap_or(self.column);
     }
 
     /// Puts something that was printed at the cursor.
@@ -202,12 +270,14 @@ impl Line {
     }
 
     /// A control sequence without a private marker; what acts on other lines, or on colours, changes nothing here.
+    #[inline]
     pub(crate) fn sequence(&mut self, action: char, parameter: u16) {
         // Of a count, 0 is the same as 1.
         let count = usize::from(parameter.max(1)).min(MOVE_MAX);
         match action {
             'K' | 'J' => self.erase(parameter),
             'G' | '`' if count == 1 => self.carriage_return(),
+            'G' | '`' if self.move_in_bytes(count - 1) => {}
             'G' | '`' => {
                 self.count_columns();
                 self.column = count - 1;
@@ -238,6 +308,9 @@ impl Line {
     }
 
     fn back(&mut self, count: usize) {
+        if self.move_in_bytes(self.cursor().saturating_sub(count)) {
+            return;
+        }
         self.count_columns();
         self.column = self.column.saturating_sub(count);
     }
@@ -253,13 +326,18 @@ impl Line {
         (start, end)
     }
 
+    #[inline]
     fn erase(&mut self, what: u16) {
         match what {
             // To the end.
-            0 if !self.by_columns && !self.returned => {}
-            0 | 2 if self.column == 0 && (self.by_columns || self.returned) => {
+            0 if self.mode == Mode::Appended => {}
+            0 | 2 if self.mode != Mode::Appended && self.cursor() == 0 => {
                 self.redrawn |= self.size() > 0;
                 self.forget();
+            }
+            0 if self.mode == Mode::Bytes => {
+                self.redrawn |= self.column < self.printed.len();
+                self.printed.truncate(self.column);
             }
             0 => {
                 let (start, _) = self.border(0);
@@ -280,6 +358,12 @@ impl Line {
             _ => {}
         }
     }
+}
+
+/// Whether each byte is a character of one column.
+fn is_plain(text: &str) -> bool {
+    // A look at all of them, many at once, is faster than one that stops at the first.
+    text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
 fn next_tab(column: usize) -> usize {

@@ -11,6 +11,7 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
+mod clean;
 mod drain;
 mod graph;
 mod idle;
@@ -33,7 +34,7 @@ fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     // The idle handles first: what others have freed would be taken for their memory.
-    let rows: [(&str, Measure); 11] = [
+    let rows: [(&str, Measure); 12] = [
         ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
@@ -45,6 +46,7 @@ fn main() {
         ("inbox", inbox::inbox),
         ("waits", waits::waits),
         ("input", input::input),
+        ("clean", clean::clean),
     ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, measure) in rows {

@@ -75,6 +75,15 @@ impl Command {
     }
     /// Sets variables for a purpose: [`Preset::Agent`] for output that a program reads, [`Preset::Terminal`] for a terminal. What
     /// [`env`](Command::env) and [`env_remove`](Command::env_remove) say wins. Default: none.
+    ///
+    /// ```
+    /// # use ostler::{Command, OutputPolicy, Preset};
+    /// let build = Command::new("cargo").arg("build")
+    ///     .preset(Preset::Agent)                      // no colour, no pager, no prompt
+    ///     .output_limit(1 << 30)
+    ///     .output_policy(OutputPolicy::StopCommand)   // killed, with the cause output_limit
+    ///     .cpu_share(50);                             // half of what another command gets
+    /// ```
     pub fn preset(mut self, preset: Preset) -> Command {
         self.0.preset = Some(preset);
         self

@@ -193,6 +193,20 @@ impl Handle {
     /// The record as it is at this moment: while it runs, the output so far with its counts, and its silence. Takes nothing. Safe to
     /// drop.
     ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("make", Program::new().stdout_at(Duration::from_secs(1), "compiling\n"));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// # let make = session.launch(Command::new("make")).wait()?;
+    /// ostler.sleep(Duration::from_secs(8)).wait()?;
+    /// let status = make.status().wait()?;
+    /// assert_eq!((status.status, status.stdout.as_str()), (Status::Running, "compiling\n"));
+    /// assert_eq!(status.silence_ms, Some(7_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// `HandleForgotten` when it has finished, its result is read, and it is no longer kept.
     pub fn status(&self) -> Call<Arc<Record>> {
@@ -247,7 +261,21 @@ impl Handle {
             },
         )
     }
-    /// On which TCP ports a process of the tree listens now. Safe to drop. The thread that looks also searches files: a disk that hangs
+    /// On which TCP ports a process of the tree listens now. Another process of the machine never counts, whatever it listens on.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("server", Program::new().listens_at(Duration::from_secs(1), 3000));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server")).wait()?;
+    /// server.wait_for([Condition::port(3000)], Duration::from_secs(30)).wait()?;
+    /// assert_eq!(server.ports().wait()?.ports[0].port, 3000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Safe to drop. The thread that looks also searches files: a disk that hangs
     /// delays it, so put a time limit around it where that matters.
     pub fn ports(&self) -> Call<Ports> {
         let handle_id = self.id();
@@ -262,6 +290,20 @@ impl Handle {
 
     /// Terminates the tree, kills after its grace what is left of it, and answers with the result. A second cancel
     /// means now. The result comes here and not to the inbox.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # let cleans_up = OnTerminate::Exits { after: Duration::from_millis(300), says: "bye\n".into(), code: 0 };
+    /// # world.program("server", Program::new().on_terminate(cleans_up));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server")).wait()?;
+    /// let result = server.cancel().wait()?;
+    /// assert_eq!((result.record.status, result.record.stdout.as_str()), (Status::Killed, "bye\n"));
+    /// assert!(session.inbox().drain().wait()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// Of a command that has ended and whose leftovers were kept, it stops those, and answers with the record and what became of them.
     ///

@@ -103,6 +103,22 @@ impl Session {
         )
     }
     /// The live handles, and those whose leftovers live on, in the order of their launches. Safe to drop.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("server", Program::new());
+    /// # world.program("true", Program::new().exits_at(Duration::ZERO, 0));
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server")).wait()?;
+    /// session.launch(Command::new("true")).wait()?.exited().wait()?;
+    /// ostler.sleep(Duration::from_secs(3)).wait()?;
+    /// let live = session.list().wait()?;
+    /// assert_eq!((live.len(), live[0].handle.id(), live[0].age), (1, server.id(), Some(Duration::from_secs(3))));
+    /// assert_eq!(session.list_all().wait()?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn list(&self) -> Call<Vec<Listed>> {
         self.list_with(false)
     }

@@ -116,7 +116,25 @@ pub const REPLAY_RESULTS: u64 = 256;
 /// their answer.
 pub const OPEN_CALLS: u64 = 16_384;
 
-/// How many of each thing there may be. Reaching a limit is a typed error, never a wait without end.
+/// How many of each thing there may be, and how much.
+///
+/// ```
+/// # use ostler::*; use std::time::Duration;
+/// # let world = World::new();
+/// # world.program("server", Program::new());
+/// let mut limits = Limits::default();
+/// limits.session_handles = 1;
+/// limits.session_output_bytes = Some(1 << 30);
+/// # let ostler = Ostler::scripted(Config::new().limits(limits), &world)?;
+/// # let session = ostler.open_session().wait()?;
+/// let first = session.launch(Command::new("server")).wait()?;
+/// let refused = session.launch(Command::new("server")).wait();
+/// let Err(Error::Launch(LaunchError::LimitReached { limit, oldest, .. })) = refused else { panic!() };
+/// assert_eq!((limit, oldest), (Limit::SessionHandles, vec![first.id()]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Reaching a limit is a typed error, never a wait without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
