@@ -66,7 +66,7 @@ impl Growth {
     pub fn room(&self) -> Option<u64> {
         let ahead = self.ahead.get()?;
         let mut place = ahead.place();
-        if place.lifted {
+        if place.lifted || self.ended_of(place.which) {
             return None;
         }
         let room = ahead.room(&place, self);
@@ -74,18 +74,14 @@ impl Growth {
         Some(room)
     }
 
-    /// The follower has done with everything before this byte. It can go to another file; it never goes back.
+    /// The follower has done with everything before this byte, as far as it is there. It can go to another file; it never goes back.
     pub fn follower_at(&self, which: OutputFile, offset: u64) {
         let Some(ahead) = self.ahead.get() else { return };
+        let offset = offset.min(self.length(which));
         ahead.change(self, |place| {
             place.offset = if place.which == which { place.offset.max(offset) } else { offset };
             place.which = which;
         });
-    }
-
-    /// The follower waits for more than there is: so it is not behind, however little of it it could use.
-    pub fn follower_waits(&self, which: OutputFile) {
-        self.follower_at(which, self.length(which));
     }
 
     /// Nobody is waited for any more: the command ends, and its last words are to be heard.
@@ -129,8 +125,8 @@ mod tests {
         assert_eq!((growth.room(), told()), (Some(5), 1));
         growth.advance(Stream::Stderr, 19, 5);
         assert_eq!(growth.room(), Some(0));
-        growth.follower_waits(OutputFile::Stderr);
-        assert_eq!((growth.room(), told()), (Some(10), 2), "of its own file it has everything");
+        growth.follower_at(OutputFile::Stderr, u64::MAX);
+        assert_eq!((growth.room(), told()), (Some(10), 2), "of its own file it has everything, and no more");
         growth.advance(Stream::Stderr, 29, 15);
         assert_eq!(growth.room(), Some(0));
         growth.lift();
@@ -144,7 +140,7 @@ mod tests {
         assert_eq!(growth.room(), Some(1));
         growth.advance(Stream::Stdout, 1, 1);
         assert_eq!(growth.room(), Some(0));
-        growth.follower_waits(OutputFile::Combined);
+        growth.follower_at(OutputFile::Combined, 1);
         assert_eq!(growth.room(), Some(1));
     }
 

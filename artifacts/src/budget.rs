@@ -51,6 +51,15 @@ impl Budget {
         granted
     }
 
+    /// Command `n` has taken so many bytes in vain.
+    pub(crate) fn put_back(&self, n: u64, bytes: u64) {
+        let mut used = self.lock();
+        let Some(own) = used.by_command.get_mut(&n) else { return };
+        let bytes = bytes.min(*own);
+        *own -= bytes;
+        used.total -= bytes;
+    }
+
     /// The files of this command are gone.
     pub fn give_back(&self, n: u64) {
         let mut used = self.lock();

@@ -31,7 +31,9 @@ pub fn read_now(paths: &Paths, live: Option<&Growth>, request: &ReadRequest) -> 
     match page(paths, live, request) {
         Ok(Some(page)) => {
             if let Some(live) = live.filter(|_| request.follows) {
-                live.follower_at(request.which, page.offset);
+                // One that got nothing can do nothing with what there is: it is not behind.
+                let done = if page.bytes_read == 0 { page.total_bytes } else { page.offset };
+                live.follower_at(request.which, done);
             }
             Ok(page)
         }
@@ -102,7 +104,7 @@ pub fn read_blocking(paths: &Paths, live: Option<&Growth>, request: &ReadRequest
         let mut wait_at = request.wait_at();
         let wait = |offset| {
             if request.follows && !live.ready(request.which, offset) {
-                live.follower_waits(request.which);
+                live.follower_at(request.which, offset);
             }
             live.wait(request.which, offset, deadline)
         };

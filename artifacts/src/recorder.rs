@@ -147,7 +147,9 @@ impl Recorder {
         }
         let newlines = count_newlines(bytes);
         let (within, over) = self.within_limits(bytes, 1);
+        let before = self.live.length(OutputFile::Kept);
         let (length, trouble) = self.put(OutputFile::Kept, within);
+        self.give_back(within.len() as u64, length - before);
         self.live.advance_kept(length);
         self.note(OutputFile::Kept, bytes.len() as u64, newlines, || trouble.or(over));
     }
@@ -182,6 +184,12 @@ impl Recorder {
         }
         (&[], self.spent.clone())
     }
+    /// What was taken of the budget and could not be written.
+    fn give_back(&self, taken: u64, written: u64) {
+        if let Some((budget, n)) = self.budget.as_ref().filter(|_| written < taken) {
+            budget.put_back(*n, taken - written);
+        }
+    }
     fn within_limit<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], Option<String>) {
         let Some(limit) = self.output_limit else { return (bytes, None) };
         let room = usize::try_from(limit.saturating_sub(self.taken())).unwrap_or(usize::MAX);
@@ -195,8 +203,10 @@ impl Recorder {
     fn record(&mut self, stream: Stream, bytes: &[u8], newlines: u64) {
         let (within, over) = self.within_limits(bytes, 2);
         let own = OutputFile::from(stream);
+        let before = self.live.length(OutputFile::Combined) + self.live.length(own);
         let (combined_length, trouble) = self.put(OutputFile::Combined, within);
         let (own_length, own_trouble) = self.put(own, within);
+        self.give_back(2 * within.len() as u64, combined_length + own_length - before);
         self.live.advance(stream, combined_length, own_length);
         let count = bytes.len() as u64;
         self.note(OutputFile::Combined, count, newlines, || trouble.clone().or(over.clone()));

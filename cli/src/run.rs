@@ -9,7 +9,7 @@ use crate::{
     terminal::{self, Raw},
 };
 use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo};
-use signal_hook::consts::{SIGCONT, SIGINT, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGINT, SIGQUIT, SIGWINCH};
 use std::{
     ffi::OsString,
     io::{self, ErrorKind, IsTerminal, Write},
@@ -28,7 +28,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     // Before the launch: a Ctrl-C during it counts.
     let signals = events.clone();
     let pty = args.pty;
-    let others: &[i32] = if pty { &[SIGWINCH, SIGCONT] } else { &[] };
+    let others: &[i32] = if pty { &[SIGWINCH, SIGCONT, SIGQUIT] } else { &[] };
     events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
     let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;

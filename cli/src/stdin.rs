@@ -8,7 +8,7 @@ use crate::{
     exit::Failure,
     terminal::{END_OF_FILE, Insists},
 };
-use ostler::{CallError, Error, Handle};
+use ostler::Handle;
 use std::{
     ffi::OsStr,
     fs::File,
@@ -79,13 +79,14 @@ pub(crate) fn pass(
     thread::Builder::new().name("stdin".into()).spawn(run).map(drop).map_err(Failure::system("thread"))
 }
 
-/// False: it reads no more, or has ended. What is typed waits for nobody, and is thrown away where the command lets it stand: else the key that
+/// False: it reads no more, or has ended. What is typed waits for nobody, and is thrown away where nobody takes it: else the key that
 /// insists would never be read.
 fn written(handle: &Handle, bytes: &[u8], typed: bool) -> bool {
-    let written = if typed { handle.write_within(bytes, Duration::ZERO) } else { handle.write(bytes) };
-    match written.wait() {
-        Ok(_) => true,
-        Err(Error::Call(CallError::InputFull { .. })) => typed,
-        Err(_) => false,
+    match typed {
+        true => {
+            let _ = handle.write_within(bytes, Duration::ZERO).wait();
+            true
+        }
+        false => handle.write(bytes).wait().is_ok(),
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! * in: the size of it, what is typed
 //! * out: the same to the command; a stop, when somebody insists
-//! * keeps: it is as it was before, however ostler ends but by SIGKILL
+//! * keeps: its modes are as they were before, however ostler ends but by a signal that nobody handles
 
 use crate::{exit::Failure, pass::Passing};
 use rustix::termios::{self, OptionalActions, Termios};
 use std::{
+    collections::VecDeque,
     io::{self, IsTerminal},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -69,22 +70,19 @@ impl Drop for Raw {
 
 /// Whether somebody insists.
 #[derive(Debug, Default)]
-pub(crate) struct Insists {
-    count: usize,
-    since: Option<Instant>,
-}
+pub(crate) struct Insists(VecDeque<Instant>);
 impl Insists {
     /// What was typed, all of which goes on to the command.
     pub(crate) fn typed(&mut self, bytes: &[u8], now: Instant) -> bool {
         for byte in bytes {
-            let began = self.since.filter(|since| now.duration_since(*since) <= ESCAPE_TIME);
-            match (*byte == ESCAPE, began) {
-                (true, Some(_)) => self.count += 1,
-                (true, None) => (self.count, self.since) = (1, Some(now)),
-                (false, _) => (self.count, self.since) = (0, None),
+            if *byte != ESCAPE {
+                self.0.clear();
+                continue;
             }
-            if self.count >= ESCAPES {
-                *self = Insists::default();
+            self.0.push_back(now);
+            self.0.retain(|at| now.duration_since(*at) <= ESCAPE_TIME);
+            if self.0.len() >= ESCAPES {
+                self.0.clear();
                 return true;
             }
         }
@@ -103,7 +101,8 @@ mod tests {
         assert!(!insists.typed(b"a\x1d\x1d", now));
         assert!(insists.typed(b"\x1d", now + ESCAPE_TIME));
         assert!(!insists.typed(b"\x1d\x1d", now), "it begins anew");
-        assert!(!insists.typed(b"\x1d", now + ESCAPE_TIME * 2), "too late");
+        assert!(!insists.typed(b"\x1d", now + ESCAPE_TIME * 2), "too late for the first two");
+        assert!(insists.typed(b"\x1d\x1d", now + ESCAPE_TIME * 2), "the last three count");
         assert!(!insists.typed(b"\x1dx\x1d\x1d", now + ESCAPE_TIME * 2));
         assert!(insists.typed(b"\x1d\x1d\x1d\x1d", now + ESCAPE_TIME * 9));
     }

@@ -9,7 +9,7 @@ use ostler::{
     Call, CallError, Command, Condition, Error, Handle, LeftoversPolicy, OutputFile, Status, StopCause,
     UnixSignal, WaitEnd,
 };
-use ostler_tests::{Bench, LIMIT, SLACK, alive, ms, settles, sh, stopped};
+use ostler_tests::{Bench, LIMIT, SLACK, alive, group, ms, settles, sh, stopped};
 use std::time::{Duration, Instant};
 
 const KIB: u64 = 1 << 10;
@@ -74,6 +74,28 @@ fn a_tree_that_forks_without_end_is_brought_to_a_standstill() {
         is_still(&bench, &handle);
         handle.resume().wait().unwrap();
         goes_on(&handle);
+    }
+}
+
+/// Whoever has just been sent a signal need not show it yet, on a machine that has more to do.
+fn what_is_let_go_on_at_once_goes_on() {
+    let bench = Bench::new();
+    let spins = "(while :; do :; done) & ";
+    let handle = bench.launch(sh(format!("{}{TALKS}", spins.repeat(8))));
+    bench.hears(&handle, "word", 1);
+    for _ in 0..20 {
+        let pause = handle.pause().begin();
+        handle.resume().wait().unwrap();
+        match pause.wait() {
+            Ok(()) | Err(Error::Call(CallError::NotPaused { .. })) => {}
+            other => panic!("{other:?}"),
+        }
+        goes_on(&handle);
+        let pid = handle.record().pid.unwrap();
+        assert_eq!(
+            settles(|| group(pid).into_iter().filter(|pid| stopped(*pid)).collect()),
+            Vec::<u32>::new()
+        );
     }
 }
 
@@ -176,6 +198,24 @@ fn what_is_kept_of_a_paused_command_goes_on() {
     handle.cancel().wait().unwrap();
     let pids = || kept.iter().map(|kept| kept.pid);
     assert_eq!(settles(|| pids().filter(|pid| alive(*pid)).collect::<Vec<_>>()), Vec::<u32>::new());
+}
+
+/// Nothing of it holds a pipe, so that its end is looked for at once.
+fn what_is_kept_of_a_paused_command_goes_on_though_it_holds_nothing() {
+    let bench = Bench::new();
+    for _ in 0..20 {
+        let script = "sleep 1000 </dev/null >/dev/null 2>&1 & sleep 1000 </dev/null >/dev/null 2>&1 & echo ready; wait";
+        let handle = bench.launch(sh(script).leftovers(LeftoversPolicy::Keep));
+        bench.hears(&handle, "ready", 1);
+        handle.pause().wait().unwrap();
+        let pid = handle.record().pid.unwrap();
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+        let kept = bench.result(&handle).leftovers.unwrap();
+        assert_eq!(kept.len(), 2);
+        let still = || kept.iter().map(|kept| kept.pid).filter(|pid| stopped(*pid)).collect::<Vec<_>>();
+        assert_eq!(settles(still), Vec::<u32>::new());
+        handle.cancel().wait().unwrap();
+    }
 }
 
 fn input_and_signals_wait_for_what_is_paused() {
@@ -336,12 +376,14 @@ fn a_followed_terminal_is_whole() {
 ostler_tests::in_every_tier!(
     a_paused_tree_stands_still_and_goes_on,
     a_tree_that_forks_without_end_is_brought_to_a_standstill,
+    what_is_let_go_on_at_once_goes_on,
     no_time_passes_for_what_is_paused,
     a_stop_lets_it_go_on_first_so_that_it_can_clean_up,
     what_is_being_stopped_is_not_paused,
     a_paused_tree_is_killed_at_once,
     the_death_of_a_paused_leader_ends_its_pause,
     what_is_kept_of_a_paused_command_goes_on,
+    what_is_kept_of_a_paused_command_goes_on_though_it_holds_nothing,
     input_and_signals_wait_for_what_is_paused,
     pauses_that_are_dropped_and_crossed_leave_nothing_behind,
     a_follower_is_waited_for,

@@ -120,7 +120,9 @@ impl ReadOutput {
             }
             let (request, paths, growth) = (self.request, paths.clone(), growth.clone());
             let may_wait = growth.is_some() && !left.is_zero();
-            let page = blocking::unblock(move || read_now(&paths, growth.as_deref(), &request)).await;
+            let read = move || read_now(&paths, growth.as_deref(), &request);
+            // In a scripted world there is no disk, and what a follower reads is a step of its host.
+            let page = if self.ostler.is_scripted() { read() } else { blocking::unblock(read).await };
             let page = page.map_err(Error::Read)?;
             // A part of a character or of a line: its rest is waited for as the first byte was.
             wait_at = page.wait_at(&request);
@@ -137,7 +139,7 @@ impl ReadOutput {
             return Ok(left);
         }
         if self.request.follows {
-            growth.follower_waits(which);
+            growth.follower_at(which, offset);
         }
         if self.ostler.is_scripted() {
             let wait_ms = timeout_ms(left);

@@ -156,7 +156,7 @@ pub struct Limits {
     pub subscriptions: u64,
     /// Finished handles whose result a late cancel can still ask for. Default [`REPLAY_RESULTS`].
     pub replay_results: u64,
-    /// Bytes on disk of all commands of one session together, as long as their files are there: what is recorded stands there twice, in the
+    /// Bytes of recorded output on disk of all commands of one session together, as long as their files are there: it stands there twice, in the
     /// order of arrival and by stream. When they are spent nothing more is recorded, as at a command's own output limit and with
     /// its policy, and launches in that session are refused. Default: no limit.
     pub session_output_bytes: Option<u64>,

@@ -1,15 +1,15 @@
 //! Removes artifacts, each time on a thread of its own: nobody waits for a disk.
 //!
-//! * in: the processes that this graph starts; that it is time, and which of them are still asked for
+//! * in: the commands that this graph starts; that it is time, and which of them are still asked for
 //! * out: directories that are gone
 //! * keeps: one removal at a time; nothing of another graph in this process is touched
 
 use crate::backend::{Outputs, thread::spawn};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use ostler_artifacts::{RetentionLimits, retain};
-use ostler_messages::Retain;
+use ostler_messages::{CommandId, Retain};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,50 +18,69 @@ use std::{
 /// How long the end of a graph waits for a removal: a short one ends with the graph, and nobody waits for a long one.
 const CLEAN_UP_LIMIT: Duration = Duration::from_millis(200);
 
+/// Commands of this graph whose artifacts may be there still: so many that a busy graph removes some before they are forgotten here.
+/// Beyond it the oldest are left to the host's next start. 32 bytes each.
+const OWN_MAX: usize = 65_536;
+
 /// See the [module](self).
 pub(super) struct Janitor {
     root: PathBuf,
     limits: RetentionLimits,
     outputs: Arc<Outputs>,
-    /// The numbers of this graph's processes, from and to. Other graphs of the process have those between.
-    own: Vec<(u64, u64)>,
-    /// Disconnects when the removal is over.
-    at_work: Option<Receiver<()>>,
+    /// In the order of their launches, by number. The whole id: where hosts of several containers share a root, one of them may have the same pid.
+    own: VecDeque<CommandId>,
+    /// Tells what was removed, once the removal is over.
+    at_work: Option<Receiver<Vec<CommandId>>>,
 }
 
 impl Janitor {
     pub(super) fn new(root: &Path, limits: RetentionLimits, outputs: Arc<Outputs>) -> Janitor {
-        Janitor { root: root.to_owned(), limits, outputs, own: Vec::new(), at_work: None }
+        Janitor { root: root.to_owned(), limits, outputs, own: VecDeque::new(), at_work: None }
     }
 
-    /// A process of this graph. Their numbers only grow.
-    pub(super) fn note(&mut self, n: u64) {
-        match self.own.last_mut() {
-            Some((_, last)) if *last + 1 == n => *last = n,
-            _ => self.own.push((n, n)),
+    /// A command of this graph. True: there are so many that it is time for a removal.
+    pub(super) fn note(&mut self, command: CommandId) -> bool {
+        self.own.push_back(command);
+        let is_time = self.own.len() == OWN_MAX;
+        if self.own.len() > OWN_MAX {
+            self.is_at_work();
+            self.own.drain(..self.own.len().saturating_sub(OWN_MAX));
         }
+        is_time
+    }
+
+    /// Whether a removal goes on. One that is over is taken note of.
+    fn is_at_work(&mut self) -> bool {
+        match self.at_work.as_ref().map(Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return true,
+            Some(Ok(removed)) => {
+                let removed: BTreeSet<CommandId> = removed.into_iter().collect();
+                self.own.retain(|command| !removed.contains(command));
+            }
+            Some(Err(TryRecvError::Disconnected)) | None => {}
+        }
+        self.at_work = None;
+        false
     }
 
     /// Removes what hosts that are gone have left, and what of this graph nobody asks for any more; none: nothing of it.
     pub(super) fn retain(&mut self, own: Option<Retain>) {
-        if self.at_work.as_ref().is_some_and(|work| work.try_recv() == Err(TryRecvError::Empty)) {
+        if self.is_at_work() {
             // The next time will do.
             return;
         }
-        let (root, limits, outputs, numbers) =
-            (self.root.clone(), self.limits, self.outputs.clone(), self.own.clone());
-        let (running, at_work) = bounded::<()>(0);
-        let thread = spawn("ostler-retention", move || {
-            let _running = running;
-            let (up_to, but) = own.map_or((0, Vec::new()), |own| (own.up_to, own.but));
+        let may_go = own.map(|Retain { up_to, but }| {
             let but: BTreeSet<u64> = but.into_iter().collect();
-            let is_own = |n: u64| {
-                let at = numbers.partition_point(|(from, _)| *from <= n);
-                at > 0 && numbers[at - 1].1 >= n
-            };
-            let may_go = |n: u64| n <= up_to && is_own(n) && !but.contains(&n);
+            self.own.iter().filter(|id| id.n <= up_to && !but.contains(&id.n)).copied().collect()
+        });
+        let may_go: BTreeSet<CommandId> = may_go.unwrap_or_default();
+        let (root, limits, outputs) = (self.root.clone(), self.limits, self.outputs.clone());
+        let (tell, at_work) = bounded(1);
+        let thread = spawn("ostler-retention", move || {
             // What could not be removed is tried again at the next time.
-            outputs.give_back(&retain(&root, &limits, |command| may_go(command.n)).removed);
+            let removed = retain(&root, &limits, |command| may_go.contains(&command)).removed;
+            outputs.give_back(&removed);
+            let _ = tell.send(removed);
         });
         self.at_work = thread.is_ok().then_some(at_work);
     }
@@ -71,5 +90,27 @@ impl Janitor {
         if let Some(at_work) = self.at_work.take() {
             let _ = at_work.recv_timeout(CLEAN_UP_LIMIT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_asks_for_a_removal_when_there_is_much_and_remembers_no_more_than_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = RetentionLimits { age: Duration::ZERO, commands: 0, bytes: 0 };
+        let outputs = Arc::new(Outputs::new(7, None));
+        let mut janitor = Janitor::new(dir.path(), limits, outputs);
+        let id = |n: usize| CommandId { host_pid: 7, unix_ns: 1, n: n as u64 };
+        let asked: Vec<usize> = (1..=OWN_MAX + 500).filter(|n| janitor.note(id(*n))).collect();
+        assert_eq!((asked, janitor.own.len(), janitor.own[0]), (vec![OWN_MAX], OWN_MAX, id(501)));
+        // What was removed is forgotten with the next one, and there is room again.
+        let (tell, at_work) = bounded(1);
+        tell.send((501..=OWN_MAX).map(id).collect()).unwrap();
+        janitor.at_work = Some(at_work);
+        assert!(!janitor.note(id(OWN_MAX + 501)));
+        assert_eq!((janitor.own.len(), janitor.own[0]), (501, id(OWN_MAX + 1)));
     }
 }

@@ -88,7 +88,9 @@ impl Dispatcher {
         let drain = |n: u64| &self.drains[thread_of(n, self.drains.len())].0;
         match command {
             KernelCommand::Exec(exec) => {
-                self.janitor.note(exec.n);
+                if self.janitor.note(exec.command_id) {
+                    self.signals.send(SignalCommand::Retain);
+                }
                 self.pending.begin(exec.n);
                 // The end of a spawn thread was reported; the graph ends.
                 let _ = self.spawns.send(SpawnCommand::Exec(exec));

@@ -80,6 +80,19 @@ fn a_command_that_hears_nothing_is_stopped_by_who_insists_and_the_terminal_is_as
 }
 
 #[test]
+fn who_insists_is_heard_also_when_nobody_takes_what_is_typed() {
+    let script = "$OSTLER --grace 100ms -- sh -c 'echo ready; exec </dev/null >/dev/null 2>&1; exec sleep 1000'; echo code $?";
+    let person = Person::runs(script);
+    person.sees("ready");
+    // What has no terminal any more takes no key.
+    for key in ["a", "\u{1d}", "\u{1d}", "\u{1d}"] {
+        person.types(key);
+    }
+    let saw = person.saw();
+    assert!(saw.contains("code 130\r\n"), "{saw}");
+}
+
+#[test]
 fn what_is_piped_into_a_terminal_ends_with_the_key_that_ends_it() {
     let place = Place::new();
     fs::write(place.path("lines"), "one\ntwo").unwrap();

@@ -177,3 +177,17 @@ fn the_commands_of_a_session_share_what_it_may_have_on_disk() {
     story.session.end().wait().unwrap();
     assert_snapshot!(story.told());
 }
+
+#[test]
+fn what_a_full_disk_does_not_take_is_not_what_a_session_has_there() {
+    let talks = Program::new().stdout_at(ms(10), "123456789\n").exits_at(ms(20), 0);
+    let story = Story::with(|settings| settings.config.limits.session_output_bytes = Some(40))
+        .program("full", talks.clone().disk_full_at(0))
+        .program("talks", talks);
+    for _ in 0..3 {
+        story.launch(Command::new("full"));
+        assert!(story.result().artifact_error.unwrap().contains("No space left"));
+    }
+    story.launch(Command::new("talks"));
+    assert_eq!(story.result().artifact_error, None);
+}

@@ -115,3 +115,22 @@ fn the_end_of_a_command_waits_for_no_follower() {
     let record = handle.cancel().wait().unwrap().record;
     assert_eq!((record.stdout.as_str(), record.exit_code), ("much that nobody reads\nbye\n", Some(3)));
 }
+
+#[test]
+fn a_follower_that_asks_again_and_again_for_a_whole_line_gets_it() {
+    let talks = Program::new().stdout_at(ms(10), "a line longer than may be ahead\n").exits_at(ms(20), 0);
+    let story = Story::new().program("talks", talks);
+    let handle = story.launch(Command::new("talks").follow(5));
+    let mut asked = 0;
+    let line = loop {
+        story.advance_ms(10);
+        let page = handle.read().from_line(1, 1).follows().wait().unwrap();
+        asked += 1;
+        if page.bytes_read > 0 {
+            break page.text();
+        }
+        assert!(asked < 100, "the line never comes");
+    };
+    assert_eq!(line, "a line longer than may be ahead\n");
+    assert_eq!(story.result().exit_code, Some(0));
+}

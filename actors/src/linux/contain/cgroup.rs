@@ -226,9 +226,13 @@ impl Leaf {
         }
     }
 
-    /// Stops everything in it and below it where it is, or lets it go on (cgroups(7), `cgroup.freeze`). What is forked meanwhile too.
-    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), Errno> {
-        write_at(self.open()?.as_fd(), "cgroup.freeze", if frozen { b"1" } else { b"0" })
+    /// Stops everything in it and below it where it is, and what is forked meanwhile (cgroups(7), `cgroup.freeze`). Writing 0 to the
+    /// file lets it go on.
+    pub(crate) fn freeze(&self) -> io::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mut file = File::from(above_stdio(openat(self.open()?, "cgroup.freeze", flags, Mode::empty())?)?);
+        file.write_all(b"1")?;
+        Ok(file)
     }
 
     /// Whether that is so.

@@ -18,49 +18,77 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-/// A process that somebody has stopped is continued once more, at most so often: one that stops itself at once (a background process
+/// How often a tree is looked at, at most, until nobody stands still any more: a process that stops itself at once (one in the background
 /// that reads from its terminal) must not hold the thread.
-const PASSES_MAX: u32 = 3;
+const PASSES_MAX: u32 = 4;
+/// How many processes are held open at a time: the host needs its descriptors for itself.
+const HELD_MAX: usize = 64;
 
-/// See the [module](self).
+/// Whom a pass signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    Everybody,
+    /// Who stands still, or moves.
+    Still(bool),
+}
+
+/// See the [module](self). All that it needs is in hand from the begin.
 pub(crate) struct Standstill {
-    pub(crate) view: TreeView,
+    view: TreeView,
     /// The leader, whose number names the tree as long as it is not reaped.
-    pub(crate) leader: OwnedFd,
+    leader: OwnedFd,
 }
 
 impl Standstill {
+    pub(crate) fn new(view: TreeView, leader: OwnedFd) -> Standstill {
+        Standstill { view, leader }
+    }
+
     /// One pass: stops everybody who does not stand still yet, and says how many those were.
     ///
     /// # Errors
     /// Nobody was able to look.
     pub(crate) fn stop(&self) -> io::Result<usize> {
-        self.pass(Signal::SIGSTOP, false)
+        self.pass(Signal::SIGSTOP, Whom::Still(false))
     }
 
-    /// Continues everybody who stands still.
-    pub(crate) fn go_on(&self) {
-        // A list that is read while somebody ends may lack somebody else: so it takes a pass that finds nobody.
-        for _ in 0..PASSES_MAX {
-            // Whoever can't be looked at now can't be helped.
-            if self.pass(Signal::SIGCONT, true).is_ok_and(|count| count == 0) {
-                return;
+    /// Continues everybody. Whoever has just been sent SIGSTOP need not show it yet, so the first pass asks nobody; and a list that is
+    /// read while somebody ends may lack somebody else, so it takes one that finds nobody still.
+    ///
+    /// # Errors
+    /// Nobody was able to look.
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        self.pass(Signal::SIGCONT, Whom::Everybody)?;
+        for _ in 1..PASSES_MAX {
+            if self.pass(Signal::SIGCONT, Whom::Still(true))? == 0 {
+                break;
             }
         }
+        Ok(())
     }
 
-    fn pass(&self, signal: Signal, whom: bool) -> io::Result<usize> {
-        let (mut held, mut count) = (Vec::new(), 0);
+    fn pass(&self, signal: Signal, whom: Whom) -> io::Result<usize> {
+        let mut meant = Vec::new();
         for pid in self.view.pids()? {
-            if stands_still(pid)? == Some(whom) {
-                count += 1;
-                // One that has ended needs no signal; with no descriptor left the next pass goes on.
-                held.extend(sys::open_process(pid).ok().map(|process| (pid, process)));
+            let still = stands_still(pid)?;
+            if still.is_some_and(|still| whom == Whom::Everybody || whom == Whom::Still(still)) {
+                meant.push(pid);
             }
         }
-        if held.is_empty() {
-            return Ok(count);
+        if signal == Signal::SIGCONT {
+            // Children first: a shell that goes on before its job takes that for stopped.
+            meant.reverse();
         }
+        for some in meant.chunks(HELD_MAX) {
+            self.signal(some, signal)?;
+        }
+        Ok(meant.len())
+    }
+
+    fn signal(&self, pids: &[u32], signal: Signal) -> io::Result<()> {
+        // One that has ended needs no signal; with no descriptor left the next pass goes on.
+        let held: Vec<_> =
+            pids.iter().filter_map(|pid| Some((*pid, sys::open_process(*pid).ok()?))).collect();
         // Opened first, asked afterwards, and the number that names the tree was ours all the time: whoever is still a member is the one
         // that was meant.
         let members: BTreeSet<u32> = self.view.pids()?.into_iter().collect();
@@ -70,7 +98,7 @@ impl Standstill {
                 let _ = sys::signal_process(process.as_fd(), signal);
             }
         }
-        Ok(count)
+        Ok(())
     }
 }
 

@@ -12,8 +12,7 @@ use crate::linux::{
     watch::signals::SignalCommand,
 };
 use crossbeam_channel::Receiver;
-use ostler_messages::CallId;
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 /// What the signal thread asks: at most one look for each process at a time, and one pass.
 pub(crate) enum Ask {
@@ -24,9 +23,16 @@ pub(crate) enum Ask {
         after_kill: bool,
     },
     /// One pass.
-    Stop { n: u64, since: Instant, tree: Standstill },
-    /// Who waits for it is told of it.
-    GoOn { n: u64, tree: Standstill, call: Option<CallId> },
+    Stop {
+        n: u64,
+        since: Instant,
+        tree: Arc<Standstill>,
+    },
+    GoOn {
+        n: u64,
+        since: Instant,
+        tree: Arc<Standstill>,
+    },
 }
 
 /// The answer to a look.
@@ -56,9 +62,8 @@ pub(crate) fn run(asks: &Receiver<Ask>, signals: &Outbox<SignalCommand>) {
             Ask::Stop { n, since, tree } => {
                 signals.send(SignalCommand::Passed(Passed { n, since, stopped: tree.stop() }));
             }
-            Ask::GoOn { n, tree, call } => {
-                tree.go_on();
-                call.into_iter().for_each(|call| signals.send(SignalCommand::WentOn { n, call }));
+            Ask::GoOn { n, since, tree } => {
+                signals.send(SignalCommand::WentOn { n, since, done: tree.go_on().is_ok() });
             }
         }
     }

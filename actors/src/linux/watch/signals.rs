@@ -19,14 +19,14 @@ use crate::linux::{
     watch::guards::{GUARD, GuardCommand},
     watch::idle::IdleTimes,
     watch::looks::{Ask, Looked, Passed},
-    watch::pauses::Pauses,
+    watch::pauses::{GoingOn, Pauses},
     watch::started::Watch,
     watch::timers::{TimerKey, Timers},
 };
 use crossbeam_channel::Sender;
 use ostler_messages::{
-    ActorName, Arm, CallId, Disarm, Event, Exited, Follow, Freeze, LookForPorts, NotPaused, Peek, Raise,
-    Release, Signal, StopSignal, Survey, Sweep, SweepFor, Thaw, Thawed, TimerKind, TreeAlive, TreeEmpty,
+    ActorName, Arm, Disarm, Event, Exited, Follow, Freeze, LookForPorts, NotPaused, Peek, Raise, Release,
+    RetentionDue, Signal, StopSignal, Survey, Sweep, SweepFor, Thaw, TimerKind, TreeAlive, TreeEmpty,
     Unfollow,
 };
 use std::{
@@ -57,10 +57,11 @@ pub(crate) enum SignalCommand {
     Looked(Box<Looked>),
     /// The same.
     Passed(Passed),
-    /// The same: a tree goes on, and this call waits for that.
+    /// The same: a tree goes on.
     WentOn {
         n: u64,
-        call: CallId,
+        since: Instant,
+        done: bool,
     },
     /// When it is to fire.
     Arm(Arm, Instant),
@@ -70,6 +71,8 @@ pub(crate) enum SignalCommand {
     Follow(Follow),
     Unfollow(Unfollow),
     LookForPorts(LookForPorts),
+    /// There is much to be removed.
+    Retain,
     Quit,
 }
 
@@ -93,7 +96,8 @@ impl SignalThread {
         crate::linux::sys::ask_for_short_turns();
         let timers = Timers::default();
         let (children, idle) = (Children::default(), IdleTimes::default());
-        let mut state = State { thread: self, children, timers, idle, pauses: Pauses::default() };
+        let (pauses, going_on) = (Pauses::default(), BTreeMap::new());
+        let mut state = State { thread: self, children, timers, idle, pauses, going_on };
         state.arm_retention();
         let mut ready = Vec::new();
         loop {
@@ -156,6 +160,7 @@ struct State {
     timers: Timers,
     idle: IdleTimes,
     pauses: Pauses,
+    going_on: BTreeMap<u64, GoingOn>,
 }
 
 impl State {
@@ -177,7 +182,7 @@ impl State {
             SignalCommand::Freeze(freeze) => self.freeze(&freeze),
             SignalCommand::Thaw(thaw) => self.thaw(&thaw),
             SignalCommand::Passed(passed) => self.passed(passed),
-            SignalCommand::WentOn { n, call } => self.tell_supervisor(Thawed { n, call, ended: false }),
+            SignalCommand::WentOn { n, since, done } => self.went_on(n, since, done),
             SignalCommand::Sweep(sweep) => self.sweep(&sweep),
             SignalCommand::Release(release) => self.release(release.n),
             SignalCommand::Looked(looked) => self.looked_elsewhere(*looked),
@@ -206,6 +211,7 @@ impl State {
                 let view = self.view(look.n);
                 self.tell_follower(FollowCommand::Ports(look.call, view));
             }
+            SignalCommand::Retain => self.tell_supervisor(RetentionDue {}),
             SignalCommand::Quit => {}
         }
     }
@@ -259,6 +265,7 @@ impl State {
         let Some(child) = self.children.0.get_mut(&n) else { return };
         if child.exit.is_some() {
             // It ended by itself; or the graph asks again because the actor that heard of it first is gone.
+            self.goes_to_its_end(n, NotPaused::Ended);
             return self.report_exit(n);
         }
         if !child.signalled && child.is_leader_dead() {
@@ -357,8 +364,9 @@ impl State {
         };
         let first = std::mem::take(&mut child.first_look);
         if first {
-            child.sweep_helper();
+            self.sweep_helper(n);
         }
+        let Some(child) = self.children.0.get_mut(&n) else { return };
         if let Some(seen) = &alive {
             match sweep {
                 SweepFor::Terminate if first => {

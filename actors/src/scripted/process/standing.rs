@@ -87,6 +87,9 @@ impl Process {
             self.record(stream, &bytes, now_us);
             if !rest.is_empty() {
                 self.standing.unread.push_front((stream, rest));
+            }
+            // Asked for until there is none: who found none is told when there is some.
+            if room == 0 {
                 break;
             }
         }

@@ -2,13 +2,14 @@
 
 use super::Child;
 use crate::linux::contain::{standstill::Standstill, tree::Tree};
+use std::fs::File;
 
 impl Child {
-    /// Freezes it, or lets it go on. False: no cgroup does that for it.
-    pub(crate) fn freeze(&self, frozen: bool) -> bool {
+    /// Freezes it, and gives the file by which it can be let go on. None: no cgroup does that for it.
+    pub(crate) fn freeze(&self) -> Option<File> {
         match &self.tree {
-            Tree::Cgroup(leaf) => leaf.freeze(frozen).is_ok(),
-            Tree::Group | Tree::Subreaper => false,
+            Tree::Cgroup(leaf) => leaf.freeze().ok(),
+            Tree::Group | Tree::Subreaper => None,
         }
     }
 
@@ -37,6 +38,6 @@ impl Child {
     /// For the look thread. None: nobody of it is left, or no descriptor is.
     pub(crate) fn standstill(&self) -> Option<Standstill> {
         let leader = self.group.pidfd.try_clone().ok()?;
-        Some(Standstill { view: self.view()?, leader })
+        Some(Standstill::new(self.view()?, leader))
     }
 }

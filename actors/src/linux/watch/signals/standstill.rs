@@ -9,11 +9,11 @@ use crate::backend::{KernelEvent, stands_still_with};
 use crate::linux::{
     watch::child::Child,
     watch::looks::{Ask, Passed},
-    watch::pauses::{By, LIMIT, Pause, Seen},
+    watch::pauses::{By, GoingOn, LIMIT, Pause, Seen},
     watch::timers::TimerKey,
 };
 use ostler_messages::{ActorName, CallId, Event, Freeze, Froze, NotPaused, Thaw, Thawed};
-use std::time::Instant;
+use std::{io::Write, sync::Arc, time::Instant};
 
 impl State {
     pub(super) fn freeze(&mut self, Freeze { n, call }: &Freeze) {
@@ -37,8 +37,19 @@ impl State {
 
     fn begin_pause(&mut self, n: u64, call: CallId) {
         let Some(child) = self.children.0.get(&n) else { return };
-        let by = if child.freeze(true) { By::Cgroup } else { By::Signals };
+        let by = match child.freeze() {
+            Some(file) => By::Cgroup(file),
+            None => match child.standstill() {
+                Some(tree) => By::Signals(Arc::new(tree)),
+                None => {
+                    let reason = "no descriptor is left to look at it".to_owned();
+                    return self.tell_supervisor(Froze { n, call, refused: Some(NotPaused::Failed(reason)) });
+                }
+            },
+        };
         child.activity.pause(self.thread.clock.now_us());
+        // What a pause before this one was to continue stands still again.
+        self.finish_going_on(n);
         let now = Instant::now();
         let mut pause = Pause::begin(now, by, call);
         let of_it = |key: &TimerKey| matches!(key, TimerKey::Graph(owner, kind) if stands_still_with(*owner, *kind) == Some(n));
@@ -51,21 +62,22 @@ impl State {
         self.look_whether_still(n);
     }
 
-    /// Its time for a look.
+    /// Its time for a look, or for another try.
     pub(super) fn look_whether_still(&mut self, n: u64) {
+        if let Some(going_on) = self.going_on.get(&n) {
+            let ask = Ask::GoOn { n, since: going_on.since, tree: going_on.tree.clone() };
+            // Its end is reported, as of each thread.
+            let _ = self.thread.looks.send(ask);
+        }
         let (Some(pause), Some(child)) = (self.pauses.get(n), self.children.0.get(&n)) else { return };
-        match pause.by {
-            By::Cgroup => {
+        match &pause.by {
+            By::Cgroup(_) => {
                 let seen = child.is_frozen().map(|still| !still);
                 self.seen_moving(n, seen);
             }
-            By::Signals => match child.standstill() {
-                Some(tree) => {
-                    // Its end is reported, as of each thread.
-                    let _ = self.thread.looks.send(Ask::Stop { n, since: pause.since, tree });
-                }
-                None => self.seen_moving(n, Err("no descriptor is left to look at it".into())),
-            },
+            By::Signals(tree) => {
+                let _ = self.thread.looks.send(Ask::Stop { n, since: pause.since, tree: tree.clone() });
+            }
         }
     }
 
@@ -118,28 +130,62 @@ impl State {
     }
 
     /// It goes on: `why` is for those who wait for it to stand still, `call` is told when it does go on.
-    pub(super) fn end_pause(&mut self, n: u64, why: NotPaused, call: Option<CallId>) {
+    fn end_pause(&mut self, n: u64, why: NotPaused, call: Option<CallId>) {
         let Some(mut pause) = self.pauses.end(n) else { return };
         self.timers.disarm(TimerKey::Standstill(n));
-        let mut told = call;
         if let Some(child) = self.children.0.get(&n) {
-            match (pause.by, child.standstill()) {
-                (By::Cgroup, _) => drop(child.freeze(false)),
-                (By::Signals, Some(tree)) => {
-                    let _ = self.thread.looks.send(Ask::GoOn { n, tree, call: told.take() });
-                }
-                // Everybody is gone; or the signal that stops it continues it too.
-                (By::Signals, None) => {}
-            }
             child.activity.resume(self.thread.clock.now_us());
+        }
+        let now = Instant::now();
+        for ((owner, kind), left) in pause.timers() {
+            self.timers.arm(TimerKey::Graph(owner, kind), now + left);
         }
         for waiting in std::mem::take(&mut pause.waiting) {
             self.tell_supervisor(Froze { n, call: waiting, refused: Some(why.clone()) });
         }
-        told.into_iter().for_each(|call| self.tell_supervisor(Thawed { n, call, ended: false }));
-        let now = Instant::now();
-        for ((owner, kind), left) in pause.into_timers() {
-            self.timers.arm(TimerKey::Graph(owner, kind), now + left);
+        match pause.by {
+            By::Cgroup(mut file) => {
+                // Refused only when it is gone, and everybody in it.
+                let _ = file.write_all(b"0");
+                call.into_iter().for_each(|call| self.tell_supervisor(Thawed { n, call, ended: false }));
+            }
+            By::Signals(tree) => {
+                self.going_on.insert(n, GoingOn::begin(pause.since, tree, call));
+                self.look_whether_still(n);
+            }
+        }
+    }
+
+    /// The look thread has continued everybody, or was not able to look.
+    pub(super) fn went_on(&mut self, n: u64, since: Instant, done: bool) {
+        let Some(going_on) = self.going_on.get_mut(&n).filter(|going_on| going_on.since == since) else {
+            return;
+        };
+        let is_there = self.children.0.contains_key(&n);
+        if !done
+            && is_there
+            && let Some(at) = going_on.again_at(Instant::now())
+        {
+            return self.timers.arm(TimerKey::Standstill(n), at);
+        }
+        self.finish_going_on(n);
+    }
+
+    fn finish_going_on(&mut self, n: u64) {
+        let Some(GoingOn { call, sweeps_helper, .. }) = self.going_on.remove(&n) else { return };
+        self.timers.disarm(TimerKey::Standstill(n));
+        call.into_iter().for_each(|call| self.tell_supervisor(Thawed { n, call, ended: false }));
+        if let Some(child) = self.children.0.get(&n).filter(|_| sweeps_helper) {
+            child.sweep_helper();
+        }
+    }
+
+    /// Lets the helper take the leader's zombie away, but not while that names those who are to be continued.
+    pub(super) fn sweep_helper(&mut self, n: u64) {
+        match (self.going_on.get_mut(&n), self.children.0.get(&n)) {
+            (Some(going_on), _) => going_on.sweeps_helper = true,
+            (None, Some(child)) => child.sweep_helper(),
+            (None, None) => {}
         }
     }
 
