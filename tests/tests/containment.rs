@@ -112,6 +112,24 @@ fn the_rest_holds(refuses: &str, tier: Containment) {
         assert_eq!(outcomes, [Outcome::Terminated], "{refuses}");
     }
     assert_eq!(group(result.process_group_id.unwrap()), [0; 0], "{refuses}");
+    let script = "stty size; read x </dev/tty; echo got $x >/dev/tty; test -t 0 && echo terminal";
+    let lines = host.run(&["terminal", "/bin/sh", "-c", script]);
+    // What stops each process by itself has to see it, and to hold it.
+    let not_paused = lines[0]["not_paused"].as_str().map(|why| {
+        ["/proc", "pidfd_open"]
+            .into_iter()
+            .find(|needed| why.contains(needed))
+            .unwrap_or_else(|| panic!("{why}"))
+    });
+    let needs = (tier != Containment::Cgroup).then_some(refuses).and_then(|refuses| match refuses {
+        "proc" => Some("/proc"),
+        "clone3 pidfd" => Some("pidfd_open"),
+        _ => None,
+    });
+    assert_eq!(not_paused, needs, "{refuses}: {}", lines[0]["not_paused"]);
+    let result: Record = serde_json::from_value(lines[0]["result"].clone()).unwrap();
+    let shown = ["30 100\r\n", "got word\r\n", "terminal\r\n"];
+    assert!(shown.iter().all(|line| result.stdout.contains(line)), "{refuses}: {}", result.stdout);
     let stubborn = format!("{0} & exec {0}", fixture!("ignores-term"));
     let result = run("200", &["/bin/sh", "-c", &stubborn]);
     assert_eq!((result.status, result.signal.as_deref()), (Status::TimedOut, Some("SIGKILL")), "{refuses}");

@@ -370,6 +370,25 @@ fn a_stop_begins_with_the_signal_of_the_launch() {
     );
 }
 
+/// A host that has SIGPIPE at its default would die of a write to what nobody reads.
+#[test]
+fn no_signal_of_a_broken_pipe_reaches_the_host() {
+    let bench = Bench::new();
+    let tasks: Vec<_> =
+        std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path()).collect();
+    let file =
+        |task: &std::path::PathBuf, name: &str| std::fs::read_to_string(task.join(name)).unwrap_or_default();
+    let blocks = |task: &std::path::PathBuf| {
+        let status = file(task, "status");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default();
+        u64::from_str_radix(mask.trim(), 16).unwrap_or(0) & 1 << (nix::libc::SIGPIPE - 1) != 0
+    };
+    let writers: Vec<_> =
+        tasks.iter().filter(|task| file(task, "comm").starts_with("ostler-drain")).collect();
+    assert!(!writers.is_empty() && writers.iter().all(|task| blocks(task)));
+    bench.run(Command::new("true"));
+}
+
 #[test]
 fn input_stands_in_a_trace_as_its_size() {
     let log = TraceLog::default();

@@ -169,6 +169,16 @@ fn main() -> Done<()> {
             }
             return Ok(());
         }
+        "terminal" => {
+            let handle = session.launch(Command::new(next()?).args(args).terminal(30, 100)).wait()?;
+            let paused = match handle.pause().wait() {
+                Ok(()) => json!(null),
+                Err(error) => json!(error.to_string()),
+            };
+            handle.resume().wait()?;
+            handle.write("word\n").wait()?;
+            println!("{}", json!({ "not_paused": paused, "result": result(&session, &handle)? }));
+        }
         "stdio" => {
             let command = Command::new(next()?).args(args);
             let result = run(&session, command)?;

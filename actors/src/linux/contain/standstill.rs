@@ -11,7 +11,7 @@ use crate::linux::{
     proc::{self, Seen},
     sys,
 };
-use nix::sys::signal::Signal;
+use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     collections::BTreeSet,
     io,
@@ -86,9 +86,16 @@ impl Standstill {
     }
 
     fn signal(&self, pids: &[u32], signal: Signal) -> io::Result<()> {
-        // One that has ended needs no signal; with no descriptor left the next pass goes on.
-        let held: Vec<_> =
-            pids.iter().filter_map(|pid| Some((*pid, sys::open_process(*pid).ok()?))).collect();
+        let mut held = Vec::new();
+        for pid in pids {
+            match sys::open_process(*pid) {
+                Ok(process) => held.push((*pid, process)),
+                // One that has ended needs no signal; with no descriptor left the next pass goes on.
+                Err(Errno::ESRCH | Errno::EMFILE | Errno::ENFILE) => {}
+                // By its number it could be somebody else.
+                Err(errno) => return Err(io::Error::other(format!("pidfd_open: {errno}"))),
+            }
+        }
         // Opened first, asked afterwards, and the number that names the tree was ours all the time: whoever is still a member is the one
         // that was meant.
         let members: BTreeSet<u32> = self.view.pids()?.into_iter().collect();

@@ -20,8 +20,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// From the first look to the second; each later one comes after twice the time, up to the longest.
 const LOOK_FIRST: Duration = Duration::from_millis(1);
 const LOOK_MAX: Duration = Duration::from_millis(50);
-/// How often a tree is tried to be continued where nobody was able to look: for about a minute, the longest time between two being this.
-const TRIES_MAX: u32 = 64;
+/// How often a tree is tried to be continued where nobody was able to look, with growing pauses between: for about eight seconds, after which
+/// descriptors are not likely to come back.
+const TRIES_MAX: u32 = 16;
 const TRY_MAX: Duration = Duration::from_secs(1);
 /// Looks in a row that find nobody who moves, where each process is stopped for itself: one that was forked behind the back of the first
 /// is seen by the second, since nobody forks any more.
