@@ -35,6 +35,14 @@ impl Paths {
         Paths { dir: root.join(command.to_string()) }
     }
 
+    /// The same, or where it was once: of a command whose directory has the old form of its name.
+    pub fn find(root: &Path, command: CommandId) -> Paths {
+        let paths = Paths::of(root, command);
+        let old = || Paths { dir: root.join(command.old_form()) };
+        let is_old = !paths.dir.exists() && old().dir.exists();
+        if is_old { old() } else { paths }
+    }
+
     /// Both streams in order of arrival, `combined.txt`.
     pub fn combined(&self) -> PathBuf {
         self.file(OutputFile::Combined)

@@ -105,14 +105,15 @@ pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) 
         if !beyond || stays {
             continue;
         }
-        match remove(&Paths::of(root, command)) {
+        let paths = Paths::find(root, command);
+        match remove(&paths) {
             Ok(true) => {
                 retained.kept -= 1;
                 retained.removed.push(command);
                 bytes -= own_bytes;
             }
             Ok(false) => {}
-            Err(error) => retained.failed(&Paths::of(root, command).dir, &error),
+            Err(error) => retained.failed(&paths.dir, &error),
         }
     }
     retained
@@ -142,7 +143,7 @@ fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
         let Some(command) = entry.file_name().to_str().and_then(|name| name.parse::<CommandId>().ok()) else {
             continue;
         };
-        let paths = Paths::of(root, command);
+        let paths = Paths { dir: entry.path() };
         // Neither look follows a symlink.
         let changed_at = entry.metadata().and_then(|dir| match dir.is_dir() && dir.uid() == uid {
             true => fs::symlink_metadata(paths.result()).unwrap_or(dir).modified().map(Some),

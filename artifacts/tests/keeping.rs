@@ -163,10 +163,10 @@ fn retention_never_touches_what_lives_or_what_is_not_ours() {
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("combined.txt"), "mine").unwrap();
-    symlink(&elsewhere, root.path().join(format!("cmd_{DEAD_PID}_5_5"))).unwrap();
-    fs::create_dir(root.path().join(format!("cmd_0{DEAD_PID}_5_5"))).unwrap();
+    symlink(&elsewhere, root.path().join(format!("cmd_5_{DEAD_PID}_5"))).unwrap();
+    fs::create_dir(root.path().join(format!("cmd_5_0{DEAD_PID}_5"))).unwrap();
     fs::create_dir(root.path().join("mine")).unwrap();
-    fs::write(root.path().join(format!("cmd_{DEAD_PID}_6_6")), "a file").unwrap();
+    fs::write(root.path().join(format!("cmd_6_{DEAD_PID}_6")), "a file").unwrap();
 
     let before = names(root.path());
     let retained = clean(root.path(), Duration::ZERO, 0);

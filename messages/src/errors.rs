@@ -120,6 +120,14 @@ pub enum LaunchError {
         /// The most it can say.
         limit: u64,
     },
+    /// A label that can't be.
+    #[error("label {name:?}: {reason}")]
+    Label {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Two fields that exclude each other.
     #[error("{field}: not with {other}: {reason}")]
     Excluded {

@@ -77,38 +77,45 @@ impl FromStr for HandleId {
     }
 }
 
-/// What was asked to run, and the name of its artifact directory: `cmd_{host pid}_{unix nanoseconds}_{n}`.
+/// What was asked to run, and the name of its artifact directory: `cmd_{unix nanoseconds}_{host pid}_{n}`. In the order of time, as a value and as
+/// text (until the year 2286).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId {
-    /// Process id of the host.
-    pub host_pid: u32,
     /// Wall time at which the command was asked for.
     pub unix_ns: u64,
+    /// Process id of the host.
+    pub host_pid: u32,
     /// Counts from 1 in the host process.
     pub n: u64,
 }
 impl fmt::Display for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cmd_{}_{}_{}", self.host_pid, self.unix_ns, self.n)
+        write!(f, "cmd_{}_{}_{}", self.unix_ns, self.host_pid, self.n)
+    }
+}
+impl CommandId {
+    /// As directories were named once, with the process id first. They can still be read.
+    pub fn old_form(&self) -> String {
+        format!("cmd_{}_{}_{}", self.host_pid, self.unix_ns, self.n)
     }
 }
 impl FromStr for CommandId {
     type Err = BadId;
-    /// Only the exact form is taken, so that a parsed id can safely name a directory.
+    /// Only the exact form is taken, or the old one, so that a parsed id can safely name a directory.
     fn from_str(text: &str) -> Result<CommandId, BadId> {
         let parse = || {
-            let mut parts = text.strip_prefix("cmd_")?.split('_');
-            let id = CommandId {
-                host_pid: parts.next()?.parse().ok()?,
-                unix_ns: parts.next()?.parse().ok()?,
-                n: parts.next()?.parse().ok()?,
-            };
+            let mut parts = text.strip_prefix("cmd_")?.split('_').map(str::parse::<u64>);
+            let (first, second, n) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+            // Nanoseconds since 1970 are no process id for more than the first four seconds.
+            let is_old = u32::try_from(first).is_ok() && u32::try_from(second).is_err();
+            let (unix_ns, pid) = if is_old { (second, first) } else { (first, second) };
+            let id = CommandId { unix_ns, host_pid: u32::try_from(pid).ok()?, n };
             parts.next().is_none().then_some(id)
         };
-        parse().filter(|id| id.to_string() == text).ok_or_else(|| BadId {
+        parse().filter(|id| id.to_string() == text || id.old_form() == text).ok_or_else(|| BadId {
             kind: "command id",
             text: text.to_owned(),
-            form: "cmd_{host pid}_{unix nanoseconds}_{n}",
+            form: "cmd_{unix nanoseconds}_{host pid}_{n}",
         })
     }
 }
@@ -246,11 +253,14 @@ mod tests {
         assert_eq!(handle.to_string(), "hto-1f-7");
         assert_eq!("hto-1f-7".parse(), Ok(handle));
         let command = CommandId { host_pid: 31, unix_ns: 5, n: 7 };
-        assert_eq!("cmd_31_5_7".parse(), Ok(command));
+        assert_eq!("cmd_5_31_7".parse(), Ok(command));
         for bad in ["", "hto-1f", "hto-1F-7", "hto-01f-7", "hto-1f-+7", "hto-1f-7/.."] {
             assert!(bad.parse::<HandleId>().is_err(), "{bad}");
         }
-        for bad in ["cmd_31_5", "cmd_31_5_7_9", "cmd_031_5_7", "../cmd_31_5_7", "cmd_31_5_7/"] {
+        let old = CommandId { unix_ns: 1_795_496_554_781_606_000, host_pid: 31, n: 7 };
+        assert_eq!("cmd_31_1795496554781606000_7".parse(), Ok(old));
+        assert_eq!("cmd_1795496554781606000_31_7".parse(), Ok(old));
+        for bad in ["cmd_5_31", "cmd_5_31_7_9", "cmd_05_31_7", "../cmd_5_31_7", "cmd_5_31_7/"] {
             assert!(bad.parse::<CommandId>().is_err(), "{bad}");
         }
         for name in ["host", "process/12", "drain/3.stderr", "ticker/1", "wait/4"] {

@@ -1,8 +1,10 @@
 //! What a host asks for: one command with its limits.
 
-use crate::{INPUT_MAX_BYTES, LaunchError, SessionId, Stdin, TerminalSize, Text, UnixSignal, View, quote};
+mod validate;
+
+use crate::{SessionId, Stdin, TerminalSize, Text, UnixSignal, View, quote};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// Default time between terminate and kill.
 pub const GRACE_MS: u64 = 2_000;
@@ -24,6 +26,16 @@ pub const MAX_TIME_MS: u64 = 366 * 24 * 3600 * 1000;
 pub const MAX_CPU_SHARE: u64 = 10_000;
 /// Shortest time between two progress entries: below it a ticker would be a busy loop.
 pub const MIN_PROGRESS_INTERVAL_MS: u64 = 10;
+
+/// Most labels of a command: enough for who, what and why, and few enough to show.
+pub const LABELS_MAX: u64 = 16;
+/// Longest name of a label, in bytes.
+pub const LABEL_NAME_MAX_BYTES: usize = 64;
+/// Longest value of a label, in bytes.
+pub const LABEL_VALUE_MAX_BYTES: usize = 256;
+
+/// What a host says of a command, by its own names.
+pub type Labels = BTreeMap<String, String>;
 
 /// Names and values for a command's environment. Serialized as a map of both; a trace and `Debug` show only the names.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -285,6 +297,9 @@ pub struct LaunchRequest {
     /// one counts 100. Nothing is taken away while nobody else wants it. Refused where it can't be had.
     #[serde(default)]
     pub cpu_share: Option<u64>,
+    /// What the host says of it, for itself and for people: at most 16. They stand in its record and its `launch.json`, and choose in lists.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The same key in a session returns that handle, running or finished, for as long as its record is kept, instead of
     /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
@@ -339,6 +354,7 @@ impl LaunchRequest {
             memory_limit_bytes: None,
             processes_limit: None,
             cpu_share: None,
+            labels: Labels::new(),
             launch_key: None,
         }
     }
@@ -351,70 +367,6 @@ impl LaunchRequest {
             line.push_str(&quote(arg.as_bytes()));
         }
         line
-    }
-
-    /// Refuses what no kernel could run or no clock could measure, naming the field.
-    pub fn validate(&self) -> Result<(), LaunchError> {
-        let nul = |field: String, bytes: &[u8]| match bytes.contains(&0) {
-            true => Err(LaunchError::Nul { field }),
-            false => Ok(()),
-        };
-        if self.program.as_bytes().is_empty() {
-            return Err(LaunchError::EmptyProgram);
-        }
-        nul("program".into(), self.program.as_bytes())?;
-        for (n, arg) in self.args.iter().enumerate() {
-            nul(format!("args[{n}]"), arg.as_bytes())?;
-        }
-        if let Some(cwd) = &self.cwd {
-            nul("cwd".into(), cwd.as_os_str().as_bytes())?;
-        }
-        for (name, value) in &self.env.0 {
-            nul(format!("env name {name}"), name.as_bytes())?;
-            nul(format!("env value of {name}"), value.as_bytes())?;
-            if name.as_bytes().is_empty() || name.as_bytes().contains(&b'=') {
-                return Err(LaunchError::EnvName { name: name.to_string() });
-            }
-        }
-        for (field, limit) in [("timeout_ms", self.timeout_ms), ("idle_timeout_ms", self.idle_timeout_ms)] {
-            if limit == Some(0) {
-                return Err(LaunchError::ZeroTime { field: field.to_owned() });
-            }
-        }
-        let side = |side: fn(TerminalSize) -> u16| self.terminal.map(side).map(u64::from);
-        for (field, limit) in [
-            ("memory_limit_bytes", self.memory_limit_bytes),
-            ("processes_limit", self.processes_limit),
-            ("cpu_share", self.cpu_share),
-            ("terminal.rows", side(|size| size.rows)),
-            ("terminal.columns", side(|size| size.columns)),
-        ] {
-            if limit == Some(0) {
-                return Err(LaunchError::ZeroLimit { field: field.to_owned() });
-            }
-        }
-        let max = |field: &str, value: u64, limit: u64| match value > limit {
-            true => Err(LaunchError::TooLarge { field: field.to_owned(), value, limit }),
-            false => Ok(()),
-        };
-        max("cpu_share", self.cpu_share.unwrap_or(1), MAX_CPU_SHARE)?;
-        if let Stdin::Bytes(bytes) = &self.stdin {
-            if self.terminal.is_some() {
-                let (field, other) = ("stdin.bytes".to_owned(), "terminal".to_owned());
-                let reason =
-                    "a terminal has no end of file; leave stdin out, and write to the handle".to_owned();
-                return Err(LaunchError::Excluded { field, other, reason });
-            }
-            max("stdin.bytes", bytes.as_bytes().len() as u64, INPUT_MAX_BYTES)?;
-        }
-        max("timeout_ms", self.timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
-        max("idle_timeout_ms", self.idle_timeout_ms.unwrap_or(0), MAX_TIME_MS)?;
-        max("grace_ms", self.grace_ms, MAX_TIME_MS)?;
-        max("drain_grace_ms", self.drain_grace_ms, MAX_TIME_MS)?;
-        max("leftovers_grace_ms", self.leftovers_grace_ms, MAX_TIME_MS)?;
-        max("progress_interval_ms", self.progress_interval_ms.unwrap_or(0), MAX_TIME_MS)?;
-        max("progress_max_interval_ms", self.progress_max_interval_ms, MAX_TIME_MS)?;
-        max("capture.max_inline_bytes", self.capture.max_inline_bytes, MAX_INLINE_BYTES_LIMIT)
     }
 
     /// Whether it can be written to while it runs.

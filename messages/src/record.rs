@@ -1,6 +1,6 @@
 //! One record for three uses: the handle response, progress and the result.
 
-use crate::{CommandId, HandleId, SessionId, Stamp};
+use crate::{CommandId, HandleId, Labels, SessionId, Stamp};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -179,6 +179,9 @@ pub struct Record {
     pub command: String,
     /// The same as `command`.
     pub command_or_op_descriptor: String,
+    /// What its host says of it; left out on the wire if it says nothing.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// RFC 3339, UTC.
     pub started_at: Option<Stamp>,
     /// RFC 3339, UTC: the leader's exit.
@@ -295,6 +298,7 @@ impl Record {
             cwd: None,
             command: String::new(),
             command_or_op_descriptor: String::new(),
+            labels: Labels::new(),
             started_at: None,
             ended_at: None,
             duration_ms: None,

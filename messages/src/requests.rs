@@ -144,6 +144,9 @@ requests! {
         session_id: SessionId,
         /// Also those that have finished, as far as they are kept.
         finished: bool,
+        #[serde(default, skip_serializing_if = "crate::Labels::is_empty")]
+        /// Only those that have all of these.
+        labels: crate::Labels,
     }
     /// Writes to a command's stdin. → [`Answer::Written`](Answer::Written)
     Write {

@@ -33,7 +33,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 ];
 
 /// The rooms of `actors/src/linux`.
-const LINUX: [(&str, &[&str]); 13] = [
+const LINUX: [(&str, &[&str]); 14] = [
     ("sys", &[]),
     ("clock", &["sys"]),
     ("names", &[]),
@@ -46,7 +46,11 @@ const LINUX: [(&str, &[&str]); 13] = [
     ("watch", &["sys", "clock", "names", "proc", "mailbox", "contain", "sight", "follow"]),
     ("drain", &["sys", "clock", "mailbox"]),
     ("spawn", &["sys", "clock", "names", "mailbox", "exec", "contain", "sight", "watch", "drain"]),
-    ("kernel", &["sys", "clock", "mailbox", "exec", "contain", "follow", "watch", "drain", "spawn"]),
+    ("janitor", &[]),
+    (
+        "kernel",
+        &["sys", "clock", "mailbox", "exec", "contain", "follow", "watch", "drain", "spawn", "janitor"],
+    ),
 ];
 
 /// Names that went, each for a word of the field. Identifiers only: prose is not searched.

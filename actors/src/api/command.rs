@@ -188,6 +188,11 @@ impl Command {
         self.0.output_limit_bytes = Some(bytes);
         self
     }
+    /// Says something of it: a name and a value of the host's own, at most 16 of them. See [`LaunchRequest::labels`].
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Command {
+        self.0.labels.insert(name.into(), value.into());
+        self
+    }
     /// Its output is recorded no faster than its follower reads it, at most so many bytes ahead: then the command waits, as for the
     /// reader of a pipe. The follower is whoever reads with [`ReadOutput::follows`](crate::ReadOutput::follows). The time for which it is waited for is no silence.
     /// A command that nobody follows waits until its deadline, so give it one. Default: nobody is waited for.

@@ -169,8 +169,10 @@ impl ReadOutput {
                 outputs.command_of(handle_id).ok_or(Error::Call(CallError::HandleUnknown { handle_id }))?
             }
         };
-        let paths = Paths::of(self.ostler.artifact_root(), command_id);
-        Ok((paths, outputs.growth(command_id)))
+        let (root, growth) = (self.ostler.artifact_root(), outputs.growth(command_id));
+        let paths =
+            if growth.is_some() { Paths::of(root, command_id) } else { Paths::find(root, command_id) };
+        Ok((paths, growth))
     }
 }
 

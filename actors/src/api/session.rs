@@ -2,7 +2,7 @@
 
 use super::{Call, Command, Ended, Error, Handle, Inbox, Listed, Ostler, Ran};
 use ostler_messages::{
-    Answer, EndSession, GetStatus, HandleId, Launch, LaunchRequest, List, SessionId, Status, Tally,
+    Answer, EndSession, GetStatus, HandleId, Labels, Launch, LaunchRequest, List, SessionId, Status, Tally,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -120,17 +120,37 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn list(&self) -> Call<Vec<Listed>> {
-        self.list_with(false)
+        self.list_with(false, Labels::new())
     }
     /// The same, and those that have finished, as far as they are kept: as long as their results are unread, and the newest
     /// [`Limits::replay_results`](crate::Limits::replay_results) of the others.
     pub fn list_all(&self) -> Call<Vec<Listed>> {
-        self.list_with(true)
+        self.list_with(true, Labels::new())
     }
-    fn list_with(&self, finished: bool) -> Call<Vec<Listed>> {
+    /// Those of [`list_all`](Session::list_all) that have all of these labels.
+    ///
+    /// ```
+    /// # use ostler::*; use std::time::Duration;
+    /// # let world = World::new();
+    /// # world.program("server", Program::new());
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server").label("task", "t-17")).wait()?;
+    /// session.launch(Command::new("server").label("task", "t-18")).wait()?;
+    /// let of_task = session.list_labelled([("task", "t-17")]).wait()?;
+    /// assert_eq!((of_task.len(), of_task[0].handle.id()), (1, server.id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn list_labelled<N: Into<String>, V: Into<String>>(
+        &self,
+        labels: impl IntoIterator<Item = (N, V)>,
+    ) -> Call<Vec<Listed>> {
+        self.list_with(true, labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+    fn list_with(&self, finished: bool, labels: Labels) -> Call<Vec<Listed>> {
         let (ostler, session_id) = (self.ostler.clone(), self.id.clone());
         self.ostler.call(
-            |call| List { call, session_id, finished },
+            |call| List { call, session_id, finished, labels },
             move |answer| match answer {
                 Answer::Listed(listed) => {
                     Some(listed.into_iter().map(|listed| Listed::new(&ostler, listed)).collect())

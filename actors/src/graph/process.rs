@@ -236,6 +236,7 @@ fn blank(origin: &Origin, command_id: CommandId, request: &LaunchRequest) -> Rec
     record.cwd = request.cwd.clone();
     record.command = request.display();
     record.command_or_op_descriptor = record.command.clone();
+    record.labels = request.labels.clone();
     record.output_path = paths.combined();
     record.stdout_path = paths.stdout();
     record.stderr_path = paths.stderr();

@@ -199,7 +199,7 @@ on! {
     EndSession => |registry, m| registry.end(m.call, &m.session_id, m.discard);
     AwaitResult => |registry, m| registry.await_result(m.call, m.handle_id, m.wait_ms, m.take);
     GetStatus => |registry, m| registry.status(m.call, m.handle_id, m.session_id.as_ref());
-    List => |registry, m| registry.list(m.call, &m.session_id, m.finished);
+    List => |registry, m| registry.list(m);
     WaitFor => |registry, m| registry.wait_for(m);
     WaitOver => |registry, m| registry.wait_over(m.call);
     ListPorts => |registry, m| registry.list_ports(m.call, m.handle_id);

@@ -117,3 +117,25 @@ fn time_stands_still_while_nobody_waits() {
     story.world.advance(Duration::from_millis(1));
     assert_eq!(story.drain().len(), 1);
 }
+
+#[test]
+fn labels_stand_in_the_record_and_choose_in_a_list() {
+    let story = Story::new().program("job", Program::new());
+    let one = story.launch(Command::new("job").label("task", "t-1").label("kind", "build"));
+    story.launch(Command::new("job").label("task", "t-2"));
+    let listed = story.session.list_labelled([("task", "t-1"), ("kind", "build")]).wait().unwrap();
+    assert_eq!(listed.iter().map(|listed| listed.handle.id()).collect::<Vec<_>>(), [one.id()]);
+    assert_eq!(listed[0].handle.record().labels["kind"], "build");
+    assert!(story.session.list_labelled([("task", "t-1"), ("kind", "test")]).wait().unwrap().is_empty());
+    let refused = |name: &str, value: &str| {
+        story.session.launch(Command::new("job").label(name, value)).wait().unwrap_err().to_string()
+    };
+    assert_eq!(refused("", "x"), r#"label "": its name is empty"#);
+    assert_eq!(refused("a=b", "x"), r#"label "a=b": its name can't hold '='"#);
+    assert_eq!(refused("a", "x\u{1b}"), r#"label "a": it can't hold control characters"#);
+    assert!(refused(&"n".repeat(65), "x").contains("at most 64 bytes"));
+    assert!(refused("a", &"v".repeat(257)).contains("at most 256 bytes"));
+    let many = (0..17).fold(Command::new("job"), |command, n| command.label(format!("l{n}"), ""));
+    let many = story.session.launch(many).wait().unwrap_err().to_string();
+    assert_eq!(many, "labels: 17 is over the limit of 16");
+}

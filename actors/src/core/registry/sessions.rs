@@ -8,6 +8,7 @@ use super::{
     handles::{Handle, State},
     *,
 };
+use ostler_messages::List;
 
 /// Ids of ended sessions that are remembered, if the host chose them (about 200 bytes each: 13 MiB). Those that ostler made
 /// cost nothing: their numbers say it.
@@ -90,7 +91,8 @@ impl Registry {
     }
 
     /// The handles of a session. Of live ones the kernel is asked first.
-    pub(crate) fn list(&mut self, call: CallId, session_id: &SessionId, finished: bool) -> Effects {
+    pub(crate) fn list(&mut self, List { call, session_id, finished, labels }: List) -> Effects {
+        let session_id = &session_id;
         if !self.sessions.contains_key(session_id) && !self.has_ended(session_id) {
             let error = CallError::SessionUnknown { session_id: session_id.to_string() };
             return vec![Effect::Reply(call, Err(error.into()))];
@@ -105,7 +107,10 @@ impl Registry {
             }
         };
         let (mut listed, mut ns) = (Vec::new(), Vec::new());
-        for (n, handle) in handles {
+        let is_meant = |handle: &Handle| {
+            labels.iter().all(|(name, value)| handle.request.labels.get(name) == Some(value))
+        };
+        for (n, handle) in handles.into_iter().filter(|(_, handle)| is_meant(handle)) {
             let (record, kept) = match &handle.state {
                 State::Launching { .. } => continue,
                 State::Live(record) => {

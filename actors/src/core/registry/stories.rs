@@ -159,7 +159,15 @@ fn a_session_that_was_never_opened_is_unknown_to_every_call() {
         let error = CallError::SessionUnknown { session_id: "a".into() };
         [Effect::Reply(CALL, Err(Refusal::Call(error)))]
     };
-    assert_eq!(registry.list(CALL, &SessionId::new("a"), false), unknown());
+    assert_eq!(
+        registry.list(ostler_messages::List {
+            call: CALL,
+            session_id: SessionId::new("a"),
+            finished: false,
+            labels: Default::default()
+        }),
+        unknown()
+    );
     assert_eq!(registry.end(CALL, &SessionId::new("a"), false), unknown());
 }
 
@@ -248,7 +256,12 @@ fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
     registry.launch(CALL, request(0, None), None, || 1);
     assert_eq!(registry.nack(CALL), []);
     assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
-    let listed = registry.list(CallId(2), &SessionId::new("a"), false);
+    let listed = registry.list(ostler_messages::List {
+        call: CallId(2),
+        session_id: SessionId::new("a"),
+        finished: false,
+        labels: Default::default(),
+    });
     assert_eq!(listed, [Effect::Survey { call: CallId(2), ns: vec![1] }]);
     let seen = SeenProcess { n: 1, age_ms: 7, silence_ms: 5, paused: false };
     let listed = registry.surveyed(CallId(2), &[seen]);

@@ -329,7 +329,12 @@ impl Model {
             ensure!(live == self.live(|p| p.session == session), "session {id} counts {live} live handles");
             let runs = |p: &&Process| p.session == session && p.state == State::Live;
             let runs = self.processes.iter().filter(runs).count();
-            let listed = registry.clone().list(CallId(0), &SessionId::new(id), false);
+            let listed = registry.clone().list(ostler_messages::List {
+                call: CallId(0),
+                session_id: SessionId::new(id),
+                finished: false,
+                labels: Default::default(),
+            });
             let surveyed = match &listed[..] {
                 [Effect::Reply(_, Ok(Answer::Listed(_)))] => 0,
                 [Effect::Survey { ns, .. }] => ns.len(),

@@ -8,6 +8,7 @@
 
 mod following;
 mod input;
+mod owed;
 mod sharing;
 
 use super::{
@@ -31,6 +32,7 @@ use ostler_messages::{
     ActorName, Close, EndInput, Event, Fed, Feed, InputEnded, Leftover, Outcome, Output, OutputLimitReached,
     Release, Seal, Sealed, SetSize, Stream,
 };
+use owed::{keep_owed, take_owed};
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
@@ -43,9 +45,6 @@ const READ_BYTES: usize = 256 << 10;
 /// The same while other streams of the thread flow at full speed too: a stream that ends, and a command of the graph's,
 /// wait for one read. 64 streams at once lost nothing by it, and a cancel beside them took 0.6 ms instead of 15.
 const SHARED_READ_BYTES: usize = 64 << 10;
-/// Most that is read of a terminal at the end of its record: far more than the kernel holds of one (n_tty has 4 KiB, what is on its way
-/// 64 KiB), and less than others who go on writing could keep a thread with.
-const TERMINAL_OWED_BYTES: usize = 1 << 20;
 /// A process that says so much within [`WINDOW_US`] is a flood: 10 MiB a second, a tenth of what a thread can take.
 const FLOOD_BYTES: u64 = 1 << 20;
 /// How often a thread looks whether it has two floods, in microseconds: time enough for one that was moved to be seen at work.
@@ -394,42 +393,6 @@ impl State {
             self.thread.outputs.remove(release.n);
         } else {
             self.thread.outputs.finish(release.n);
-        }
-    }
-}
-
-/// What the leader wrote before its exit is in the pipe now, if it was not read before: a pipe is first in, first
-/// out. So reading as much as it holds now is enough, however fast others go on writing.
-fn take_owed(buffer: &mut Buffer, drain: &mut Drain, stream: Stream) -> u64 {
-    let Source { pipe, flow } = &drain.streams[stream.index()];
-    let Some(pipe) = pipe.as_ref().filter(|_| !flow.is_closed()) else { return 0 };
-    // What a terminal holds is not all of it: the rest is on its way inside the kernel, and comes with a read.
-    let owed = match &drain.terminal {
-        Some(_) => TERMINAL_OWED_BYTES,
-        None => sys::readable_bytes(pipe.as_fd()).unwrap_or(0),
-    };
-    let mut taken = 0;
-    while taken < owed {
-        match buffer.read(pipe, (owed - taken).min(READ_BYTES)) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => {
-                buffer.record(count, stream, &mut drain.recorder);
-                taken += count;
-            }
-        }
-    }
-    taken as u64
-}
-
-/// The last words of leftovers that were kept.
-fn keep_owed(buffer: &mut Buffer, drain: &mut Drain) {
-    for Source { pipe, .. } in &drain.streams {
-        let Some(pipe) = pipe else { continue };
-        let mut owed = sys::readable_bytes(pipe.as_fd()).unwrap_or(0);
-        while owed > 0 {
-            let Ok(count @ 1..) = buffer.read(pipe, owed.min(READ_BYTES)) else { break };
-            buffer.keep(count, &mut drain.recorder);
-            owed -= count.min(owed);
         }
     }
 }
