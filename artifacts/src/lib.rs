@@ -6,6 +6,7 @@
 //!                     stdout.txt
 //!                     stderr.txt
 //!                     kept.txt       what kept leftovers said after its end, if they did
+//!                     launch.json    who asked for what, from the first moment
 //!                     result.json    the record, once the command has ended
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! * [`Cleaner`], [`clean_text`]: the text in it, as a terminal would show each line. [`screen`]: a terminal's screen.
 //! * [`Pattern`]: what to look for in a line; [`Search`]: its first match, as the bytes come; [`find`]: the lines
 //!   that match.
+//! * [`LaunchFile`], [`Stored`], [`Store`]: what other processes can know of a command.
 //! * [`reload_text`]: texts that were dropped, back from disk. [`retain`]: age, count and bytes; [`Budget`]: bytes that several share.
 //!
 //! ```
@@ -61,6 +63,7 @@ mod cut;
 mod digest_worker;
 mod find;
 mod growth;
+mod launch_file;
 mod line;
 mod lines;
 mod lock;
@@ -77,6 +80,7 @@ mod said;
 mod screen;
 mod search;
 mod source;
+mod store;
 mod text;
 
 pub use budget::Budget;
@@ -87,10 +91,11 @@ pub use find::{
     FoundLines, find, find_in,
 };
 pub use growth::{Growth, Stopped};
+pub use launch_file::{LAUNCH_FILE_VERSION, LaunchFile};
 pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span, View};
 pub use page::{Gap, Page, ReadError};
-pub(crate) use paths::RESULT_FILE;
 pub use paths::{Directory, Paths, create, discard};
+pub(crate) use paths::{LAUNCH_FILE, RESULT_FILE};
 pub use pattern::{
     PATTERN_MAX_BYTES, PATTERN_MAX_COMPILED_BYTES, PATTERN_MAX_GROUPS, PATTERN_MAX_PROPERTIES, Pattern,
     PatternError,
@@ -101,8 +106,10 @@ pub use request::{Lines, READ_MAX_BYTES, ReadRequest};
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{
     RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits, retain,
+    would_go,
 };
 pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};
 pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
+pub use store::{RemoveError, Store, Stored, StoredState};
 pub use text::HeadTail;

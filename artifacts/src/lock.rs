@@ -72,11 +72,21 @@ fn is_at(file: &File, path: &Path) -> bool {
 /// Whether a host with this pid lives. In doubt it does.
 pub(crate) fn is_held(root: &Path, host_pid: u32) -> bool {
     let Ok(locks) = locks(root) else { return true };
-    locks.into_iter().filter(|(_, pid)| *pid == host_pid).any(|(path, _)| match open(&path) {
+    locks.into_iter().any(|(path, pid)| pid == host_pid && is_locked(&path))
+}
+
+/// In doubt it is.
+fn is_locked(path: &Path) -> bool {
+    match open(path) {
         // Shared, so that two who look at the same time are not taken for the host.
         Ok(file) => file.try_lock_shared().is_err(),
         Err(error) => error.kind() != ErrorKind::NotFound,
-    })
+    }
+}
+
+/// The pids of the hosts that live; in doubt one does. Nothing is changed.
+pub(crate) fn living(root: &Path) -> io::Result<BTreeSet<u32>> {
+    Ok(locks(root)?.into_iter().filter(|(path, _)| is_locked(path)).map(|(_, pid)| pid).collect())
 }
 
 /// The pids of the hosts that live; in doubt one does, and the doubt goes to `trouble`. Removes the lock files of

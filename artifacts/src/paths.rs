@@ -22,6 +22,9 @@ use std::{
 /// Name of the record's file in a command directory.
 pub(crate) const RESULT_FILE: &str = "result.json";
 
+/// Name of the file that says what was asked for.
+pub(crate) const LAUNCH_FILE: &str = "launch.json";
+
 /// Where one command's artifacts are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -62,6 +65,10 @@ impl Paths {
     /// The record, there once the command has ended, `result.json`.
     pub fn result(&self) -> PathBuf {
         self.dir.join(RESULT_FILE)
+    }
+    /// What was asked for, there from the first moment, `launch.json`.
+    pub fn launch(&self) -> PathBuf {
+        self.dir.join(LAUNCH_FILE)
     }
     /// The file of one kind of output.
     pub fn file(&self, which: OutputFile) -> PathBuf {
@@ -116,6 +123,11 @@ impl Directory {
             return Err(io::Error::other(MOVED));
         }
         Ok(self.fd.get_or_init(|| fd))
+    }
+
+    /// It is opened again when it is needed.
+    pub(crate) fn let_go(&mut self) {
+        self.fd = OnceCell::new();
     }
 
     /// Where it was made.
@@ -198,8 +210,8 @@ pub fn discard(paths: &Paths) -> io::Result<()> {
 }
 
 /// Every name that ostler makes in a command directory.
-const FILE_NAMES: [&str; 6] =
-    ["combined.txt", "stdout.txt", "stderr.txt", "kept.txt", RESULT_FILE, RESULT_TEMP_FILE];
+const FILE_NAMES: [&str; 7] =
+    ["combined.txt", "stdout.txt", "stderr.txt", "kept.txt", LAUNCH_FILE, RESULT_FILE, RESULT_TEMP_FILE];
 
 /// Whether a directory holds nothing that ostler did not make.
 pub(crate) fn holds_only_ours(dir: &Path) -> io::Result<bool> {

@@ -42,6 +42,7 @@ pub struct Recorder {
     budget: Option<(Arc<Budget>, u64)>,
     /// Why nothing more is written: that is spent. For ever, also when others give back.
     spent: Option<String>,
+    trouble_beside: Option<String>,
     sealed: Option<Output>,
 }
 
@@ -88,6 +89,7 @@ impl Recorder {
             artifact_error: None,
             budget: None,
             spent: None,
+            trouble_beside: None,
             sealed: None,
         }
     }
@@ -95,6 +97,11 @@ impl Recorder {
     /// Shares this budget with other commands: when it is spent nothing more is recorded. To be called before the first byte.
     pub fn share(&mut self, budget: Arc<Budget>, n: u64) {
         self.budget = Some((budget, n));
+    }
+
+    /// Something else went wrong in its directory: it stands behind what goes wrong here.
+    pub fn note_trouble(&mut self, trouble: String) {
+        self.trouble_beside = Some(trouble);
     }
 
     /// Where it records to, if that is a disk.
@@ -289,6 +296,7 @@ impl Recorder {
             self.live.said().as_ref().map(|said| said.output(u64::MAX, false)).unwrap_or_default();
         output.recorded_bytes = self.live.length(OutputFile::Combined);
         output.artifact_error = self.artifact_error.clone();
+        self.trouble_beside.take().into_iter().for_each(|trouble| add_trouble(&mut output, trouble));
         output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
         if let Files::Disk(directory, append_files) = &mut self.files {
             let closed = OutputFile::SEALED.map(|which| append_files[which as usize].close(directory));

@@ -68,7 +68,7 @@ struct Counts {
     recorded_bytes: u64,
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let file = open_to_read(path).ok()?;
     let about = file.metadata().ok()?;
     if !about.is_file() || about.len() > RESULT_MAX_BYTES {

@@ -75,14 +75,7 @@ impl Retained {
 pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) -> bool) -> Retained {
     let mut retained = Retained::default();
     // Directories first, locks second: see `lock`.
-    let mut found = match commands(root, &mut retained) {
-        Ok(found) => found,
-        Err(error) => {
-            retained.failed(root, &error);
-            return retained;
-        }
-    };
-    retained.kept = found.len();
+    let Some(found) = commands(root, &mut retained) else { return retained };
     let living = match lock::sweep(root, |path, error| retained.failed(path, error)) {
         Ok(living) => living,
         Err(error) => {
@@ -90,19 +83,40 @@ pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) 
             return retained;
         }
     };
-    found.sort();
-    let (now, own) = (SystemTime::now(), std::process::id());
+    let stays = |command: CommandId| match command.host_pid {
+        pid if pid == std::process::id() => !may_go(command),
+        pid => living.contains(&pid) || runs(pid),
+    };
+    choose(root, limits, found, stays, &mut retained, remove);
+    retained
+}
+
+/// What [`retain`] would remove of hosts that are gone; nothing is changed.
+pub fn would_go(root: &Path, limits: &RetentionLimits) -> Retained {
+    let mut retained = Retained::default();
+    let Some(found) = commands(root, &mut retained) else { return retained };
+    let stays = |command: CommandId| lock::is_held(root, command.host_pid) || runs(command.host_pid);
+    choose(root, limits, found, stays, &mut retained, |paths| holds_only_ours(&paths.dir));
+    retained
+}
+
+/// Goes through them from the oldest on. `remove` says whether one is gone.
+fn choose(
+    root: &Path,
+    limits: &RetentionLimits,
+    found: Vec<Found>,
+    stays: impl Fn(CommandId) -> bool,
+    retained: &mut Retained,
+    remove: impl Fn(&Paths) -> io::Result<bool>,
+) {
+    let now = SystemTime::now();
     let mut bytes: u64 = found.iter().map(|found| found.bytes).sum();
     // The oldest first, so that what is beyond the age is also what goes first beyond the other two.
     for Found { changed_at, command, bytes: own_bytes } in found {
         // A time in the future is a clock that was set back, not an old command.
         let old = now.duration_since(changed_at).is_ok_and(|past| past > limits.age);
         let beyond = old || retained.kept > limits.commands || bytes > limits.bytes;
-        let stays = match command.host_pid {
-            pid if pid == own => !may_go(command),
-            pid => living.contains(&pid) || runs(pid),
-        };
-        if !beyond || stays {
+        if !beyond || stays(command) {
             continue;
         }
         let paths = Paths::find(root, command);
@@ -116,7 +130,6 @@ pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) 
             Err(error) => retained.failed(&paths.dir, &error),
         }
     }
-    retained
 }
 
 /// One command's directory. The oldest is the least.
@@ -134,8 +147,16 @@ fn runs(pid: u32) -> bool {
     pid.is_some_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
-/// Every command directory with the time of its last change.
-fn commands(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
+/// Every command directory with the time of its last change, the oldest first. None: that can't be told.
+fn commands(root: &Path, retained: &mut Retained) -> Option<Vec<Found>> {
+    let found = look(root, retained).and_then(|mut found| {
+        found.sort();
+        retained.kept = found.len();
+        Ok(found)
+    });
+    found.inspect_err(|error| retained.failed(root, error)).ok()
+}
+fn look(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
     let uid = nix::unistd::geteuid().as_raw();
     let mut found = Vec::new();
     for entry in fs::read_dir(root)? {

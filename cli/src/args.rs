@@ -1,10 +1,11 @@
 //! The command line.
 
+use bytesize::ByteSize;
 use clap::{
     Args as Group, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::{EnvMode, OutputPolicy, Preset, Toolchain};
+use ostler::{EnvMode, OutputFile, OutputPolicy, Preset, Toolchain};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -33,6 +34,139 @@ pub(crate) enum What {
     /// Run one command, pass its output through, and leave nothing of it behind
     #[command(after_long_help = RUN_HELP, override_usage = "ostler run [OPTIONS] -- PROGRAM [ARGS]...")]
     Run(Box<RunArgs>),
+    /// List commands: those that run, or all that are kept
+    Ps(PsArgs),
+    /// Print what a command said, also from a second terminal while it runs
+    Logs(LogsArgs),
+    /// Say how a command stands or ended, its last lines, and where the rest is
+    Show(ShowArgs),
+    /// Wait for the end of a command, and exit as it did
+    Wait(WaitArgs),
+    /// Remove commands of hosts that are gone, with their output
+    Rm(RmArgs),
+    /// Remove old commands of hosts that are gone
+    Gc(GcArgs),
+}
+
+const ID_HELP: &str =
+    "Its handle id, its command id, the beginning or end of either while that is unique, or 'latest'";
+
+/// `ostler ps`.
+#[derive(Debug, Group)]
+pub(crate) struct PsArgs {
+    /// Also those that have ended, the newest first
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Only those of this session
+    #[arg(long, value_name = "S")]
+    pub(crate) session: Option<String>,
+    /// Only those with this label; can be given several times
+    #[arg(long = "label", value_name = "K=V", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Print each record as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler logs`.
+#[derive(Debug, Group)]
+pub(crate) struct LogsArgs {
+    #[arg(help = ID_HELP)]
+    pub(crate) id: String,
+    /// Go on until the command ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last lines, so many
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    /// As a terminal would show it in the end, without colours
+    #[arg(long)]
+    pub(crate) clean: bool,
+    /// Output of its files [default: combined]
+    #[arg(long, value_name = "S", value_enum, default_value_t = Output::Combined, hide_default_value = true)]
+    pub(crate) stream: Output,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler show`.
+#[derive(Debug, Group)]
+pub(crate) struct ShowArgs {
+    #[arg(help = ID_HELP)]
+    pub(crate) id: String,
+    /// Print the record as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler wait`.
+#[derive(Debug, Group)]
+pub(crate) struct WaitArgs {
+    #[arg(help = ID_HELP)]
+    pub(crate) id: String,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler rm`.
+#[derive(Debug, Group)]
+pub(crate) struct RmArgs {
+    #[arg(help = ID_HELP, required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler gc`.
+#[derive(Debug, Group)]
+pub(crate) struct GcArgs {
+    /// Not what is older [default: 7d]
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "7d", hide_default_value = true)]
+    pub(crate) keep: Duration,
+    /// Not the oldest beyond so many commands [default: 512]
+    #[arg(long, value_name = "N", default_value_t = 512, hide_default_value = true)]
+    pub(crate) max_count: usize,
+    /// Not the oldest beyond so many bytes, like 10GiB or 500MB [default: 10GiB]
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", hide_default_value = true)]
+    pub(crate) max_bytes: ByteSize,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `--stream`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Both streams in order of arrival
+    Combined,
+    /// Stdout
+    Stdout,
+    /// Stderr
+    Stderr,
+    /// What kept leftovers said after its end
+    Kept,
+}
+impl From<Output> for OutputFile {
+    fn from(which: Output) -> OutputFile {
+        match which {
+            Output::Combined => OutputFile::Combined,
+            Output::Stdout => OutputFile::Stdout,
+            Output::Stderr => OutputFile::Stderr,
+            Output::Kept => OutputFile::Kept,
+        }
+    }
 }
 
 const RUN_HELP: &str = "\
@@ -92,7 +226,7 @@ pub(crate) struct RunArgs {
     /// Set a variable; can be given several times. It is never filtered, and its value is recorded nowhere
     #[arg(long = "env", value_name = "K=V", value_parser = OsStringValueParser::new().try_map(variable))]
     pub(crate) vars: Vec<(OsString, OsString)>,
-    /// Which variables the command inherits [default: inherit_clean]
+    /// Output variables the command inherits [default: inherit_clean]
     #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
     pub(crate) env_mode: Mode,
     /// Set variables for a purpose; --env wins over them [default: none]
@@ -101,6 +235,9 @@ pub(crate) struct RunArgs {
     /// Run it with the tools that its directory asks for: mise or asdf is asked [default: off]
     #[arg(long, value_name = "T", value_enum)]
     pub(crate) toolchain: Option<Tools>,
+    /// Say something of it, for `ostler ps --label`; can be given several times
+    #[arg(long = "label", value_name = "K=V", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
     /// How much text of each stream the result shows: the first quarter and the last three, in bytes
     /// [default: 50000]
     #[arg(long, value_name = "N", default_value_t = 50_000, hide_default_value = true)]
@@ -220,6 +357,11 @@ impl From<Beyond> for OutputPolicy {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (write 500ms, 10s, 2m or 1h)"))
+}
+
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("there is no '='; write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Splits at the first `=`: a value may hold more of them. Bytes need not be UTF-8.

@@ -1,8 +1,8 @@
 //! How the binary ends: every exit code has its reason here.
 
 use nix::sys::signal::Signal;
-use ostler::{Error, LaunchError, Record, StartError, Status};
-use std::io;
+use ostler::{CommandId, Error, LaunchError, Record, StartError, Status};
+use std::{io, path::PathBuf};
 
 /// The command's deadline or idle time passed (as timeout(1) has it).
 pub(crate) const TIMED_OUT: u8 = 124;
@@ -29,6 +29,40 @@ pub(crate) enum Failure {
     /// Ostler's own stdout or stderr.
     #[error("output: {0}")]
     Output(#[from] io::Error),
+    /// No such command.
+    #[error("{text:?} names no command in {}; `ostler ps --all` shows what there is", root.display())]
+    Unknown {
+        /// What was asked for.
+        text: String,
+        /// Where it was looked for.
+        root: PathBuf,
+    },
+    /// More than one.
+    #[error("{text:?} fits {count} commands; write more of it: {fits}{}", if *count > 3 { ", …" } else { "" })]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// Some of those that it fits.
+        fits: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// It belongs to a host that lives.
+    #[error("{id} belongs to a host that lives (pid {pid}), and is not removed while it does")]
+    Lives {
+        /// Which.
+        id: CommandId,
+        /// Its host.
+        pid: u32,
+    },
+    /// The artifacts can't be looked at, or not be removed.
+    #[error("{}: {source}", root.display())]
+    Root {
+        /// Where.
+        root: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No thread, no signal handler, no temporary file.
     #[error("{what}: {source}")]
     System {

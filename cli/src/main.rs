@@ -5,10 +5,12 @@ mod board;
 mod demo;
 mod events;
 mod exit;
+mod logs;
 mod pass;
 mod run;
 mod shown;
 mod stdin;
+mod stored;
 mod term;
 mod terminal;
 mod tour;
@@ -28,6 +30,12 @@ fn main() -> ExitCode {
     let code = match args.what {
         args::What::Demo(args) => demo::demo(&args),
         args::What::Run(args) => run::run(*args),
+        args::What::Ps(args) => stored::ps(&args),
+        args::What::Logs(args) => logs::logs(&args),
+        args::What::Show(args) => stored::show(&args),
+        args::What::Wait(args) => logs::wait(&args),
+        args::What::Rm(args) => stored::rm(&args),
+        args::What::Gc(args) => stored::gc(&args),
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
         term::failed(&failure);

@@ -81,6 +81,9 @@ fn command(args: RunArgs) -> Command {
             command = command.env("TERM", term);
         }
     }
+    for (name, value) in args.labels {
+        command = command.label(name, value);
+    }
     if let Some(cwd) = args.cwd {
         command = command.current_dir(cwd);
     }

@@ -40,6 +40,11 @@ fn with_return(line: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The same for what is said beside nothing else.
+pub(crate) fn say(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+    line(&Passing::default(), write);
+}
+
 /// An error that ends ostler. A reader that went away is no news to anyone.
 pub(crate) fn failed(failure: &Failure) {
     if !matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {

@@ -56,10 +56,7 @@ impl EnvVars {
         request: &std::sync::Arc<LaunchRequest>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        let mut value = serde_json::to_value(&**request).map_err(serde::ser::Error::custom)?;
-        value["env"] = request.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
-        value["stdin"] = request.stdin.in_brief();
-        value.serialize(to)
+        request.in_brief().map_err(serde::ser::Error::custom)?.serialize(to)
     }
 }
 impl<'de> Deserialize<'de> for EnvVars {
@@ -357,6 +354,17 @@ impl LaunchRequest {
             labels: Labels::new(),
             launch_key: None,
         }
+    }
+
+    /// As a trace and `launch.json` have it: of its environment only the names, of its input only the size.
+    ///
+    /// # Errors
+    /// It is no JSON; that can't be for a request, whose paths are escaped.
+    pub fn in_brief(&self) -> Result<serde_json::Value, serde_json::Error> {
+        let mut value = serde_json::to_value(self)?;
+        value["env"] = self.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
+        value["stdin"] = self.stdin.in_brief();
+        Ok(value)
     }
 
     /// The argv, quoted so that it can be pasted into a terminal.

@@ -9,4 +9,5 @@ mod place;
 mod pty;
 mod signals;
 mod stdin;
+mod stored;
 mod streams;

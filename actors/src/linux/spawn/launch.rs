@@ -31,7 +31,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
-use ostler_artifacts::{Directory, Growth, Recorder, Root, discard};
+use ostler_artifacts::{Directory, Growth, LaunchFile, Recorder, Root, discard};
 use ostler_messages::{
     ActorName, Exec, LaunchError, LeftoversPolicy, OutputPolicy, Release, Signal, Stage, StartFailed,
     Started, Stream, Toolchain, UnixSignal,
@@ -136,9 +136,12 @@ impl SpawnThread {
         let result = match directory {
             // Without descriptors there is no pipe either.
             Err(error) if failures::wants_descriptors(&error) => Err(failures::artifacts(&error)),
-            directory => {
+            mut directory => {
+                let launch = || LaunchFile::new(exec.command_id, &exec.request);
+                let trouble =
+                    directory.as_mut().ok().and_then(|directory| directory.describe(&launch()).err());
                 let paths = directory.as_ref().ok().map(|directory| directory.paths().clone());
-                self.start(tiers, &exec, directory).inspect_err(|_| {
+                self.start(tiers, &exec, directory, trouble).inspect_err(|_| {
                     // What can't be removed now goes with the retention.
                     let _ = paths.as_ref().map(discard);
                 })
@@ -181,6 +184,7 @@ impl SpawnThread {
         tiers: &Tiers,
         exec: &Exec,
         directory: io::Result<Directory>,
+        trouble: Option<io::Error>,
     ) -> Result<(), LaunchError> {
         let request = &exec.request;
         let own = own_variables(request)?;
@@ -274,6 +278,9 @@ impl SpawnThread {
             }
         };
         budget.into_iter().for_each(|budget| recorder.share(budget, n));
+        if let Some(error) = trouble {
+            recorder.note_trouble(format!("writing launch.json: {error}"));
+        }
         let pipes = reads.map(Arc::new);
         let activity = Arc::new(Activity::new(self.clock.now_us(), pipes.each_ref().map(Arc::downgrade)));
         self.outputs.begin(n, exec.command_id, live);

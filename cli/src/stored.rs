@@ -1,0 +1,248 @@
+//! `ostler ps`, `show`, `rm`, `gc`: what lies in an artifact root, whoever made it.
+//!
+//! * in: a root, and what a person calls a command
+//! * out: tables for people, lines of JSON for programs
+//! * keeps: nothing of a living host is touched
+
+use crate::{
+    args::{GcArgs, PsArgs, RmArgs, ShowArgs},
+    exit::Failure,
+    term::{self, BOLD, DIM},
+    terminal,
+};
+use ostler::{
+    CommandId, Lines, Page, ReadRequest, Record, RemoveError, Retained, RetentionLimits, Store, Stored,
+    StoredState, View, counted, default_root, duration, read_now, retain, would_go,
+};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use unicode_width::UnicodeWidthChar;
+
+/// How wide a table is where no terminal says it: a command can be as long as the kernel lets it.
+const PLAIN_COLUMNS: usize = 200;
+/// Lines of a running command that `show` has.
+const SHOWN_LINES: u64 = 24;
+
+/// Where the artifacts are, by `--artifacts`.
+pub(crate) fn root(given: Option<&PathBuf>) -> PathBuf {
+    given.cloned().unwrap_or_else(default_root)
+}
+
+fn look(root: &Path) -> Result<Store, Failure> {
+    Store::look(root).map_err(|source| Failure::Root { root: root.to_owned(), source })
+}
+
+/// The command that a person means: by its command id, its handle id, the beginning or the end of one of them as long as that is unique,
+/// or `latest`.
+pub(crate) fn find(root: &Path, text: &str) -> Result<Stored, Failure> {
+    let store = look(root)?;
+    let ids = store.ids();
+    let unknown = || Failure::Unknown { text: text.to_owned(), root: root.to_owned() };
+    let fits = |id: &CommandId, exactly: bool| {
+        let (command, handle) = (id.to_string(), handle_of(*id));
+        let names = [
+            command.as_str(),
+            command.trim_start_matches("cmd_"),
+            handle.as_str(),
+            handle.trim_start_matches("hto-"),
+        ];
+        names.iter().any(|name| match exactly {
+            true => *name == text,
+            false => name.starts_with(text) || name.ends_with(text),
+        })
+    };
+    let found =
+        |exactly: bool| -> Vec<CommandId> { ids.iter().filter(|id| fits(id, exactly)).copied().collect() };
+    let meant = match text {
+        "latest" => ids.first().copied().into_iter().collect(),
+        _ => Some(found(true)).filter(|found| !found.is_empty()).unwrap_or_else(|| found(false)),
+    };
+    match meant[..] {
+        [] => Err(unknown()),
+        [id] => store.command(id).ok_or_else(unknown),
+        _ => Err(Failure::Ambiguous {
+            text: text.to_owned(),
+            fits: meant.iter().take(3).map(CommandId::to_string).collect::<Vec<_>>().join(", "),
+            count: meant.len(),
+        }),
+    }
+}
+
+fn handle_of(id: CommandId) -> String {
+    ostler::HandleId { host_pid: id.host_pid, n: id.n }.to_string()
+}
+
+/// `ostler ps`.
+pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
+    let root = root(args.artifacts.as_ref());
+    let (mut shown, mut ended) = (Vec::new(), 0);
+    let store = look(&root)?;
+    for id in store.ids() {
+        // One that is removed meanwhile is not there.
+        let Some(stored) = store.command(*id) else { continue };
+        let record = stored.record();
+        let of_session = args.session.as_ref().is_none_or(|session| record.session_id.as_str() == session);
+        let labelled = args.labels.iter().all(|(name, value)| record.labels.get(name) == Some(value));
+        if !of_session || !labelled {
+            continue;
+        }
+        if args.all || stored.state() == StoredState::Running {
+            shown.push((stored, record));
+        } else {
+            ended += 1;
+        }
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        for (_, record) in &shown {
+            serde_json::to_writer(&mut out, record).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+        return Ok(0);
+    }
+    drop(out);
+    anstream::stdout().write_all(table(&shown).as_bytes())?;
+    if shown.is_empty() && ended > 0 {
+        term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(ended, "command")));
+    }
+    Ok(0)
+}
+
+/// Its first line is bold, where that can be seen.
+fn table(shown: &[(Stored, Record)]) -> String {
+    let rows: Vec<[String; 4]> = shown.iter().map(|(stored, record)| row(shown, stored, record)).collect();
+    let headings = ["ID", "STATUS", "AGE", "COMMAND"].map(str::to_owned);
+    let width =
+        |column: usize| rows.iter().chain([&headings]).map(|row| row[column].len()).max().unwrap_or(0);
+    let [ids, states, ages] = [width(0), width(1), width(2)];
+    let room = if io::stdout().is_terminal() { usize::from(terminal::size().1) } else { PLAIN_COLUMNS };
+    let line = |[id, state, age, command]: &[String; 4]| {
+        cut(&format!("{id:ids$}  {state:states$}  {age:>ages$}  {command}"), room)
+    };
+    let mut text = format!("{BOLD}{}{BOLD:#}\n", line(&headings));
+    rows.iter().for_each(|row| text += &format!("{}\n", line(row)));
+    text
+}
+
+fn row(shown: &[(Stored, Record)], stored: &Stored, record: &Record) -> [String; 4] {
+    let handle = record.handle_id.to_string();
+    let unique = shown.iter().filter(|(_, other)| other.handle_id == record.handle_id).count() == 1;
+    let id = if unique { handle } else { stored.command_id.to_string() };
+    let ending = record.ending();
+    let state = match stored.state() {
+        StoredState::Lost => "lost".to_owned(),
+        _ => ending.strip_prefix("completed, ").unwrap_or(&ending).to_owned(),
+    };
+    let age = now_ms().saturating_sub(stored.command_id.unix_ns / 1_000_000);
+    [id, state, duration(age), record.command.clone()]
+}
+
+/// As much as there is room for.
+fn cut(line: &str, room: usize) -> String {
+    let mut width = 0;
+    let fits = |c: &char| {
+        width += c.width().unwrap_or(0);
+        width <= room
+    };
+    line.chars().take_while(fits).collect()
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `ostler show`.
+pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
+    let root = root(args.artifacts.as_ref());
+    let stored = find(&root, &args.id)?;
+    let mut record = stored.record();
+    if stored.state() != StoredState::Ended {
+        let lines = Lines::Last { count: SHOWN_LINES };
+        let page = read(&stored, &ReadRequest::new().lines(lines).view(View::Clean))?;
+        record.stdout = page.text();
+        record.stdout_truncated = page.offset > 0;
+        record.line_count = count_lines(&stored)?;
+    }
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => {
+            serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+        false => writeln!(out, "{}", record.notice().trim_end())?,
+    }
+    Ok(0)
+}
+
+/// How many lines there are so far, as a result counts them.
+fn count_lines(stored: &Stored) -> Result<u64, Failure> {
+    let (mut request, mut count, mut last) = (ReadRequest::new(), 0, b'\n');
+    loop {
+        let page = read(stored, &request)?;
+        count += page.content.iter().filter(|byte| **byte == b'\n').count() as u64;
+        last = page.content.last().copied().unwrap_or(last);
+        if page.bytes_read == 0 || page.eof {
+            return Ok(count + u64::from(last != b'\n'));
+        }
+        request = request.offset(page.next_offset);
+    }
+}
+
+/// A page of a command of any host.
+pub(crate) fn read(stored: &Stored, request: &ReadRequest) -> Result<Page, Failure> {
+    Ok(read_now(&stored.paths, None, request).map_err(ostler::Error::Read)?)
+}
+
+/// `ostler rm`.
+pub(crate) fn rm(args: &RmArgs) -> Result<u8, Failure> {
+    let root = root(args.artifacts.as_ref());
+    // All of them are found before the first is removed.
+    let meant = args.ids.iter().map(|id| find(&root, id)).collect::<Result<Vec<_>, _>>()?;
+    for stored in meant {
+        stored.remove().map_err(|error| match error {
+            RemoveError::HostLives { .. } => {
+                Failure::Lives { id: stored.command_id, pid: stored.command_id.host_pid }
+            }
+            RemoveError::Io(source) => Failure::Root { root: stored.paths.dir.clone(), source },
+        })?;
+        writeln!(io::stdout(), "{}", stored.command_id)?;
+    }
+    Ok(0)
+}
+
+/// `ostler gc`.
+pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
+    let root = root(args.artifacts.as_ref());
+    let limits = RetentionLimits { age: args.keep, commands: args.max_count, bytes: args.max_bytes.as_u64() };
+    let Retained { removed, kept, errors } = match args.dry_run {
+        true => would_go(&root, &limits),
+        false => retain(&root, &limits, |_| false),
+    };
+    let mut out = io::stdout().lock();
+    for id in &removed {
+        writeln!(out, "{id}")?;
+    }
+    for error in &errors {
+        term::say(|out| writeln!(out, "{error}"));
+    }
+    let did = if args.dry_run { "would be removed" } else { "removed" };
+    let count = counted(removed.len() as u64, "command");
+    term::say(|out| writeln!(out, "{count} {did}, {kept} kept {DIM}in {}{DIM:#}", root.display()));
+    Ok(u8::from(!errors.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_by_columns() {
+        assert_eq!(cut("abc", 2), "ab");
+        assert_eq!(cut("日本", 3), "日");
+        assert_eq!(cut("abc", 9), "abc");
+    }
+}

@@ -1,0 +1,135 @@
+//! What one terminal sees of the commands of another: `ps`, `logs`, `show`, `wait`, `rm`, `gc`.
+
+use crate::place::*;
+use nix::sys::signal::{Signal, kill};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Output, Stdio},
+};
+
+/// A second terminal.
+fn other(place: &Place, args: &[&str]) -> Output {
+    place.ostler(args[0]).args(&args[1..]).output().unwrap()
+}
+fn said(place: &Place, args: &[&str]) -> String {
+    let output = other(place, args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+fn refused(place: &Place, args: &[&str]) -> String {
+    let output = other(place, args);
+    assert_eq!(output.status.code(), Some(125), "{args:?}: {}", text(&output.stdout));
+    text(&output.stderr)
+}
+fn rows(place: &Place, args: &[&str]) -> Vec<String> {
+    said(place, args).lines().skip(1).map(str::to_owned).collect()
+}
+/// The first column of each.
+fn ids(place: &Place, args: &[&str]) -> Vec<String> {
+    rows(place, args).iter().map(|row| row.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_command_is_listed_followed_and_waited_for_from_another_terminal() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.path("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = "echo $$; echo first; read x <go; echo last >&2; exit 7";
+    let running = place.start(&["--label", "task=t-1", "--label", "kind=build"], script);
+
+    assert_eq!(rows(&place, &["ps"]).len(), 1);
+    assert!(rows(&place, &["ps"])[0].contains("running"), "{:?}", rows(&place, &["ps"]));
+    assert_eq!(ids(&place, &["ps", "--label", "task=t-1", "--label", "kind=build"]).len(), 1);
+    assert!(ids(&place, &["ps", "--label", "task=t-2"]).is_empty());
+    let shown = said(&place, &["show", "latest"]);
+    assert!(
+        shown.contains("| first")
+            && shown.contains("state: running since")
+            && shown.contains("output: 2 lines"),
+        "{shown}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&said(&place, &["ps", "--json"])).unwrap();
+    assert_eq!((&json["status"], &json["labels"]["task"]), (&"running".into(), &"t-1".into()));
+
+    let mut follow = place.ostler("logs").args(["-f", "latest"]).stdout(Stdio::piped()).spawn().unwrap();
+    let wait = place.ostler("wait").arg("latest").stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.by_ref().nth(1).as_deref(), Some("first"));
+    // What lives is not removed.
+    assert!(refused(&place, &["rm", "latest"]).contains("belongs to a host that lives"));
+    place.go("go");
+    assert_eq!(lines.collect::<Vec<_>>(), ["last"]);
+    assert!(follow.wait().unwrap().success());
+    let waited = wait.wait_with_output().unwrap();
+    assert_eq!(waited.status.code(), Some(7));
+    assert!(text(&waited.stderr).contains("completed, exit 7"), "{}", text(&waited.stderr));
+    assert_eq!(running.end().0.code(), Some(7));
+
+    assert!(rows(&place, &["ps"]).is_empty());
+    assert!(rows(&place, &["ps", "--all"])[0].contains("exit 7"));
+    assert_eq!(said(&place, &["logs", "latest", "--stream", "stderr"]), "last\n");
+    assert_eq!(said(&place, &["logs", "latest", "-n", "2"]), "first\nlast\n");
+    assert!(said(&place, &["show", "latest"]).contains("failed after"));
+}
+
+#[test]
+fn an_id_may_be_shortened_while_it_is_unique() {
+    let place = Place::new();
+    for n in 0..2 {
+        assert_eq!(place.code(&["--", "sh", "-c", &format!("echo {n}")]), Some(0));
+    }
+    let listed = ids(&place, &["ps", "-a"]);
+    assert_eq!(said(&place, &["logs", &listed[0]]), "1\n", "the newest first");
+    assert_eq!(said(&place, &["logs", &listed[1]]), "0\n");
+    assert_eq!(said(&place, &["logs", listed[1].trim_start_matches("hto-")]), "0\n");
+    let id = fs::read_dir(place.path("artifacts")).unwrap().flatten();
+    let mut names: Vec<String> = id.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("cmd_"));
+    names.sort();
+    assert_eq!(said(&place, &["logs", &names[0]]), "0\n", "they sort by time");
+    assert_eq!(said(&place, &["logs", names[1].rsplit_once("cmd_").unwrap().1]), "1\n");
+    let ambiguous = refused(&place, &["show", "cmd_1"]);
+    assert!(ambiguous.contains("fits 2 commands") && ambiguous.contains(&names[0]), "{ambiguous}");
+    assert!(refused(&place, &["wait", "nothing"]).contains(r#""nothing" names no command in"#));
+}
+
+#[test]
+fn what_a_killed_host_has_left_is_lost_says_what_it_was_and_can_be_removed() {
+    let place = Place::new();
+    let running = place.start(&["--label", "task=t-9"], "echo $$; echo said; exec sleep 1000");
+    // Until it stands there for others.
+    let mut follow = place.ostler("logs").args(["-f", "latest"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.by_ref().nth(1).as_deref(), Some("said"));
+    running.signal(Signal::SIGKILL);
+    assert_eq!(lines.next(), None, "who follows sees its end");
+    assert!(follow.wait().unwrap().success());
+    running.end();
+    assert!(rows(&place, &["ps"]).is_empty());
+    let row = rows(&place, &["ps", "--all", "--label", "task=t-9"]).remove(0);
+    assert!(row.contains("lost") && row.contains("exec sleep 1000"), "{row}");
+    let shown = said(&place, &["show", "latest"]);
+    assert!(shown.contains("lost") && shown.contains("| said"), "{shown}");
+    assert_eq!(other(&place, &["wait", "latest"]).status.code(), Some(125));
+    assert!(said(&place, &["rm", "latest"]).starts_with("cmd_"));
+    assert!(rows(&place, &["ps", "--all"]).is_empty());
+    assert!(refused(&place, &["show", "latest"]).contains("names no command"));
+}
+
+#[test]
+fn gc_removes_what_it_says_and_nothing_of_a_living_host() {
+    let place = Place::new();
+    for n in 0..4 {
+        place.run(&["--", "sh", "-c", &format!("echo {n}")]);
+    }
+    let running = place.start(&[], "echo $$; exec sleep 1000");
+    let before = ids(&place, &["ps", "--all"]);
+    let would = said(&place, &["gc", "--max-count", "3", "--dry-run"]);
+    assert_eq!((would.lines().count(), ids(&place, &["ps", "--all"])), (2, before));
+    assert_eq!(said(&place, &["gc", "--max-count", "3"]), would);
+    assert_eq!(said(&place, &["gc", "--keep", "0s"]).lines().count(), 2);
+    assert_eq!(rows(&place, &["ps", "--all"]).len(), 1, "one lives");
+    assert_eq!(said(&place, &["gc", "--max-bytes", "1B"]), "");
+    kill(running.group, Signal::SIGTERM).unwrap();
+    running.end();
+}
