@@ -89,15 +89,17 @@ pub use graph::trace::narrate;
 pub use ostler_artifacts::{
     Cleaner, FindRequest, FoundLine, FoundLines, Gap, LaunchFile, Lines, OutputFile, Page, READ_MAX_BYTES,
     ReadError, ReadRequest, RemoveError, Retained, RetentionLimits, RootError, Screen, Stopped, Store,
-    Stored, StoredState, View, clean_text, default_root, read_now, retain, screen_of, would_go,
+    Stored, StoredState, View, clean_text, connect_to_host, default_root, read_now, retain, screen_of,
+    would_go,
 };
 pub use ostler_inbox::BACKLOG_ENTRIES;
 pub use ostler_messages::{
-    ActorName, CONDITIONS_MAX, CallError, CallId, Capture, CommandId, Condition, Containment, Content, Entry,
-    EnvMode, EnvVars, Filter, Found, Group, HandleId, INPUT_MAX_BYTES, Labels, LaunchError, LaunchRequest,
-    Leftover, LeftoversPolicy, Limit, ListeningPort, Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource,
-    Preset, REDELIVER_MS, Record, RecordingStopped, SessionId, Span, Stage, Stamp, Status, Stdin, StopCause,
-    Stream, Subscribed, Tally, TerminalSize, Text, Toolchain, UnixSignal, Usage, WaitEnd, counted, duration,
+    ActorName, CONDITIONS_MAX, CONTROL_ANSWER_MAX_BYTES, CallError, CallId, Capture, CommandId, Condition,
+    Containment, Content, ControlAnswer, ControlAsk, Entry, EnvMode, EnvVars, Filter, Found, Group, HandleId,
+    INPUT_MAX_BYTES, Labels, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, ListeningPort,
+    Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource, Preset, REDELIVER_MS, Record, RecordingStopped,
+    SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream, Subscribed, Tally, TerminalSize, Text,
+    Toolchain, UnixSignal, Usage, WaitEnd, counted, duration,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};

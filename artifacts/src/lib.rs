@@ -79,6 +79,7 @@ mod root;
 mod said;
 mod screen;
 mod search;
+mod socket;
 mod source;
 mod store;
 mod text;
@@ -111,5 +112,6 @@ pub use retention::{
 pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};
 pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
+pub use socket::{HostSocket, connect_to_host};
 pub use store::{RemoveError, Store, Stored, StoredState};
 pub use text::HeadTail;

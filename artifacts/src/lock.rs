@@ -109,6 +109,7 @@ pub(crate) fn sweep(root: &Path, mut trouble: impl FnMut(&Path, &io::Error)) -> 
                 if let Err(error) = fs::remove_file(&path) {
                     trouble(&path, &error);
                 }
+                crate::socket::remove_stale(root, pid);
             }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => drop(living.insert(pid)),

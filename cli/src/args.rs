@@ -42,6 +42,8 @@ pub(crate) enum What {
     Show(ShowArgs),
     /// Wait for the end of a command, and exit as it did
     Wait(WaitArgs),
+    /// Stop a command of a host that lives, and wait for its end
+    Cancel(CancelArgs),
     /// Remove commands of hosts that are gone, with their output
     Rm(RmArgs),
     /// Remove old commands of hosts that are gone
@@ -111,6 +113,19 @@ pub(crate) struct ShowArgs {
 pub(crate) struct WaitArgs {
     #[arg(help = ID_HELP)]
     pub(crate) id: String,
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
+/// `ostler cancel`.
+#[derive(Debug, Group)]
+pub(crate) struct CancelArgs {
+    #[arg(help = ID_HELP)]
+    pub(crate) id: String,
+    /// Kill it at once, without its grace
+    #[arg(long)]
+    pub(crate) now: bool,
     /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
     #[arg(long, value_name = "DIR")]
     pub(crate) artifacts: Option<PathBuf>,

@@ -55,6 +55,14 @@ pub(crate) enum Failure {
         /// Its host.
         pid: u32,
     },
+    /// Its host was not to be asked.
+    #[error("{id} can't be cancelled: {why}")]
+    NotCancelled {
+        /// Which.
+        id: CommandId,
+        /// Why.
+        why: String,
+    },
     /// The artifacts can't be looked at, or not be removed.
     #[error("{}: {source}", root.display())]
     Root {

@@ -2,6 +2,7 @@
 
 mod args;
 mod board;
+mod cancel;
 mod demo;
 mod events;
 mod exit;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         args::What::Logs(args) => logs::logs(&args),
         args::What::Show(args) => stored::show(&args),
         args::What::Wait(args) => logs::wait(&args),
+        args::What::Cancel(args) => cancel::cancel(&args),
         args::What::Rm(args) => stored::rm(&args),
         args::What::Gc(args) => stored::gc(&args),
     };

@@ -32,6 +32,8 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
     let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;
+    // From another terminal it can be cancelled; where there can be no socket, it can't.
+    let control = ostler.control().ok();
     let session = ostler.open_session().wait()?;
     let json = args.json;
     let says = |word: &str| {
@@ -55,6 +57,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         Ok(handle)
     });
     let ended = launched.and_then(|handle| follow(&session, handle, json, (passing, raw), events, happened));
+    drop(control);
     let stopped = ostler.shutdown().wait();
     let code = ended.and_then(|code| Ok(stopped.map(|_| code)?));
     if let (true, Err(failure)) = (json, &code) {

@@ -31,6 +31,7 @@
 mod answers;
 mod call_errors;
 mod commands;
+mod control;
 mod deliveries;
 mod entry;
 mod errors;
@@ -55,6 +56,7 @@ mod waiting;
 pub use answers::*;
 pub use call_errors::*;
 pub use commands::*;
+pub use control::*;
 pub use deliveries::*;
 pub use entry::*;
 pub use errors::*;

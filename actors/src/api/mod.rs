@@ -4,6 +4,7 @@ mod call;
 mod command;
 #[cfg(test)]
 mod conformance;
+mod control;
 pub mod from_tokio_process;
 mod handle;
 mod inbox;
@@ -18,6 +19,7 @@ pub mod testing;
 
 pub use call::Call;
 pub use command::Command;
+pub use control::Control;
 pub use handle::{Cancelled, Ended, Handle, Listed, Ports, Ran, Waited};
 pub use inbox::Inbox;
 pub use input::Written;

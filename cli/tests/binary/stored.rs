@@ -133,3 +133,83 @@ fn gc_removes_what_it_says_and_nothing_of_a_living_host() {
     kill(running.group, Signal::SIGTERM).unwrap();
     running.end();
 }
+
+#[test]
+fn a_command_is_cancelled_from_another_terminal_and_its_own_hears_of_it() {
+    let place = Place::new();
+    let running = place.start(&[], "trap 'echo bye; exit 3' TERM; echo $$; while :; do sleep 0.05; done");
+    let cancelled = other(&place, &["cancel", "latest"]);
+    assert!(cancelled.status.success(), "{}", text(&cancelled.stderr));
+    assert!(text(&cancelled.stderr).contains("killed, exit 3"), "{}", text(&cancelled.stderr));
+    let (status, stdout, stderr) = running.end();
+    assert_eq!((status.code(), stdout.as_str()), (Some(3), "bye\n"));
+    assert!(stderr.contains("killed, exit 3"), "{stderr}");
+    assert!(refused(&place, &["cancel", "latest"]).contains("it is over: killed, exit 3"));
+
+    let stubborn = place.start(&["--grace", "1h"], "trap '' TERM; echo $$; while :; do sleep 0.05; done");
+    assert!(other(&place, &["cancel", "--now", "latest"]).status.success());
+    assert_eq!(stubborn.end().0.code(), Some(137));
+    let left: Vec<_> = fs::read_dir(place.path("artifacts")).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".sock")), "{left:?}");
+}
+
+#[test]
+fn a_root_with_a_path_too_long_for_a_socket_has_one_all_the_same() {
+    let place = Place::new();
+    let deep = place.path(&format!("{}/{}", "a".repeat(100), "b".repeat(100)));
+    let root = deep.to_str().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ostler"));
+    command.args(["run", "--artifacts", root, "--", "sh", "-c", "echo $$; exec sleep 1000"]);
+    let running = Running::begin(command);
+    let cancel = std::process::Command::new(env!("CARGO_BIN_EXE_ostler"))
+        .args(["cancel", "--artifacts", root, "latest"])
+        .output()
+        .unwrap();
+    assert!(cancel.status.success(), "{}", text(&cancel.stderr));
+    running.end();
+}
+
+/// What a killed host leaves is no socket for ever, and what is said to a living one is understood or refused.
+#[test]
+fn sockets_of_killed_hosts_go_and_nonsense_is_refused() {
+    use std::{io::Write, os::unix::net::UnixStream};
+    let place = Place::new();
+    let socket = || {
+        let entries = fs::read_dir(place.path("artifacts")).unwrap().flatten();
+        let mut found: Vec<_> = entries.map(|entry| entry.path()).collect();
+        found.retain(|path| path.extension().is_some_and(|extension| extension == "sock"));
+        found
+    };
+    let killed = place.start(&[], "echo $$; exec sleep 1000");
+    killed.signal(Signal::SIGKILL);
+    killed.end();
+    assert_eq!(socket().len(), 1);
+    assert!(refused(&place, &["cancel", "latest"]).contains("it is over: lost"));
+    said(&place, &["gc"]);
+    assert!(socket().is_empty(), "{:?}", socket());
+
+    let running = place.start(&[], "echo $$; exec sleep 1000");
+    let ask = |line: &[u8]| -> String {
+        let mut stream = UnixStream::connect(&socket()[0]).unwrap();
+        stream.write_all(line).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask(b"nonsense\n").contains("is not understood"));
+    assert!(ask(br#"{"cancel":{"handle_id":"hto-1-1"}}"#.iter().chain(b"\n").copied().collect::<Vec<_>>().as_slice())
+        .contains("another host process"));
+    assert!(ask(b"{\"launch\":{\"program\":\"true\"}}\n").contains("is not understood"));
+    // Without an end of the line it is a question too long, and no memory.
+    let flood = vec![b'x'; 1 << 20];
+    let mut stream = UnixStream::connect(&socket()[0]).unwrap();
+    let _ = stream.write_all(&flood);
+    drop(stream);
+    // Whoever says nothing holds up nobody.
+    let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&socket()[0]).unwrap()).collect();
+    drop(silent);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&socket()[0]).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    kill(running.group, Signal::SIGKILL).unwrap();
+    running.end();
+}
