@@ -99,7 +99,7 @@ pub use ostler_messages::{
     INPUT_MAX_BYTES, Labels, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, ListeningPort,
     Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource, Preset, REDELIVER_MS, Record, RecordingStopped,
     SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream, Subscribed, Tally, TerminalSize, Text,
-    Toolchain, UnixSignal, Usage, WaitEnd, counted, duration,
+    Toolchain, UnixSignal, Usage, WaitEnd, counted, duration, on_one_line,
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};

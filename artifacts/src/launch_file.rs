@@ -1,6 +1,6 @@
 //! `launch.json`: who asked for a command, what and when; there before the command runs, so that a directory explains itself.
 
-use crate::{Directory, LAUNCH_FILE, result};
+use crate::{Directory, HostIdentity, LAUNCH_FILE, result};
 use ostler_messages::{CommandId, HandleId, Labels, LaunchRequest, SessionId, Stamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,6 +19,8 @@ pub struct LaunchFile {
     pub version: u32,
     /// Names the directory.
     pub command_id: CommandId,
+    /// Who made it.
+    pub host: HostIdentity,
     /// Names the handle, in its host.
     pub handle_id: HandleId,
     /// The session that owns the handle.
@@ -38,8 +40,9 @@ pub struct LaunchFile {
 
 impl LaunchFile {
     /// Of a command that is about to be started.
-    pub fn new(command_id: CommandId, request: &LaunchRequest) -> LaunchFile {
+    pub fn new(command_id: CommandId, request: &LaunchRequest, host: HostIdentity) -> LaunchFile {
         LaunchFile {
+            host,
             version: LAUNCH_FILE_VERSION,
             command_id,
             handle_id: HandleId { host_pid: command_id.host_pid, n: command_id.n },

@@ -63,6 +63,7 @@ mod cut;
 mod digest_worker;
 mod find;
 mod growth;
+mod host;
 mod launch_file;
 mod line;
 mod lines;
@@ -92,6 +93,7 @@ pub use find::{
     FoundLines, find, find_in,
 };
 pub use growth::{Growth, Stopped};
+pub use host::HostIdentity;
 pub use launch_file::{LAUNCH_FILE_VERSION, LaunchFile};
 pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span, View};
 pub use page::{Gap, Page, ReadError};

@@ -5,24 +5,31 @@
 //! nobody. A host takes its lock before it makes a directory; whoever removes directories looks at them before the
 //! locks, and so never takes those of a host that came in between for dead.
 
+use crate::host::own_tokens;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Most locks of one pid: in a container every host may have the same pid, and each that was killed leaves a file until
 /// the next retention. Beyond this something else is wrong.
 const LOCKS_PER_PID_MAX: u32 = 4096;
 
+/// Longest token.
+const TOKEN_MAX_BYTES: u64 = 20;
+
 /// A held lock; let go of, and its file removed, on drop.
 #[derive(Debug)]
 pub(crate) struct HostLock {
     file: File,
     path: PathBuf,
+    /// Stands in the file; no other lock has it.
+    token: u64,
 }
 
 impl HostLock {
@@ -38,7 +45,7 @@ impl HostLock {
             };
             // Until the lock is held, a retention elsewhere may take the new file for a stale one and remove it.
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Ok(HostLock { file, path }),
+                Ok(()) if is_at(&file, &path) => return Ok(HostLock::held(file, path)),
                 Ok(()) | Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => {
                     let _ = fs::remove_file(&path);
@@ -50,8 +57,28 @@ impl HostLock {
     }
 }
 
+impl HostLock {
+    fn held(mut file: File, path: PathBuf) -> HostLock {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut tokens = own_tokens();
+        let mut token = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        while !tokens.insert(token) {
+            token -= 1;
+        }
+        // On a full disk it is not written: then the process alone tells who it is.
+        let _ = file.write_all(token.to_string().as_bytes());
+        HostLock { file, path, token }
+    }
+    /// Its name in the root, and what stands in it.
+    pub(crate) fn identity(&self) -> (String, u64) {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (name, self.token)
+    }
+}
+
 impl Drop for HostLock {
     fn drop(&mut self) {
+        own_tokens().remove(&self.token);
         // If the root was removed and made again, the name may belong to another lock by now.
         if is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
@@ -73,6 +100,17 @@ fn is_at(file: &File, path: &Path) -> bool {
 pub(crate) fn is_held(root: &Path, host_pid: u32) -> bool {
     let Ok(locks) = locks(root) else { return true };
     locks.into_iter().any(|(path, pid)| pid == host_pid && is_locked(&path))
+}
+
+/// Whether the lock of this name is held by who wrote this token into it. None: it is not there, or another one's.
+pub(crate) fn is_held_by(root: &Path, name: &str, pid: u32, token: u64) -> Option<bool> {
+    if host_pid(name) != Some(pid) {
+        return None;
+    }
+    let mut file = open(&root.join(name)).ok()?;
+    let mut text = String::new();
+    (&mut file).take(TOKEN_MAX_BYTES).read_to_string(&mut text).ok()?;
+    (text.parse() == Ok(token)).then(|| file.try_lock_shared().is_err())
 }
 
 /// In doubt it is.
@@ -109,7 +147,6 @@ pub(crate) fn sweep(root: &Path, mut trouble: impl FnMut(&Path, &io::Error)) -> 
                 if let Err(error) = fs::remove_file(&path) {
                     trouble(&path, &error);
                 }
-                crate::socket::remove_stale(root, pid);
             }
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => drop(living.insert(pid)),
@@ -119,6 +156,7 @@ pub(crate) fn sweep(root: &Path, mut trouble: impl FnMut(&Path, &io::Error)) -> 
             }
         }
     }
+    crate::socket::remove_stale(root);
     Ok(living)
 }
 

@@ -5,7 +5,8 @@
 //! * keeps: the end is looked at before the length: a page that says `eof` is the last
 
 use crate::{
-    Gap, Growth, OutputFile, Page, Paths, READ_MAX_BYTES, RESULT_FILE, ReadError, ReadRequest, View,
+    Gap, Growth, LaunchFile, OutputFile, Page, Paths, READ_MAX_BYTES, RESULT_FILE, ReadError, ReadRequest,
+    View,
     cut::{behind_return, clean, on_characters},
     lines::{self, Now, Span},
     lock, result,
@@ -150,6 +151,11 @@ fn no_writer(paths: &Paths, which: OutputFile) -> bool {
     // Kept leftovers go on when the record is sealed.
     if which != OutputFile::Kept && paths.dir.join(RESULT_FILE).symlink_metadata().is_ok() {
         return true;
+    }
+    if let Some(launch) = LaunchFile::read(&paths.dir) {
+        // Of a graph of this process it would be known, and be live.
+        let root = paths.dir.parent().unwrap_or(&paths.dir);
+        return launch.host.is_here() || !launch.host.lives(root, launch.command_id.host_pid);
     }
     let command = paths.dir.file_name().and_then(|name| name.to_str()?.parse::<CommandId>().ok());
     match (paths.dir.parent(), command) {

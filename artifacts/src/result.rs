@@ -11,9 +11,9 @@ use std::{
     path::Path,
 };
 
-/// Largest `result.json` that is read back. Two texts of 16 MiB, the highest that a request may ask for, fit when few
-/// of their bytes need an escape; a file above it is more likely not ours than worth the memory.
-pub const RESULT_MAX_BYTES: u64 = 64 << 20;
+/// Largest `result.json` that is read back. Two texts of 16 MiB, the highest that a request may ask for, fit when each byte needs an
+/// escape of six; a file above it is not ours.
+pub const RESULT_MAX_BYTES: u64 = 256 << 20;
 
 /// Name under which the result is written before it is whole.
 pub(crate) const RESULT_TEMP_FILE: &str = ".result.json.tmp";

@@ -95,7 +95,8 @@ pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) 
 pub fn would_go(root: &Path, limits: &RetentionLimits) -> Retained {
     let mut retained = Retained::default();
     let Some(found) = commands(root, &mut retained) else { return retained };
-    let stays = |command: CommandId| lock::is_held(root, command.host_pid) || runs(command.host_pid);
+    let living = lock::living(root).unwrap_or_default();
+    let stays = |command: CommandId| living.contains(&command.host_pid) || runs(command.host_pid);
     choose(root, limits, found, stays, &mut retained, |paths| holds_only_ours(&paths.dir));
     retained
 }
@@ -142,7 +143,7 @@ struct Found {
 
 /// Whether a process has this number: a cleaner may have removed the lock of a host that lives. Another one that has got the number
 /// meanwhile delays a removal, and no more.
-fn runs(pid: u32) -> bool {
+pub(crate) fn runs(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).map(nix::unistd::Pid::from_raw);
     pid.is_some_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
@@ -184,7 +185,7 @@ fn look(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
 fn bytes_of(paths: &Paths) -> u64 {
     let files = OutputFile::ALL.map(|which| paths.file(which));
     let length = |path: &PathBuf| fs::symlink_metadata(path).map_or(0, |file| file.len());
-    files.iter().chain([&paths.result()]).map(length).sum()
+    files.iter().chain([&paths.result(), &paths.launch()]).map(length).sum()
 }
 
 /// Removes a directory that holds only what ostler made; false if it holds more.

@@ -1,6 +1,6 @@
 //! The directory in which the commands' directories are.
 
-use crate::{Directory, Paths, create, lock::HostLock};
+use crate::{Directory, HostIdentity, Paths, create, lock::HostLock};
 use ostler_messages::CommandId;
 use std::{
     env,
@@ -114,6 +114,12 @@ impl Root {
         &self.path
     }
 
+    /// Who this host is, for those who look at its commands from outside.
+    pub fn identity(&self) -> HostIdentity {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        HostIdentity::own(lock.as_ref().map(HostLock::identity))
+    }
+
     /// Makes a command's directory; and the root too, if that is missing.
     ///
     /// # Errors
@@ -156,7 +162,7 @@ fn check_parent(parent: &Path, path: &Path) -> Result<(), RootError> {
 }
 
 /// Refuses a directory that somebody else could change.
-fn check(path: &Path, given: &Path, euid: u32) -> Result<(), RootError> {
+pub(crate) fn check(path: &Path, given: &Path, euid: u32) -> Result<(), RootError> {
     let given = given.to_owned();
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,

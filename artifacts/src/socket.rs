@@ -24,10 +24,15 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Most sockets of one pid, each of which a host that was killed may have left until the next retention.
 const SOCKETS_PER_PID_MAX: u32 = 4_096;
+/// A socket younger than this may be on its way.
+const STALE_AFTER: Duration = Duration::from_secs(2);
+/// How long connections wait that can't be accepted, for want of descriptors.
+const ACCEPT_PAUSE_MS: u16 = 100;
 /// Longest path of a socket (unix(7)), with the zero at its end.
 const PATH_MAX_BYTES: usize = 108;
 
@@ -75,8 +80,22 @@ impl HostSocket {
             if fds[0].any().unwrap_or(true) {
                 return None;
             }
-            // One that is gone again asks nothing.
-            let Ok((stream, _)) = self.listener.accept() else { continue };
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                // One that is gone again asks nothing.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => {
+                    let _ = poll(&mut [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)], ACCEPT_PAUSE_MS);
+                    continue;
+                }
+            };
             let is_ours =
                 getsockopt(&stream, PeerCredentials).is_ok_and(|peer| peer.uid() == geteuid().as_raw());
             if is_ours && stream.set_nonblocking(false).is_ok() {
@@ -118,15 +137,18 @@ pub fn connect_to_host(root: &Path, host_pid: u32) -> io::Result<Vec<UnixStream>
     Ok(found)
 }
 
-/// Removes sockets of this pid that nobody listens to.
-pub(crate) fn remove_stale(root: &Path, host_pid: u32) {
+/// Removes sockets that nobody listens to: what hosts that were killed have left.
+pub(crate) fn remove_stale(root: &Path) {
     let Ok(dir) = Dir::of(root) else { return };
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let is_of = entry.file_name().to_str().and_then(pid_of) == Some(host_pid);
-        if is_of
-            && UnixStream::connect(dir.reach(&entry.path()))
+        let is_socket = entry.file_name().to_str().and_then(pid_of).is_some();
+        // One that is just being made is not listened to either.
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        let refused = || {
+            UnixStream::connect(dir.reach(&entry.path()))
                 .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-        {
+        };
+        if is_socket && age().is_some_and(|age| age >= STALE_AFTER) && refused() {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -4,7 +4,10 @@
 //! * out: commands with what is known of them: running, ended, or lost with their host
 //! * keeps: nothing is changed, and nobody's lock is held for longer than a look
 
-use crate::{LaunchFile, OutputFile, Paths, RESULT_FILE, discard, lock, result};
+use crate::{
+    LaunchFile, OutputFile, Paths, RESULT_FILE, discard, lock, paths::holds_only_ours, result,
+    retention::runs, root::check,
+};
 use ostler_messages::{CommandId, Output, Record, Status};
 use std::{
     collections::BTreeSet,
@@ -25,8 +28,7 @@ pub struct Stored {
     pub launch: Option<LaunchFile>,
     /// How it ended, if it did and that was written.
     pub result: Option<Box<Record>>,
-    /// Whether its host lives, in doubt: looked at only where there is no result.
-    host_lives: bool,
+    state: StoredState,
 }
 
 /// How it stands.
@@ -59,7 +61,7 @@ pub enum RemoveError {
 pub struct Store {
     root: PathBuf,
     ids: Vec<CommandId>,
-    /// The hosts that live, in doubt.
+    /// The pids of hosts that live, in doubt: for commands that don't say who made them.
     living: BTreeSet<u32>,
 }
 
@@ -67,25 +69,22 @@ impl Store {
     /// Looks at it. A root that is not there is empty.
     ///
     /// # Errors
-    /// What opening it said.
+    /// What opening it said; a root that is another user's, or that others may write to, is refused.
     pub fn look(root: &Path) -> io::Result<Store> {
-        let living = match lock::living(root) {
-            Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+        let empty = || Store { root: root.to_owned(), ids: Vec::new(), living: BTreeSet::new() };
+        match fs::symlink_metadata(root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(empty()),
             other => other?,
         };
+        check(root, root, nix::unistd::geteuid().as_raw()).map_err(io::Error::other)?;
+        let living = lock::living(root)?;
         let mut ids = Vec::new();
-        // The hosts first: a command of one that begins meanwhile is not taken for lost, since its host is not known at all.
-        match fs::read_dir(root) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            entries => {
-                for entry in entries? {
-                    ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<CommandId>().ok()));
-                }
-            }
+        for entry in fs::read_dir(root)? {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<CommandId>().ok()));
         }
         ids.sort_unstable_by(|one, other| other.cmp(one));
         ids.dedup();
-        Ok(Store { root: root.to_owned(), ids, living })
+        Ok(Store { ids, living, ..empty() })
     }
 
     /// Every command, the newest first.
@@ -95,49 +94,66 @@ impl Store {
 
     /// One of them. None: it is not there, or not any more.
     pub fn command(&self, command_id: CommandId) -> Option<Stored> {
-        let lives = self.living.contains(&command_id.host_pid);
-        Stored::with(&self.root, command_id, |root| lives || lock::is_held(root, command_id.host_pid))
+        Stored::with(&self.root, command_id, |pid| self.living.contains(&pid) || runs(pid))
     }
 }
 
 impl Stored {
     /// Looks at one. None: there is no such directory.
     pub fn look(root: &Path, command_id: CommandId) -> Option<Stored> {
-        Stored::with(root, command_id, |root| lock::is_held(root, command_id.host_pid))
+        Stored::with(root, command_id, |pid| lock::is_held(root, pid) || runs(pid))
     }
-    fn with(root: &Path, command_id: CommandId, lives: impl Fn(&Path) -> bool) -> Option<Stored> {
+    /// `lives`: of a command that does not say who made it, whether a host with its pid lives.
+    fn with(root: &Path, command_id: CommandId, lives: impl Fn(u32) -> bool) -> Option<Stored> {
         let paths = Paths::find(root, command_id);
         if !fs::symlink_metadata(&paths.dir).ok()?.is_dir() {
             return None;
         }
-        let read = || result::read::<Box<Record>>(&paths.dir.join(RESULT_FILE));
-        let (mut result, mut host_lives) = (read(), true);
-        if result.is_none() {
-            host_lives = lives(root);
+        let launch = LaunchFile::read(&paths.dir);
+        let pid = command_id.host_pid;
+        let is_ended = || fs::symlink_metadata(paths.result()).is_ok();
+        let host_lives = || launch.as_ref().map_or_else(|| lives(pid), |launch| launch.host.lives(root, pid));
+        let state = match () {
+            () if is_ended() => StoredState::Ended,
+            () if host_lives() => StoredState::Running,
             // One that ended between the two looks has written its result before.
-            result = if host_lives { None } else { read() };
+            () if is_ended() => StoredState::Ended,
+            () => StoredState::Lost,
+        };
+        let result = result::read::<Box<Record>>(&paths.dir.join(RESULT_FILE));
+        Some(Stored { command_id, launch, result, paths, state })
+    }
+
+    /// The same without the texts of its result: where there are many.
+    pub fn without_texts(mut self) -> Stored {
+        if let Some(result) = &mut self.result {
+            (result.stdout, result.stderr) = (String::new(), String::new());
         }
-        Some(Stored { command_id, launch: LaunchFile::read(&paths.dir), result, paths, host_lives })
+        self
     }
 
     /// How it stands.
     pub fn state(&self) -> StoredState {
-        match (&self.result, self.host_lives) {
-            (Some(_), _) => StoredState::Ended,
-            (None, true) => StoredState::Running,
-            (None, false) => StoredState::Lost,
-        }
+        self.state
     }
 
     /// Removes its directory. One that is gone already is no error.
     ///
     /// # Errors
-    /// [`RemoveError`].
+    /// [`RemoveError`]; then all of it is there still.
     pub fn remove(&self) -> Result<(), RemoveError> {
-        if lock::is_held(self.paths.dir.parent().unwrap_or(Path::new("/")), self.command_id.host_pid) {
-            return Err(RemoveError::HostLives { pid: self.command_id.host_pid });
+        let (root, pid) = (self.paths.dir.parent().unwrap_or(&self.paths.dir), self.command_id.host_pid);
+        let lives = match &self.launch {
+            Some(launch) => launch.host.lives(root, pid),
+            None => lock::is_held(root, pid) || runs(pid),
+        };
+        match () {
+            () if lives => Err(RemoveError::HostLives { pid }),
+            () if !holds_only_ours(&self.paths.dir)? => {
+                Err(io::Error::from(ErrorKind::DirectoryNotEmpty).into())
+            }
+            () => Ok(discard(&self.paths)?),
         }
-        Ok(discard(&self.paths)?)
     }
 
     /// Bytes of its combined output on disk.
@@ -169,9 +185,12 @@ impl Stored {
         record.stderr_path = file(OutputFile::Stderr);
         let bytes = self.bytes();
         record.set_output(Output { byte_count: bytes, recorded_bytes: bytes, ..Output::default() });
-        if self.state() == StoredState::Lost {
+        if self.state != StoredState::Running {
             record.exit_code = Some(-1);
             record.end(Status::Lost, Some(ostler_messages::StopCause::HostGone));
+        }
+        if self.state == StoredState::Ended {
+            record.artifact_error = Some(format!("{} can't be read", self.paths.result().display()));
         }
         record
     }

@@ -51,7 +51,7 @@ pub(crate) enum What {
 }
 
 const ID_HELP: &str =
-    "Its handle id, its command id, the beginning or end of either while that is unique, or 'latest'";
+    "Its handle id, its command id, the beginning of either while that is unique, or 'latest'";
 
 /// `ostler ps`.
 #[derive(Debug, Group)]

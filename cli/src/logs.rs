@@ -27,11 +27,12 @@ const HOST_LOOK: Duration = Duration::from_millis(500);
 /// Tells when something happens in a directory.
 struct Changes(Option<Inotify>);
 impl Changes {
-    /// Where it can't be watched (inotify(7) has limits) it is looked now and then.
-    fn of(dir: &Path) -> Changes {
+    /// Of its files' lengths too, or only of what is there. Where it can't be watched (inotify(7) has limits) it is looked now and then.
+    fn of(dir: &Path, lengths: bool) -> Changes {
         let watch = || -> nix::Result<Inotify> {
             let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+            let mut what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+            what.set(AddWatchFlags::IN_MODIFY, lengths);
             inotify.add_watch(dir, what | AddWatchFlags::IN_DELETE_SELF)?;
             Ok(inotify)
         };
@@ -56,7 +57,7 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<u8, Failure> {
     let root = stored::root(args.artifacts.as_ref());
     let command = stored::find(&root, &args.id)?;
     // Before the first look: what comes in between is not missed.
-    let changes = Changes::of(&command.paths.dir);
+    let changes = Changes::of(&command.paths.dir, true);
     let view = if args.clean { View::Clean } else { View::Raw };
     let request = ReadRequest::new().of(args.stream.into()).view(view).length(READ_MAX_BYTES);
     let mut next = match args.tail {
@@ -64,12 +65,15 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<u8, Failure> {
         None => request,
     };
     let mut out = io::stdout().lock();
+    // Without --follow what comes meanwhile is not chased.
+    let mut until = None;
     loop {
         let page = stored::read(&command, &next)?;
         out.write_all(&page.content)?;
         out.flush()?;
         next = request.offset(page.next_offset);
-        if page.eof || (page.bytes_read == 0 && !args.follow) {
+        let until = *until.get_or_insert(page.total_bytes);
+        if page.eof || (!args.follow && (page.bytes_read == 0 || page.next_offset >= until)) {
             return Ok(0);
         }
         if page.bytes_read == 0 {
@@ -82,7 +86,7 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<u8, Failure> {
 pub(crate) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
     let root = stored::root(args.artifacts.as_ref());
     let mut command = stored::find(&root, &args.id)?;
-    let changes = Changes::of(&command.paths.dir);
+    let changes = Changes::of(&command.paths.dir, false);
     loop {
         let unknown = || Failure::Unknown { text: args.id.clone(), root: root.clone() };
         command = Stored::look(&root, command.command_id).ok_or_else(unknown)?;

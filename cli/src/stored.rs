@@ -12,9 +12,10 @@ use crate::{
 };
 use ostler::{
     CommandId, Lines, Page, ReadRequest, Record, RemoveError, Retained, RetentionLimits, Store, Stored,
-    StoredState, View, counted, default_root, duration, read_now, retain, would_go,
+    StoredState, View, counted, default_root, duration, on_one_line, read_now, retain, would_go,
 };
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -23,6 +24,10 @@ use unicode_width::UnicodeWidthChar;
 
 /// How wide a table is where no terminal says it: a command can be as long as the kernel lets it.
 const PLAIN_COLUMNS: usize = 200;
+/// Longest command in a table, in bytes: its middle is left out.
+const COMMAND_MAX_BYTES: usize = 1_024;
+/// Beyond so many bytes nobody counts the lines of a command that has no result.
+const COUNTED_MAX_BYTES: u64 = 64 << 20;
 /// Lines of a running command that `show` has.
 const SHOWN_LINES: u64 = 24;
 
@@ -35,30 +40,30 @@ fn look(root: &Path) -> Result<Store, Failure> {
     Store::look(root).map_err(|source| Failure::Root { root: root.to_owned(), source })
 }
 
-/// The command that a person means: by its command id, its handle id, the beginning or the end of one of them as long as that is unique,
-/// or `latest`.
+/// Shortest beginning of an id that is taken for it: with less a slip would mean some command.
+const BEGINNING_MIN: usize = 4;
+
+/// The command that a person means: by its command id or its handle id, with or without `cmd_` and `hto-`; by the beginning of one of them as
+/// long as that is unique; or `latest`.
 pub(crate) fn find(root: &Path, text: &str) -> Result<Stored, Failure> {
     let store = look(root)?;
-    let ids = store.ids();
     let unknown = || Failure::Unknown { text: text.to_owned(), root: root.to_owned() };
     let fits = |id: &CommandId, exactly: bool| {
         let (command, handle) = (id.to_string(), handle_of(*id));
-        let names = [
-            command.as_str(),
-            command.trim_start_matches("cmd_"),
-            handle.as_str(),
-            handle.trim_start_matches("hto-"),
-        ];
-        names.iter().any(|name| match exactly {
-            true => *name == text,
-            false => name.starts_with(text) || name.ends_with(text),
-        })
+        let names =
+            [&command, command.trim_start_matches("cmd_"), &handle, handle.trim_start_matches("hto-")];
+        names.iter().any(|name| if exactly { *name == text } else { name.starts_with(text) })
     };
-    let found =
-        |exactly: bool| -> Vec<CommandId> { ids.iter().filter(|id| fits(id, exactly)).copied().collect() };
+    let found = |exactly: bool| -> Vec<CommandId> {
+        store.ids().iter().filter(|id| fits(id, exactly)).copied().collect()
+    };
     let meant = match text {
-        "latest" => ids.first().copied().into_iter().collect(),
-        _ => Some(found(true)).filter(|found| !found.is_empty()).unwrap_or_else(|| found(false)),
+        "latest" => store.ids().first().copied().into_iter().collect(),
+        _ => match found(true) {
+            exact if !exact.is_empty() => exact,
+            _ if text.len() < BEGINNING_MIN => Vec::new(),
+            _ => found(false),
+        },
     };
     match meant[..] {
         [] => Err(unknown()),
@@ -80,9 +85,12 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
     let root = root(args.artifacts.as_ref());
     let (mut shown, mut ended) = (Vec::new(), 0);
     let store = look(&root)?;
+    // Handle ids that more than one command has are no names.
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    store.ids().iter().for_each(|id| *named.entry(handle_of(*id)).or_default() += 1);
     for id in store.ids() {
         // One that is removed meanwhile is not there.
-        let Some(stored) = store.command(*id) else { continue };
+        let Some(stored) = store.command(*id).map(Stored::without_texts) else { continue };
         let record = stored.record();
         let of_session = args.session.as_ref().is_none_or(|session| record.session_id.as_str() == session);
         let labelled = args.labels.iter().all(|(name, value)| record.labels.get(name) == Some(value));
@@ -104,7 +112,7 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     drop(out);
-    anstream::stdout().write_all(table(&shown).as_bytes())?;
+    anstream::stdout().write_all(table(&shown, &named).as_bytes())?;
     if shown.is_empty() && ended > 0 {
         term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(ended, "command")));
     }
@@ -112,8 +120,8 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
 }
 
 /// Its first line is bold, where that can be seen.
-fn table(shown: &[(Stored, Record)]) -> String {
-    let rows: Vec<[String; 4]> = shown.iter().map(|(stored, record)| row(shown, stored, record)).collect();
+fn table(shown: &[(Stored, Record)], named: &BTreeMap<String, usize>) -> String {
+    let rows: Vec<[String; 4]> = shown.iter().map(|(stored, record)| row(named, stored, record)).collect();
     let headings = ["ID", "STATUS", "AGE", "COMMAND"].map(str::to_owned);
     let width =
         |column: usize| rows.iter().chain([&headings]).map(|row| row[column].len()).max().unwrap_or(0);
@@ -127,17 +135,17 @@ fn table(shown: &[(Stored, Record)]) -> String {
     text
 }
 
-fn row(shown: &[(Stored, Record)], stored: &Stored, record: &Record) -> [String; 4] {
-    let handle = record.handle_id.to_string();
-    let unique = shown.iter().filter(|(_, other)| other.handle_id == record.handle_id).count() == 1;
-    let id = if unique { handle } else { stored.command_id.to_string() };
+fn row(named: &BTreeMap<String, usize>, stored: &Stored, record: &Record) -> [String; 4] {
+    let handle = handle_of(stored.command_id);
+    let is_unique = named.get(&handle).is_none_or(|count| *count == 1);
+    let id = if is_unique { handle } else { stored.command_id.to_string() };
     let ending = record.ending();
     let state = match stored.state() {
         StoredState::Lost => "lost".to_owned(),
         _ => ending.strip_prefix("completed, ").unwrap_or(&ending).to_owned(),
     };
     let age = now_ms().saturating_sub(stored.command_id.unix_ns / 1_000_000);
-    [id, state, duration(age), record.command.clone()]
+    [id, state, duration(age), on_one_line(&record.command, COMMAND_MAX_BYTES)]
 }
 
 /// As much as there is room for.
@@ -181,11 +189,16 @@ pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
 /// How many lines there are so far, as a result counts them.
 fn count_lines(stored: &Stored) -> Result<u64, Failure> {
     let (mut request, mut count, mut last) = (ReadRequest::new(), 0, b'\n');
+    let until = stored.bytes();
+    if until > COUNTED_MAX_BYTES {
+        return Ok(0);
+    }
+    // What comes meanwhile is not chased.
     loop {
         let page = read(stored, &request)?;
         count += page.content.iter().filter(|byte| **byte == b'\n').count() as u64;
         last = page.content.last().copied().unwrap_or(last);
-        if page.bytes_read == 0 || page.eof {
+        if page.bytes_read == 0 || page.eof || page.next_offset >= until {
             return Ok(count + u64::from(last != b'\n'));
         }
         request = request.offset(page.next_offset);
@@ -218,6 +231,10 @@ pub(crate) fn rm(args: &RmArgs) -> Result<u8, Failure> {
 pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
     let root = root(args.artifacts.as_ref());
     let limits = RetentionLimits { age: args.keep, commands: args.max_count, bytes: args.max_bytes.as_u64() };
+    if !root.exists() {
+        term::say(|out| writeln!(out, "nothing is kept in {}", root.display()));
+        return Ok(0);
+    }
     let Retained { removed, kept, errors } = match args.dry_run {
         true => would_go(&root, &limits),
         false => retain(&root, &limits, |_| false),

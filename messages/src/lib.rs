@@ -64,7 +64,7 @@ pub use events::*;
 pub use ids::*;
 pub use input::*;
 pub use launch::*;
-pub use notice::NOTICE_BYTES;
+pub use notice::{NOTICE_BYTES, on_one_line};
 pub use output_file::{OutputFile, View};
 pub use quote::quote;
 pub use record::*;

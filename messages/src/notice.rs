@@ -7,6 +7,7 @@
 mod lines;
 
 use crate::{Content, Entry, Leftover, Outcome, Record, Status, StopCause, Text, counted, duration};
+pub(crate) use lines::is_unseen;
 use lines::{Lines, clip, field, first_lines, last_lines};
 
 /// A notice is shorter than this, in bytes: a model that gets a dozen of them in one turn still has its context for its work.
@@ -45,6 +46,11 @@ const AFTER_SUCCESS: Wanted = Wanted { lines: 3, bytes: 400 };
 const WHILE_RUNNING: Wanted = Wanted { lines: 5, bytes: 600 };
 /// The cause stands here, or nowhere.
 const AFTER_FAILURE: Wanted = Wanted { lines: 24, bytes: NOTICE_BYTES };
+
+/// Words of others on a line of ours: what is not seen, or changes how the rest is, is escaped, and the middle left out beyond so many bytes.
+pub fn on_one_line(text: &str, max_bytes: usize) -> String {
+    field(text, max_bytes)
+}
 
 impl Record {
     /// What a model should know of it, in words, shorter than [`NOTICE_BYTES`]: what it was, how it ended and who ended it, its

@@ -3,7 +3,9 @@
 
 use actix::{Actor, Context, Handler, System};
 use futures_lite::{StreamExt, future};
-use ostler::{BACKLOG_ENTRIES, Entry, Filter, Inbox, Notified, ON_ITS_WAY, Subscribed};
+use ostler::{
+    BACKLOG_ENTRIES, Command, Entry, Filter, Handle, Inbox, Notified, ON_ITS_WAY, Status, Subscribed,
+};
 use ostler_tests::{Bench, LIMIT, Settings, ms, sh};
 use std::{
     sync::{
@@ -161,4 +163,36 @@ fn an_actor_whose_subscription_is_dropped_or_that_is_gone_is_told_nothing_and_ha
     }
     drop(kept);
     assert_eq!(inbox.drain().wait().unwrap().len(), 2 * ON_ITS_WAY);
+}
+
+/// What another process asks the host to stop is delivered as if it had ended for any other reason: once.
+#[test]
+fn a_cancel_from_outside_takes_nothing_and_adds_nothing() {
+    use std::io::{BufRead, BufReader, Write};
+    let bench = Bench::new();
+    let control = bench.ostler().control().unwrap();
+    let ask = |handle: &Handle| -> Vec<String> {
+        let mut stream = std::os::unix::net::UnixStream::connect(control.path()).unwrap();
+        writeln!(stream, r#"{{"cancel":{{"command_id":"{}"}}}}"#, handle.command_id()).unwrap();
+        BufReader::new(stream).lines().map(Result::unwrap).collect()
+    };
+    let sleeps = || bench.launch(Command::new("sleep").arg("1000"));
+    let waited_for = sleeps();
+    let result = waited_for.result().begin();
+    let said = ask(&waited_for);
+    assert_eq!((said.len(), said[0].as_str()), (2, r#""heard""#));
+    assert!(
+        said[1].contains(r#""cancelled":true"#) && said[1].contains(r#""stop_cause":"cancelled""#),
+        "{said:?}"
+    );
+    assert!(result.wait().unwrap().taken);
+    assert_eq!(bench.unread(), 0);
+    // Nobody waits for this one.
+    let left_alone = sleeps();
+    ask(&left_alone);
+    assert_eq!(bench.unread(), 1);
+    assert_eq!(bench.result(&left_alone).status, Status::Killed);
+    let again = ask(&left_alone);
+    assert!(again[1].contains(r#""cancelled":false"#), "{again:?}");
+    assert_eq!(bench.unread(), 0);
 }

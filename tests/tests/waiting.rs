@@ -85,10 +85,16 @@ fn a_status_is_of_this_moment_though_the_command_floods() {
 
 fn kept_leftovers_are_listed_and_stopped_by_a_cancel() {
     let bench = Bench::new();
-    let script =
-        "sh -c 'trap \"\" TERM; echo early; sleep 0.3; echo late; exec sleep 100' </dev/null & sleep 0.1";
+    let ((ends, ended), (says, said)) = (gate(&bench, "ends"), gate(&bench, "says"));
+    let script = format!(
+        "sh -c 'trap \"\" TERM; echo early; read x <{}; echo late; exec sleep 100' </dev/null & read x <{}",
+        says.display(),
+        ends.display()
+    );
     let keep = sh(script).leftovers(LeftoversPolicy::Keep).leftovers_grace(SHORT).drain_grace(SHORT);
     let handle = bench.launch(keep);
+    bench.hears(&handle, "early\n", 1);
+    ended();
     let result = handle.result().wait().unwrap().record;
     let kept = result.leftovers.as_ref().unwrap();
     assert!(kept.iter().all(|leftover| leftover.outcome == Outcome::Kept && alive(leftover.pid)));
@@ -96,6 +102,7 @@ fn kept_leftovers_are_listed_and_stopped_by_a_cancel() {
     assert_eq!((listed.kept, listed.handle.id()), (kept.len() as u64, handle.id()));
     assert_eq!(result.stdout, "early\n");
     // What they say afterwards has a file of its own.
+    said();
     let page = handle.read().kept().wait_for(LIMIT).wait().unwrap();
     assert_eq!((page.text().as_str(), page.eof), ("late\n", false));
     let cancelled = handle.cancel().wait().unwrap();

@@ -88,6 +88,10 @@ fn an_id_may_be_shortened_while_it_is_unique() {
     names.sort();
     assert_eq!(said(&place, &["logs", &names[0]]), "0\n", "they sort by time");
     assert_eq!(said(&place, &["logs", names[1].rsplit_once("cmd_").unwrap().1]), "1\n");
+    // Less than four characters of an id are none.
+    for slip in ["", "1", "cmd"] {
+        assert!(refused(&place, &["rm", slip]).contains("names no command"), "{slip:?}");
+    }
     let ambiguous = refused(&place, &["show", "cmd_1"]);
     assert!(ambiguous.contains("fits 2 commands") && ambiguous.contains(&names[0]), "{ambiguous}");
     assert!(refused(&place, &["wait", "nothing"]).contains(r#""nothing" names no command in"#));
@@ -114,6 +118,61 @@ fn what_a_killed_host_has_left_is_lost_says_what_it_was_and_can_be_removed() {
     assert!(said(&place, &["rm", "latest"]).starts_with("cmd_"));
     assert!(rows(&place, &["ps", "--all"]).is_empty());
     assert!(refused(&place, &["show", "latest"]).contains("names no command"));
+}
+
+/// Another host may have the pid: of a container, or later.
+#[test]
+fn who_has_the_pid_of_a_dead_host_is_not_taken_for_it() {
+    let place = Place::new();
+    let running = place.start(&[], "echo $$; exec sleep 1000");
+    let id = json(&place)["command_id"].as_str().unwrap().to_owned();
+    // As if it had been made by another host with the same pid, which has died.
+    let launch = place.path("artifacts").join(&id).join("launch.json");
+    let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&launch).unwrap()).unwrap();
+    (file["host"]["token"], file["host"]["start_ticks"]) = (7.into(), 7.into());
+    fs::write(&launch, file.to_string()).unwrap();
+    assert!(rows(&place, &["ps"]).is_empty());
+    assert!(rows(&place, &["ps", "-a"])[0].contains("lost"));
+    assert_eq!(other(&place, &["wait", "latest"]).status.code(), Some(125));
+    kill(running.group, Signal::SIGKILL).unwrap();
+    running.end();
+}
+
+#[test]
+fn a_host_whose_lock_was_removed_lives_all_the_same() {
+    let place = Place::new();
+    let running = place.start(&[], "echo $$; exec sleep 1000");
+    for entry in fs::read_dir(place.path("artifacts")).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "lock") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    assert!(rows(&place, &["ps"])[0].contains("running"));
+    assert!(refused(&place, &["rm", "latest"]).contains("belongs to a host that lives"));
+    kill(running.group, Signal::SIGKILL).unwrap();
+    running.end();
+}
+
+#[test]
+fn a_table_has_a_line_for_each_command_whatever_it_is() {
+    let place = Place::new();
+    place.run(&["--", "sh", "-c", "echo 'one\ntwo'; : '\u{1b}]0;title\u{7}' '\u{202e}'"]);
+    let table = said(&place, &["ps", "--all"]);
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(!table.contains(['\u{1b}', '\u{7}', '\u{202e}']) && table.contains("one\\ntwo"), "{table}");
+    // A result that nobody can read is no command that runs.
+    let id = json(&place)["command_id"].as_str().unwrap().to_owned();
+    fs::write(place.path("artifacts").join(&id).join("result.json"), "{").unwrap();
+    assert!(rows(&place, &["ps"]).is_empty());
+    assert!(said(&place, &["show", "latest"]).contains("result.json can't be read"));
+    // What is not ours is not removed, nor what stands beside it.
+    fs::write(place.path("artifacts").join(&id).join("notes"), "mine").unwrap();
+    assert!(refused(&place, &["rm", "latest"]).contains("not empty"));
+    assert!(place.path("artifacts").join(&id).join("launch.json").exists());
+}
+
+fn json(place: &Place) -> serde_json::Value {
+    serde_json::from_str(said(place, &["ps", "--all", "--json"]).lines().next().unwrap()).unwrap()
 }
 
 #[test]
@@ -184,6 +243,9 @@ fn sockets_of_killed_hosts_go_and_nonsense_is_refused() {
     killed.signal(Signal::SIGKILL);
     killed.end();
     assert_eq!(socket().len(), 1);
+    // One that is just being made is left alone.
+    let (now, before) = (nix::sys::time::TimeVal::new(0, 0), nix::sys::time::TimeVal::new(1_000_000_000, 0));
+    nix::sys::stat::utimes(&socket()[0], &now, &before).unwrap();
     assert!(refused(&place, &["cancel", "latest"]).contains("it is over: lost"));
     said(&place, &["gc"]);
     assert!(socket().is_empty(), "{:?}", socket());
@@ -192,13 +254,12 @@ fn sockets_of_killed_hosts_go_and_nonsense_is_refused() {
     let ask = |line: &[u8]| -> String {
         let mut stream = UnixStream::connect(&socket()[0]).unwrap();
         stream.write_all(line).unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        answer
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines.last().unwrap()
     };
     assert!(ask(b"nonsense\n").contains("is not understood"));
-    assert!(ask(br#"{"cancel":{"handle_id":"hto-1-1"}}"#.iter().chain(b"\n").copied().collect::<Vec<_>>().as_slice())
-        .contains("another host process"));
+    let of_nobody = "{\"cancel\":{\"command_id\":\"cmd_1_1_1\"}}\n";
+    assert!(ask(of_nobody.as_bytes()).contains("another host"), "{}", ask(of_nobody.as_bytes()));
     assert!(ask(b"{\"launch\":{\"program\":\"true\"}}\n").contains("is not understood"));
     // Without an end of the line it is a question too long, and no memory.
     let flood = vec![b'x'; 1 << 20];

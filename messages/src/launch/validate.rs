@@ -4,7 +4,7 @@ use super::{
     LABEL_NAME_MAX_BYTES, LABEL_VALUE_MAX_BYTES, LABELS_MAX, LaunchRequest, MAX_CPU_SHARE,
     MAX_INLINE_BYTES_LIMIT, MAX_TIME_MS,
 };
-use crate::{INPUT_MAX_BYTES, LaunchError, Stdin, TerminalSize};
+use crate::{INPUT_MAX_BYTES, LaunchError, Stdin, TerminalSize, notice::is_unseen};
 use std::os::unix::ffi::OsStrExt;
 
 impl LaunchRequest {
@@ -88,8 +88,8 @@ impl LaunchRequest {
                     Some(format!("its value can have at most {LABEL_VALUE_MAX_BYTES} bytes"))
                 }
                 () if name.contains('=') => Some("its name can't hold '='".to_owned()),
-                () if name.chars().chain(value.chars()).any(char::is_control) => {
-                    Some("it can't hold control characters".to_owned())
+                () if name.chars().chain(value.chars()).any(is_unseen) => {
+                    Some("it can't hold characters that are not seen".to_owned())
                 }
                 () => None,
             };

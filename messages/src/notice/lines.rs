@@ -127,7 +127,8 @@ fn seen(c: char) -> Option<char> {
     }
 }
 
-fn is_unseen(c: char) -> bool {
+/// Whether a character is not seen, or changes how others are: it has no place on a line of ours.
+pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{e0000}'..='\u{e007f}')

@@ -132,7 +132,7 @@ fn labels_stand_in_the_record_and_choose_in_a_list() {
     };
     assert_eq!(refused("", "x"), r#"label "": its name is empty"#);
     assert_eq!(refused("a=b", "x"), r#"label "a=b": its name can't hold '='"#);
-    assert_eq!(refused("a", "x\u{1b}"), r#"label "a": it can't hold control characters"#);
+    assert_eq!(refused("a", "x\u{1b}"), r#"label "a": it can't hold characters that are not seen"#);
     assert!(refused(&"n".repeat(65), "x").contains("at most 64 bytes"));
     assert!(refused("a", &"v".repeat(257)).contains("at most 256 bytes"));
     let many = (0..17).fold(Command::new("job"), |command, n| command.label(format!("l{n}"), ""));

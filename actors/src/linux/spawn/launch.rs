@@ -137,7 +137,7 @@ impl SpawnThread {
             // Without descriptors there is no pipe either.
             Err(error) if failures::wants_descriptors(&error) => Err(failures::artifacts(&error)),
             mut directory => {
-                let launch = || LaunchFile::new(exec.command_id, &exec.request);
+                let launch = || LaunchFile::new(exec.command_id, &exec.request, self.root.identity());
                 let trouble =
                     directory.as_mut().ok().and_then(|directory| directory.describe(&launch()).err());
                 let paths = directory.as_ref().ok().map(|directory| directory.paths().clone());
