@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// See the [module](self). Locked for each write of a command that has one; others know nothing of it.
+/// Bytes on disk that several commands share. Locked for each write of a command that has one; others know nothing of it.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,

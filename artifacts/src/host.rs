@@ -14,7 +14,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-/// See the [module](self).
+/// Who a host is: by its lock, and where that is gone by its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostIdentity {
     /// The name of its lock in the root; none where it could have none.

@@ -150,12 +150,10 @@ pub(crate) fn runs(pid: u32) -> bool {
 
 /// Every command directory with the time of its last change, the oldest first. None: that can't be told.
 fn commands(root: &Path, retained: &mut Retained) -> Option<Vec<Found>> {
-    let found = look(root, retained).and_then(|mut found| {
-        found.sort();
-        retained.kept = found.len();
-        Ok(found)
-    });
-    found.inspect_err(|error| retained.failed(root, error)).ok()
+    let mut found = look(root, retained).inspect_err(|error| retained.failed(root, error)).ok()?;
+    found.sort();
+    retained.kept = found.len();
+    Some(found)
 }
 fn look(root: &Path, retained: &mut Retained) -> io::Result<Vec<Found>> {
     let uid = nix::unistd::geteuid().as_raw();

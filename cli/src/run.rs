@@ -52,7 +52,8 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         let handle = session.launch(command).wait()?;
         raw = if typed { Raw::begin(&passing)? } else { None };
         let events = events.clone();
-        let insisted = raw.is_some().then(|| move || drop(events.send(Event::Insisted)));
+        let insists = move || drop(events.send(Event::Insisted));
+        let insisted = raw.is_some().then_some(insists);
         stdin::pass(source, handle.clone(), pty, insisted)?;
         Ok(handle)
     });
