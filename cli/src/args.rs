@@ -53,6 +53,14 @@ pub(crate) enum What {
 const ID_HELP: &str =
     "Its handle id, its command id, the beginning of either while that is unique, or 'latest'";
 
+/// Of each subcommand.
+#[derive(Debug, Group)]
+pub(crate) struct RootArg {
+    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Option<PathBuf>,
+}
+
 /// `ostler ps`.
 #[derive(Debug, Group)]
 pub(crate) struct PsArgs {
@@ -68,9 +76,8 @@ pub(crate) struct PsArgs {
     /// Print each record as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler logs`.
@@ -90,9 +97,8 @@ pub(crate) struct LogsArgs {
     /// Output of its files [default: combined]
     #[arg(long, value_name = "S", value_enum, default_value_t = Output::Combined, hide_default_value = true)]
     pub(crate) stream: Output,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler show`.
@@ -103,9 +109,8 @@ pub(crate) struct ShowArgs {
     /// Print the record as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler wait`.
@@ -113,9 +118,8 @@ pub(crate) struct ShowArgs {
 pub(crate) struct WaitArgs {
     #[arg(help = ID_HELP)]
     pub(crate) id: String,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler cancel`.
@@ -126,9 +130,8 @@ pub(crate) struct CancelArgs {
     /// Kill it at once, without its grace
     #[arg(long)]
     pub(crate) now: bool,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler rm`.
@@ -136,9 +139,8 @@ pub(crate) struct CancelArgs {
 pub(crate) struct RmArgs {
     #[arg(help = ID_HELP, required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler gc`.
@@ -156,9 +158,8 @@ pub(crate) struct GcArgs {
     /// Only say what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `--stream`, by the wire names.
@@ -215,9 +216,8 @@ Durations: a number with its unit, like 500ms, 10s, 2m, 1h, or '1m 30s'. For the
 /// `ostler demo`.
 #[derive(Debug, Group)]
 pub(crate) struct DemoArgs {
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
 }
 
 /// `ostler run`.
@@ -274,9 +274,8 @@ pub(crate) struct RunArgs {
     /// [default: 100]
     #[arg(long, value_name = "N")]
     pub(crate) cpu_share: Option<u64>,
-    /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
     /// Write every message between the actors to this file, as JSON Lines
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

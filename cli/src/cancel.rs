@@ -17,7 +17,7 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stops it, waits for its end, and says how it ended.
 pub(crate) fn cancel(args: &CancelArgs) -> Result<u8, Failure> {
-    let root = stored::root(args.artifacts.as_ref());
+    let root = stored::root(args.root.artifacts.as_ref());
     let command = stored::find(&root, &args.id)?;
     let id = command.command_id;
     let refused = |why: String| Failure::NotCancelled { id, why };

@@ -42,7 +42,7 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
     let signals = tell.clone();
     events::signals(&[], move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let log = TraceLog::default();
-    let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(TraceTo::Memory(log.clone())))?;
+    let ostler = Ostler::start(config(args.root.artifacts.as_ref()).trace(TraceTo::Memory(log.clone())))?;
     let toured = tour(&ostler, &log, &tell, &events);
     // However it ended, the commands end before ostler does. At its regular end that was so already.
     let _ = ostler.shutdown().wait();

@@ -54,7 +54,7 @@ impl Changes {
 
 /// `ostler logs`.
 pub(crate) fn logs(args: &LogsArgs) -> Result<u8, Failure> {
-    let root = stored::root(args.artifacts.as_ref());
+    let root = stored::root(args.root.artifacts.as_ref());
     let command = stored::find(&root, &args.id)?;
     // Before the first look: what comes in between is not missed.
     let changes = Changes::of(&command.paths.dir, true);
@@ -84,7 +84,7 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<u8, Failure> {
 
 /// `ostler wait`: exits as the command did.
 pub(crate) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
-    let root = stored::root(args.artifacts.as_ref());
+    let root = stored::root(args.root.artifacts.as_ref());
     let mut command = stored::find(&root, &args.id)?;
     let changes = Changes::of(&command.paths.dir, false);
     loop {

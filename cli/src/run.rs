@@ -31,7 +31,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let others: &[i32] = if pty { &[SIGWINCH, SIGCONT, SIGQUIT] } else { &[] };
     events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
-    let ostler = Ostler::start(config(args.artifacts.as_ref()).trace(trace))?;
+    let ostler = Ostler::start(config(args.root.artifacts.as_ref()).trace(trace))?;
     // From another terminal it can be cancelled; where there can be no socket, it can't.
     let control = ostler.control().ok();
     let session = ostler.open_session().wait()?;

@@ -82,7 +82,7 @@ fn handle_of(id: CommandId) -> String {
 
 /// `ostler ps`.
 pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
-    let root = root(args.artifacts.as_ref());
+    let root = root(args.root.artifacts.as_ref());
     let (mut shown, mut ended) = (Vec::new(), 0);
     let store = look(&root)?;
     // Handle ids that more than one command has are no names.
@@ -165,7 +165,7 @@ fn now_ms() -> u64 {
 
 /// `ostler show`.
 pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
-    let root = root(args.artifacts.as_ref());
+    let root = root(args.root.artifacts.as_ref());
     let stored = find(&root, &args.id)?;
     let mut record = stored.record();
     if stored.state() != StoredState::Ended {
@@ -212,7 +212,7 @@ pub(crate) fn read(stored: &Stored, request: &ReadRequest) -> Result<Page, Failu
 
 /// `ostler rm`.
 pub(crate) fn rm(args: &RmArgs) -> Result<u8, Failure> {
-    let root = root(args.artifacts.as_ref());
+    let root = root(args.root.artifacts.as_ref());
     // All of them are found before the first is removed.
     let meant = args.ids.iter().map(|id| find(&root, id)).collect::<Result<Vec<_>, _>>()?;
     for stored in meant {
@@ -229,7 +229,7 @@ pub(crate) fn rm(args: &RmArgs) -> Result<u8, Failure> {
 
 /// `ostler gc`.
 pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
-    let root = root(args.artifacts.as_ref());
+    let root = root(args.root.artifacts.as_ref());
     let limits = RetentionLimits { age: args.keep, commands: args.max_count, bytes: args.max_bytes.as_u64() };
     if !root.exists() {
         term::say(|out| writeln!(out, "nothing is kept in {}", root.display()));
