@@ -52,15 +52,16 @@ impl HostSocket {
     /// What bind(2) said; `InvalidFilename` if the root's path is too long for a socket.
     pub fn bind(root: &Path, host_pid: u32) -> io::Result<HostSocket> {
         let dir = Dir::of(root)?;
+        // Before there is a socket that an error would leave behind.
+        let ends = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
         for n in 1..=SOCKETS_PER_PID_MAX {
             let path = root.join(name(host_pid, n));
             match UnixListener::bind(dir.reach(&path)) {
                 Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
                 Err(error) => return Err(error),
                 Ok(listener) => {
-                    let ends = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
-                    listener.set_nonblocking(true)?;
                     let socket = HostSocket { listener, path, ends };
+                    socket.listener.set_nonblocking(true)?;
                     // Until now the root, which is private, has kept others out.
                     fs::set_permissions(&socket.path, Permissions::from_mode(0o600))?;
                     return Ok(socket);

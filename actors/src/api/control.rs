@@ -18,7 +18,7 @@ use std::{
 
 /// Most who are answered at a time; beyond it a connection is closed at once.
 const ASKING_MAX: usize = 16;
-/// How long a line may take on its way.
+/// How long each read and write of a line may take.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A graph that can be asked from outside as long as this value lives: `ostler cancel` does. Only processes of the same user are heard, and
