@@ -23,6 +23,8 @@ use std::{
 const PASSES_MAX: u32 = 4;
 /// How many processes are held open at a time: the host needs its descriptors for itself.
 const HELD_MAX: usize = 64;
+/// What a look at the tree opens at a time: a list and a process of it; twice that, since other threads open too.
+const LOOK_DESCRIPTORS: usize = 4;
 
 /// Whom a pass signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,33 +81,43 @@ impl Standstill {
             // Children first: a shell that goes on before its job takes that for stopped.
             meant.reverse();
         }
-        for some in meant.chunks(HELD_MAX) {
-            self.signal(some, signal)?;
+        let mut left = &meant[..];
+        while !left.is_empty() {
+            left = &left[self.signal(left, signal)?..];
         }
         Ok(meant.len())
     }
 
-    fn signal(&self, pids: &[u32], signal: Signal) -> io::Result<()> {
-        let mut held = Vec::new();
-        for pid in pids {
+    /// The first of them, as many as can be held open; how many those were, at least one.
+    fn signal(&self, pids: &[u32], signal: Signal) -> io::Result<usize> {
+        let (mut held, mut done) = (Vec::new(), 0);
+        for (at, pid) in pids.iter().enumerate().take(HELD_MAX) {
             match sys::open_process(*pid) {
-                Ok(process) => held.push((*pid, process)),
-                // One that has ended needs no signal; with no descriptor left the next pass goes on.
-                Err(Errno::ESRCH | Errno::EMFILE | Errno::ENFILE) => {}
+                Ok(process) => held.push((at, *pid, process)),
+                // One that has ended needs no signal.
+                Err(Errno::ESRCH) => {}
+                Err(Errno::EMFILE | Errno::ENFILE) if held.len() > LOOK_DESCRIPTORS => {
+                    // The look that follows needs some: these are for the next time.
+                    let first = held.len() - LOOK_DESCRIPTORS;
+                    done = held[first].0;
+                    held.truncate(first);
+                    break;
+                }
                 // By its number it could be somebody else.
                 Err(errno) => return Err(io::Error::other(format!("pidfd_open: {errno}"))),
             }
+            done += 1;
         }
         // Opened first, asked afterwards, and the number that names the tree was ours all the time: whoever is still a member is the one
         // that was meant.
         let members: BTreeSet<u32> = self.view.pids()?.into_iter().collect();
         if self.view.is_held_by(self.leader.as_fd()) {
-            for (_, process) in held.iter().filter(|(pid, _)| members.contains(pid)) {
+            for (_, _, process) in held.iter().filter(|(_, pid, _)| members.contains(pid)) {
                 // Whoever may not be signalled shows at the next pass.
                 let _ = sys::signal_process(process.as_fd(), signal);
             }
         }
-        Ok(())
+        Ok(done)
     }
 }
 
