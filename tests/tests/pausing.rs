@@ -6,10 +6,13 @@ use nix::{
     unistd::Pid,
 };
 use ostler::{
-    Call, CallError, Command, Condition, Error, Handle, LeftoversPolicy, OutputFile, Status, StopCause,
-    UnixSignal, WaitEnd,
+    Call, CallError, Command, Condition, Containment, Error, Handle, LeftoversPolicy, OutputFile, Status,
+    StopCause, UnixSignal, WaitEnd,
 };
-use ostler_tests::{Bench, LIMIT, SLACK, alive, group, ms, settles, sh, stopped};
+use ostler_tests::{
+    Bench, Ground, LIMIT, OtherHost, SLACK, alive, fixture, group, has_tier, ms, settles, sh, stopped,
+};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 const KIB: u64 = 1 << 10;
@@ -75,6 +78,22 @@ fn a_tree_that_forks_without_end_is_brought_to_a_standstill() {
         handle.resume().wait().unwrap();
         goes_on(&handle);
     }
+}
+
+/// A pause and its end take them in parts, and wait for descriptors rather than refuse.
+fn a_tree_of_more_processes_than_descriptors_stands_still_and_goes_on() {
+    let ground = Ground::take();
+    let host = OtherHost::new(fixture!("a-host"));
+    let rounds = host.run(&["pauses", "8", "16", "24", "32", "40"]);
+    assert_eq!(rounds.len(), 5);
+    for round in rounds {
+        assert_eq!(round["refused"], json!([null, null]), "{round}");
+        assert_eq!(round["left"], 0, "{round}");
+        // A frozen cgroup's processes show no state of their own.
+        assert!([50, 0].contains(&round["still"].as_u64().unwrap()), "{round}");
+        assert_eq!(round["still"] == 0, has_tier(Containment::Cgroup), "{round}");
+    }
+    ground.check(false);
 }
 
 /// Whoever has just been sent a signal need not show it yet, on a machine that has more to do.
@@ -376,6 +395,7 @@ fn a_followed_terminal_is_whole() {
 ostler_tests::in_every_tier!(
     a_paused_tree_stands_still_and_goes_on,
     a_tree_that_forks_without_end_is_brought_to_a_standstill,
+    a_tree_of_more_processes_than_descriptors_stands_still_and_goes_on,
     what_is_let_go_on_at_once_goes_on,
     no_time_passes_for_what_is_paused,
     a_stop_lets_it_go_on_first_so_that_it_can_clean_up,

@@ -17,6 +17,7 @@
 //! a-host ROOT waits-for-signals PROGRAM ARGS…    its own SIGTERM, 50 times, while commands run; their results
 //! a-host ROOT forks                              what a forked copy of it is told
 //! a-host ROOT stdio PROGRAM ARGS…                one command; what the host's own 0 and 2 are; its result
+//! a-host ROOT pauses FREE…                       a tree of 50 processes, stopped and continued with so many free descriptors
 //! a-host ROOT tells                              what holds trees here, and what was refused
 //! ```
 //!
@@ -179,6 +180,7 @@ fn main() -> Done<()> {
             handle.write("word\n").wait()?;
             println!("{}", json!({ "not_paused": paused, "result": result(&session, &handle)? }));
         }
+        "pauses" => pauses(&session, args)?,
         "stdio" => {
             let command = Command::new(next()?).args(args);
             let result = run(&session, command)?;
@@ -271,6 +273,30 @@ fn print(free: u64, outcome: &serde_json::Value) -> Done<()> {
     for pid in living {
         kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
     }
+    Ok(())
+}
+
+fn pauses(session: &Session, free: impl Iterator<Item = String>) -> Done<()> {
+    let many = "i=0; while [ $i -lt 49 ]; do i=$((i+1)); sleep 1000 & done; echo ready; wait";
+    let handle = session.launch(Command::new("/bin/sh").args(["-c", many])).wait()?;
+    writes(&handle, 1)?;
+    let leader = handle.record().pid.ok_or("no leader")?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let still = || ostler_tests::group(leader).into_iter().filter(|pid| ostler_tests::stopped(*pid)).count();
+    let said = |outcome: Result<(), ostler::Error>| outcome.err().map(|error| error.to_string());
+    for free in free {
+        let free = free.parse()?;
+        setrlimit(Resource::RLIMIT_NOFILE, limit_with(free)?, hard)?;
+        let paused = said(handle.pause().wait());
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        let stopped = still();
+        setrlimit(Resource::RLIMIT_NOFILE, limit_with(free)?, hard)?;
+        let resumed = said(handle.resume().wait());
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        let left = still();
+        println!("{}", json!({ "free": free, "refused": [paused, resumed], "still": stopped, "left": left }));
+    }
+    handle.cancel().wait()?;
     Ok(())
 }
 

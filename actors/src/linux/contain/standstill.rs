@@ -104,7 +104,7 @@ impl Standstill {
                     break;
                 }
                 // By its number it could be somebody else.
-                Err(errno) => return Err(io::Error::other(format!("pidfd_open: {errno}"))),
+                Err(errno) => return Err(errno.into()),
             }
             done += 1;
         }
@@ -119,6 +119,14 @@ impl Standstill {
         }
         Ok(done)
     }
+}
+
+/// Whether a look has failed only because too many files are open at this moment.
+pub(crate) fn is_want_of_descriptors(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .map(Errno::from_raw)
+        .is_some_and(|errno| matches!(errno, Errno::EMFILE | Errno::ENFILE))
 }
 
 /// None: it has ended, or hides itself.

@@ -7,6 +7,7 @@
 use super::State;
 use crate::backend::{KernelEvent, stands_still_with};
 use crate::linux::{
+    contain::standstill::is_want_of_descriptors,
     watch::child::Child,
     watch::looks::{Ask, Passed},
     watch::pauses::{By, GoingOn, LIMIT, Pause, Seen},
@@ -84,8 +85,12 @@ impl State {
     /// The look thread has made a pass.
     pub(super) fn passed(&mut self, Passed { n, since, stopped }: Passed) {
         if self.pauses.get(n).is_some_and(|pause| pause.since == since) {
-            let moving =
-                stopped.map(|count| count > 0).map_err(|error| format!("it can't be looked at: {error}"));
+            let moving = match stopped {
+                Ok(count) => Ok(count > 0),
+                // Descriptors come back: until the time is up nobody is known to stand still.
+                Err(error) if is_want_of_descriptors(&error) => Ok(true),
+                Err(error) => Err(format!("it can't be looked at: {error}")),
+            };
             self.seen_moving(n, moving);
         }
     }
@@ -106,7 +111,7 @@ impl State {
             Seen::GivesUp => {
                 let ms = LIMIT.as_millis();
                 let reason = format!(
-                    "not all of its processes stood still within {ms} ms; one may wait for a device, or be another user's"
+                    "not all of its processes stood still within {ms} ms; one may wait for a device, or be another user's, or no descriptor was left to look at it"
                 );
                 self.end_pause(n, NotPaused::Failed(reason), None);
             }
