@@ -78,21 +78,22 @@ mod scripted;
 #[doc(hidden)]
 pub use api::testing;
 pub use api::*;
-pub use backend::{ContainmentReport, Refused, StartError};
+pub use backend::{ContainmentReport, Recovery, Refused, StartError};
 pub use config::{
-    CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Limits, OPEN_CALLS,
-    REPLAY_RESULTS, RETENTION_INTERVAL, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS, START_TIMEOUT,
-    TOOLCHAIN_LIMIT, TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo, UNKILLABLE_TIME,
-    UNREAD_RESULTS, Variables,
+    CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Journal, Limits,
+    OPEN_CALLS, REPLAY_RESULTS, RETENTION_INTERVAL, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS,
+    START_TIMEOUT, TOOLCHAIN_LIMIT, TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo,
+    UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
 };
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{
     Cleaner, FindRequest, FoundLine, FoundLines, Gap, LaunchFile, Lines, OutputFile, Page, READ_MAX_BYTES,
     ReadError, ReadRequest, RemoveError, Retained, RetentionLimits, RootError, Screen, Stopped, Store,
-    Stored, StoredState, View, clean_text, connect_to_host, default_root, read_now, retain, screen_of,
-    would_go,
+    Stored, StoredState, View, Wanted, clean_text, connect_to_host, default_root, read_now, retain,
+    screen_of, would_go,
 };
 pub use ostler_inbox::BACKLOG_ENTRIES;
+pub use ostler_journal::Durability;
 pub use ostler_messages::{
     ActorName, CONDITIONS_MAX, CONTROL_ANSWER_MAX_BYTES, CallError, CallId, Capture, CommandId, Condition,
     Containment, Content, ControlAnswer, ControlAsk, Entry, EnvMode, EnvVars, Filter, Found, Group, HandleId,

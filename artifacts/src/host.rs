@@ -56,12 +56,13 @@ pub(crate) fn own_tokens() -> MutexGuard<'static, BTreeSet<u64>> {
     TOKENS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn boot_id() -> String {
+/// Of the kernel that runs (`/proc/sys/kernel/random/boot_id`): another one after each boot.
+pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// None: nobody has the number, or that can't be told.
-fn start_ticks(pid: u32) -> Option<u64> {
+/// When a process was started, in clock ticks after the boot (proc_pid_stat(5), field 22). None: nobody has the number, or that can't be told.
+pub fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name, which can hold anything, ends with the last parenthesis; the state behind it is the third field.
     let end = stat.iter().rposition(|byte| *byte == b')')?;

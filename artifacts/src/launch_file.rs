@@ -29,6 +29,9 @@ pub struct LaunchFile {
     pub requested_at: Stamp,
     /// The argv, shell-quoted.
     pub command: String,
+    /// The journal by which the host's next life will know of it; none if it has no next life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
     /// Working directory, if one was asked for.
     pub cwd: Option<PathBuf>,
     /// What its host says of it.
@@ -40,9 +43,15 @@ pub struct LaunchFile {
 
 impl LaunchFile {
     /// Of a command that is about to be started.
-    pub fn new(command_id: CommandId, request: &LaunchRequest, host: HostIdentity) -> LaunchFile {
+    pub fn new(
+        command_id: CommandId,
+        request: &LaunchRequest,
+        host: HostIdentity,
+        journal: Option<String>,
+    ) -> LaunchFile {
         LaunchFile {
             host,
+            journal,
             version: LAUNCH_FILE_VERSION,
             command_id,
             handle_id: HandleId { host_pid: command_id.host_pid, n: command_id.n },

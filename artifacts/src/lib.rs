@@ -55,6 +55,7 @@
 //!
 //! There is no actor here, no thread and no timer; everything runs on the caller's thread.
 
+mod abandoned;
 mod ahead;
 mod append_file;
 mod budget;
@@ -85,6 +86,7 @@ mod source;
 mod store;
 mod text;
 
+pub use abandoned::{abandoned_result, said_until_now, seal_abandoned};
 pub use budget::Budget;
 pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
@@ -93,7 +95,7 @@ pub use find::{
     FoundLines, find, find_in,
 };
 pub use growth::{Growth, Stopped};
-pub use host::HostIdentity;
+pub use host::{HostIdentity, boot_id, start_ticks};
 pub use launch_file::{LAUNCH_FILE_VERSION, LaunchFile};
 pub use ostler_messages::{Found, Group, OutputFile, PatternSource, Span, View};
 pub use page::{Gap, Page, ReadError};
@@ -108,8 +110,8 @@ pub use recorder::Recorder;
 pub use request::{Lines, READ_MAX_BYTES, ReadRequest};
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{
-    RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits, retain,
-    would_go,
+    RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits, Wanted,
+    retain, would_go,
 };
 pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};

@@ -1,12 +1,13 @@
 //! Removing the artifacts of commands that nobody asks for any more, by age, count and bytes.
 //!
-//! * in: a root, limits, which commands of this process may go
+//! * in: a root, limits, what is still asked for
 //! * out: what was removed, and what could not be
 //! * keeps: nothing of another living host is removed, and nothing that ostler did not make
 
-use crate::{OutputFile, Paths, discard, lock, paths::holds_only_ours};
+use crate::{LaunchFile, OutputFile, Paths, discard, lock, paths::holds_only_ours};
 use ostler_messages::CommandId;
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::ErrorKind,
     os::unix::fs::MetadataExt,
@@ -64,15 +65,34 @@ impl Retained {
     }
 }
 
+/// What of it somebody may still ask for. The default: this process has nothing that may go, and no earlier lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this process, those that may go.
+    pub may_go: BTreeSet<CommandId>,
+    /// Of earlier lives of this host, those that stay.
+    pub past: BTreeSet<CommandId>,
+    /// The journal by which it knows its earlier lives.
+    pub journal: Option<String>,
+}
+impl Wanted {
+    /// Whether the command of a dead host stays though it is beyond the number or the bytes: that host's next life may be asked for it.
+    fn is_kept(&self, root: &Path, command: CommandId) -> bool {
+        let launch = || LaunchFile::read(&Paths::find(root, command).dir);
+        launch().and_then(|launch| launch.journal).is_some_and(|name| self.journal != Some(name))
+    }
+}
+
 /// Removes directories of commands that are beyond these limits, the oldest first.
 ///
 /// It looks only at real directories of this user whose name is exactly a command's. What stays: every command of another living
-/// host; of this process every one that `may_go` does not name; every directory that holds anything ostler did not make. Those count all
+/// host; of this process every one that may not go, and of its earlier lives what is asked for; of a dead host with another journal what is
+/// not beyond the age, since its next life may be asked for it; every directory that holds anything ostler did not make. Those count all
 /// the same. The age is that of `result.json`, or of the directory if there is none; the bytes are the lengths of ostler's
 /// files in it. Lock files of dead hosts are removed.
 ///
 /// It never fails as a whole; a directory that goes away meanwhile is no error.
-pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) -> bool) -> Retained {
+pub fn retain(root: &Path, limits: &RetentionLimits, wanted: &Wanted) -> Retained {
     let mut retained = Retained::default();
     // Directories first, locks second: see `lock`.
     let Some(found) = commands(root, &mut retained) else { return retained };
@@ -83,9 +103,10 @@ pub fn retain(root: &Path, limits: &RetentionLimits, may_go: impl Fn(CommandId) 
             return retained;
         }
     };
-    let stays = |command: CommandId| match command.host_pid {
-        pid if pid == std::process::id() => !may_go(command),
-        pid => living.contains(&pid) || runs(pid),
+    let stays = |command: CommandId, old: bool| match command.host_pid {
+        _ if wanted.past.contains(&command) => true,
+        pid if pid == std::process::id() => !wanted.may_go.contains(&command),
+        pid => living.contains(&pid) || runs(pid) || (!old && wanted.is_kept(root, command)),
     };
     choose(root, limits, found, stays, &mut retained, remove);
     retained
@@ -96,7 +117,11 @@ pub fn would_go(root: &Path, limits: &RetentionLimits) -> Retained {
     let mut retained = Retained::default();
     let Some(found) = commands(root, &mut retained) else { return retained };
     let living = lock::living(root).unwrap_or_default();
-    let stays = |command: CommandId| living.contains(&command.host_pid) || runs(command.host_pid);
+    let wanted = Wanted::default();
+    let stays = |command: CommandId, old: bool| {
+        let pid = command.host_pid;
+        living.contains(&pid) || runs(pid) || (!old && wanted.is_kept(root, command))
+    };
     choose(root, limits, found, stays, &mut retained, |paths| holds_only_ours(&paths.dir));
     retained
 }
@@ -106,7 +131,7 @@ fn choose(
     root: &Path,
     limits: &RetentionLimits,
     found: Vec<Found>,
-    stays: impl Fn(CommandId) -> bool,
+    stays: impl Fn(CommandId, bool) -> bool,
     retained: &mut Retained,
     remove: impl Fn(&Paths) -> io::Result<bool>,
 ) {
@@ -117,7 +142,7 @@ fn choose(
         // A time in the future is a clock that was set back, not an old command.
         let old = now.duration_since(changed_at).is_ok_and(|past| past > limits.age);
         let beyond = old || retained.kept > limits.commands || bytes > limits.bytes;
-        if !beyond || stays(command) {
+        if !beyond || stays(command, old) {
             continue;
         }
         let paths = Paths::find(root, command);

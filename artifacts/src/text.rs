@@ -67,6 +67,16 @@ impl HeadTail {
         }
     }
 
+    /// Of a stream of so many bytes, which of them need not be pushed: from, to. None: all are needed.
+    pub(crate) fn middle_of(&self, bytes: u64) -> Option<(u64, u64)> {
+        let (head, tail) = (self.head_max as u64, self.tail_max as u64);
+        (bytes > head + tail).then(|| (head, bytes - tail))
+    }
+    /// So many bytes were in the stream that lie in its [middle](HeadTail::middle_of).
+    pub(crate) fn skip(&mut self, bytes: u64) {
+        self.total += bytes;
+    }
+
     /// The text as if the limit had been `limit` raw bytes all along (at most the one given to [`HeadTail::new`]),
     /// and whether anything was omitted.
     ///

@@ -4,7 +4,7 @@
 mod common;
 
 use common::command;
-use ostler_artifacts::{Paths, Retained, RetentionLimits, Root, RootError, create, retain};
+use ostler_artifacts::{Paths, Retained, RetentionLimits, Root, RootError, Wanted, create, retain};
 use ostler_messages::CommandId;
 use std::{
     fs::{self, File, FileTimes},
@@ -92,7 +92,7 @@ fn made(root: &Path, host_pid: u32, n: u64, hours: u32) -> Paths {
 
 /// Whatever of this process there is stays.
 fn clean(root: &Path, age: Duration, commands: usize) -> Retained {
-    retain(root, &RetentionLimits { age, commands, bytes: u64::MAX }, |_| false)
+    retain(root, &RetentionLimits { age, commands, bytes: u64::MAX }, &Wanted::default())
 }
 
 fn set_age(path: &Path, hours: u32) {
@@ -133,14 +133,16 @@ fn retention_takes_the_oldest_beyond_the_bytes_and_of_this_process_only_what_may
     }
     let exists = || made.iter().map(|paths| paths.dir.exists()).collect::<Vec<_>>();
     let keep = |bytes| RetentionLimits { age: HOUR * 1_000, commands: 100, bytes };
+    let may_go =
+        |n| Wanted { may_go: [CommandId { host_pid: own, ..command(n) }].into(), ..Wanted::default() };
     let ns = |retained: Retained| retained.removed.iter().map(|id| id.n).collect::<Vec<_>>();
 
-    assert_eq!(ns(retain(dir.path(), &keep(550), |id| id.n == 3)), [0; 0]);
-    assert_eq!(ns(retain(dir.path(), &keep(549), |id| id.n == 3)), [1]);
+    assert_eq!(ns(retain(dir.path(), &keep(550), &may_go(3))), [0; 0]);
+    assert_eq!(ns(retain(dir.path(), &keep(549), &may_go(3))), [1]);
     // The second is older, and may not go.
-    assert_eq!(ns(retain(dir.path(), &keep(400), |id| id.n == 3)), [3]);
+    assert_eq!(ns(retain(dir.path(), &keep(400), &may_go(3))), [3]);
     assert_eq!(exists(), [false, true, false, true, true]);
-    assert_eq!(ns(retain(dir.path(), &keep(0), |id| id.n == 5)), [4, 5]);
+    assert_eq!(ns(retain(dir.path(), &keep(0), &may_go(5))), [4, 5]);
     assert_eq!(exists(), [false, true, false, false, false]);
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::{Scene, length, record, scene};
 use ostler_artifacts::{
     Gap, Growth, OutputFile, Page, Paths, ReadError, ReadRequest, Recorder, RetentionLimits, Stopped, View,
-    discard, next_byte, read_blocking, read_now, retain,
+    Wanted, discard, next_byte, read_blocking, read_now, retain,
 };
 use ostler_messages::{Capture, Stream};
 use std::{
@@ -245,5 +245,5 @@ fn the_kept_file_goes_with_the_others() {
     ostler_artifacts::create(&paths).unwrap();
     fs::write(paths.kept(), "x").unwrap();
     let limits = RetentionLimits { age: Duration::ZERO, commands: 100, bytes: u64::MAX };
-    assert_eq!(retain(scene.root.path(), &limits, |_| false).removed.len(), 1);
+    assert_eq!(retain(scene.root.path(), &limits, &Wanted::default()).removed.len(), 1);
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use ostler::{
     CommandId, Lines, Page, ReadRequest, Record, RemoveError, Retained, RetentionLimits, Store, Stored,
-    StoredState, View, counted, default_root, duration, on_one_line, read_now, retain, would_go,
+    StoredState, View, Wanted, counted, default_root, duration, on_one_line, read_now, retain, would_go,
 };
 use std::{
     collections::BTreeMap,
@@ -237,7 +237,7 @@ pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
     }
     let Retained { removed, kept, errors } = match args.dry_run {
         true => would_go(&root, &limits),
-        false => retain(&root, &limits, |_| false),
+        false => retain(&root, &limits, &Wanted::default()),
     };
     let mut out = io::stdout().lock();
     for id in &removed {

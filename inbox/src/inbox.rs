@@ -8,10 +8,10 @@ use crate::{Effect, Limits, Queues};
 use actix::{Actor, Handler, Recipient};
 use ostler_context::{Context, Sent};
 use ostler_messages::{
-    Ack, Acknowledge, ActorName, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded, Drain,
-    LaunchesPaused, Nack, NoQueue, NotifiedAll, Notify, OpenQueue, Pending, Progress, Push, QueueClosed,
-    QueueEmptied, Read, ReaderGone, RefuseLaunch, Reply, ResultsGone, Subscribe, TakeResult, TimerFired,
-    Unsubscribe, Wait,
+    Ack, Acknowledge, ActorName, Append, AppendAll, Arm, CloseQueue, Deliver, Disarm, DiscardAll, Discarded,
+    Drain, JournalTrouble, LaunchesPaused, Nack, NoQueue, NotifiedAll, Notify, OpenQueue, Pending, Progress,
+    Push, QueueClosed, QueueEmptied, Read, ReaderGone, RefuseLaunch, Reply, RestoreQueues, ResultsGone,
+    Subscribe, TakeResult, TimerFired, Unsubscribe, Wait, WriteAgain,
 };
 
 #[cfg(test)]
@@ -41,6 +41,10 @@ pub struct Links {
     pub no_queue: Recipient<Sent<NoQueue>>,
     /// The supervisor, at the graph's end.
     pub discarded: Recipient<Sent<Discarded>>,
+    /// The journal, for what is to survive the host.
+    pub append: Recipient<Sent<Append>>,
+    /// The same, when it begins anew.
+    pub append_all: Recipient<Sent<AppendAll>>,
 }
 
 /// Owner of the deliveries. Its timers belong to [`ActorName::Inbox`] and are of the kinds
@@ -53,8 +57,10 @@ pub struct Inbox {
 }
 impl Inbox {
     /// An inbox without any queue.
-    pub fn new(links: Links, limits: Limits) -> Inbox {
-        Inbox { queues: Queues::new(limits), links }
+    /// `journaled`: what it holds is to survive the host.
+    pub fn new(links: Links, limits: Limits, journaled: bool) -> Inbox {
+        let queues = Queues::new(limits);
+        Inbox { queues: if journaled { queues.journaled() } else { queues }, links }
     }
 
     fn perform(&self, effects: Vec<Effect>) {
@@ -68,6 +74,7 @@ impl Inbox {
                 Effect::Disarm { timer: kind } => {
                     self.links.kernel_disarm.do_send(Sent(Disarm { owner, kind }));
                 }
+                Effect::Append(append) => self.links.append.do_send(Sent(append)),
                 Effect::Closed(closed) => self.links.queue_closed.do_send(Sent(closed)),
                 Effect::Emptied(emptied) => self.links.queue_emptied.do_send(Sent(emptied)),
                 Effect::Gone(gone) => self.links.results_gone.do_send(Sent(gone)),
@@ -96,6 +103,9 @@ macro_rules! handle {
         }
     };
 }
+handle!(OpenQueue, |queues, open, _at| queues.open(open.session_id, open.next));
+handle!(RestoreQueues, |queues, restore, _at| queues.restore(restore.sessions));
+handle!(JournalTrouble, |queues, trouble, at| queues.journal_trouble(&trouble.error, at));
 handle!(CloseQueue, |queues, close, _at| queues.close(&close.session_id, close.discard));
 handle!(RefuseLaunch, |queues, refused, _at| queues.refuse_launch(&refused));
 handle!(Deliver, |queues, deliver, at| queues.deliver(deliver.record.0, &deliver.to_calls, at));
@@ -119,10 +129,11 @@ impl Handler<Sent<Unsubscribe>> for Inbox {
         self.queues.unsubscribe(&gone);
     }
 }
-impl Handler<Sent<OpenQueue>> for Inbox {
+impl Handler<Sent<WriteAgain>> for Inbox {
     type Result = ();
-    fn handle(&mut self, Sent(open): Sent<OpenQueue>, _: &mut Context<Inbox>) {
-        self.queues.open(open.session_id);
+    fn handle(&mut self, _: Sent<WriteAgain>, _: &mut Context<Inbox>) {
+        let all = AppendAll { by: ActorName::Inbox, rows: self.queues.rows() };
+        self.links.append_all.do_send(Sent(all));
     }
 }
 impl Handler<Sent<DiscardAll>> for Inbox {

@@ -232,6 +232,10 @@ impl Leases {
         self.by_call.values().filter_map(Lease::entries).flat_map(BTreeMap::values)
     }
     /// Leased results that have no place in the queue.
+    pub(crate) fn shared_records(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.results.values().map(|shared| &shared.record)
+    }
+    /// How many of those there are.
     pub(crate) fn shared(&self) -> usize {
         self.results.len()
     }
@@ -257,7 +261,7 @@ impl Counts {
         if entry.is_result() {
             self.results += 1;
             self.with_text += usize::from(holds_text(entry));
-        } else if !entry.is_progress() {
+        } else if is_pushed(entry) {
             self.pushed += 1;
         }
     }
@@ -265,12 +269,15 @@ impl Counts {
         if entry.is_result() {
             self.results -= 1;
             self.with_text -= usize::from(holds_text(entry));
-        } else if !entry.is_progress() {
+        } else if is_pushed(entry) {
             self.pushed -= 1;
         }
     }
 }
 
+fn is_pushed(entry: &Entry) -> bool {
+    !entry.is_progress() && !entry.is_journal_error()
+}
 fn holds_text(entry: &Entry) -> bool {
     entry.record().is_some_and(|record| record.text_bytes() > 0)
 }

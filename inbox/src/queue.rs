@@ -8,6 +8,7 @@ use crate::{
     Effect,
     lease::{Counts, Leases, Reading},
 };
+use log::Log;
 use ostler_messages::{
     ActorName, Answer, CallError, CallId, Claim, ClaimBy, Content, Entry, Filter, HandleId, Record, Refusal,
     Reply, ResultsGone, SOURCE_EXIT, SOURCE_PROGRESS, SessionId, Shared, Stamp, Status, TOOL_PROGRESS,
@@ -17,6 +18,7 @@ use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
 use subscriptions::Subscriber;
 
 mod leased;
+mod log;
 mod subscriptions;
 
 /// What a waiter wants when an entry fits.
@@ -58,10 +60,12 @@ pub(crate) struct Queue {
     closed: bool,
     /// Nobody will read it: what comes back is dropped.
     discarding: bool,
+    /// What of it is to survive the host; none without a journal.
+    log: Option<Log>,
 }
 
 impl Queue {
-    pub(crate) fn new(session_id: SessionId) -> Queue {
+    pub(crate) fn new(session_id: SessionId, journaled: bool) -> Queue {
         Queue {
             session_id,
             free: BTreeMap::new(),
@@ -74,7 +78,14 @@ impl Queue {
             launches_paused: false,
             closed: false,
             discarding: false,
+            log: journaled.then(Log::default),
         }
+    }
+
+    /// The same, whose first entry has another number than 1.
+    pub(crate) fn beginning_at(mut self, next: u64) -> Queue {
+        self.next = next;
+        self
     }
 
     /// Free and leased results.
@@ -127,7 +138,7 @@ impl Queue {
         if discard {
             let free = mem::take(&mut self.free);
             free.values().for_each(|entry| self.counts.remove(entry));
-            gone(free.values(), effects);
+            self.gone(free.values(), effects);
         }
         for (_, sequence) in mem::take(&mut self.progress) {
             self.remove(sequence);
@@ -156,6 +167,7 @@ impl Queue {
     pub(crate) fn deliver_to(&mut self, record: Arc<Record>, claims: &[Claim], effects: &mut Vec<Effect>) {
         self.withdraw_progress(record.handle_id);
         self.counts.results += 1;
+        self.log_owed(&record);
         let cancelled = record.status == Status::Killed;
         self.leases.share(record.clone(), claims);
         effects.extend(claims.iter().map(|claim| {
@@ -303,6 +315,7 @@ impl Queue {
     }
     /// Puts a new one in: whoever is to be told of it hears of it before anybody takes it.
     fn add(&mut self, entry: Entry, effects: &mut Vec<Effect>) {
+        self.log_entry(&entry);
         let sequence = self.insert(entry);
         self.notify(sequence, effects);
         self.offer(&[sequence], effects);
@@ -320,6 +333,20 @@ impl Queue {
         }
     }
 
+    /// Nobody can come to have these any more.
+    fn gone<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry> + Clone, effects: &mut Vec<Effect>) {
+        self.log_gone(entries.clone());
+        let results = entries.into_iter().filter(|entry| entry.is_result()).filter_map(Entry::record);
+        let handle_ids: Vec<HandleId> = results.map(|record| record.handle_id).collect();
+        if !handle_ids.is_empty() {
+            effects.push(Effect::Gone(ResultsGone { handle_ids }));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
     #[cfg(test)]
     pub(crate) fn free(&self) -> &BTreeMap<u64, Entry> {
         &self.free
@@ -346,25 +373,16 @@ pub(crate) fn without_text(mut record: Arc<Record>) -> Arc<Record> {
     record
 }
 
-/// Nobody can come to have the results among these entries any more.
-fn gone<'a>(entries: impl IntoIterator<Item = &'a Entry>, effects: &mut Vec<Effect>) {
-    let results = entries.into_iter().filter(|entry| entry.is_result()).filter_map(Entry::record);
-    let handle_ids: Vec<HandleId> = results.map(|record| record.handle_id).collect();
-    if !handle_ids.is_empty() {
-        effects.push(Effect::Gone(ResultsGone { handle_ids }));
-    }
-}
-
 /// An answer that leases nothing.
 pub(crate) fn reply(call: CallId, answer: Answer) -> Effect {
-    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: None })
+    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: None, after: None })
 }
 /// An answer whose entries stay here until the caller says that it has them.
 fn leased(call: CallId, answer: Answer) -> Effect {
-    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: Some(ActorName::Inbox) })
+    Effect::Reply(Reply { call, answer: Ok(answer), leased_by: Some(ActorName::Inbox), after: None })
 }
 pub(crate) fn refuse(call: CallId, error: CallError) -> Effect {
-    Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None })
+    Effect::Reply(Reply { call, answer: Err(Refusal::Call(error)), leased_by: None, after: None })
 }
 /// A call waits no more.
 fn disarm(call: CallId) -> Effect {

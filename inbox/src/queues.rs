@@ -11,10 +11,10 @@ use crate::{
     queue::{Queue, Want, refuse, reply},
 };
 use ostler_messages::{
-    Acknowledge, Answer, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
+    Acknowledge, Answer, Append, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
     NoQueue, NotifiedAll, Notify, OLDEST_HANDLES, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone,
-    Record, RefuseLaunch, Reply, ResultsGone, SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS,
-    TOOL_RESULT, TimerKind, Unsubscribe, Wait,
+    Record, RecoveredSession, RefuseLaunch, Reply, ResultsGone, Row, SessionId, Shared, Stamp, Subscribe,
+    TOOL_PROGRESS, TOOL_RESULT, TimerKind, Unsubscribe, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -51,6 +51,8 @@ pub enum Effect {
         /// What it was for.
         timer: TimerKind,
     },
+    /// Write this; answers may wait for it.
+    Append(Append),
     /// Report to the supervisor that the session's queue is closed.
     Closed(QueueClosed),
     /// Report to the supervisor that the entries of a closed queue are gone.
@@ -81,17 +83,58 @@ pub struct Queues {
     queues: BTreeMap<SessionId, Queue>,
     /// In which queue a call waits or holds entries, or has brought a reader what it still holds.
     calls: BTreeMap<CallId, SessionId>,
+    /// What they hold is to survive the host.
+    journaled: bool,
+    /// Appends so far.
+    appends: u64,
 }
 
 impl Queues {
     /// Without any queue.
     pub fn new(limits: Limits) -> Queues {
-        Queues { limits, queues: BTreeMap::new(), calls: BTreeMap::new() }
+        let (queues, calls) = (BTreeMap::new(), BTreeMap::new());
+        Queues { limits, queues, calls, journaled: false, appends: 0 }
+    }
+    /// The same, of which everything that is to survive the host is [appended](Effect::Append) to a journal.
+    pub fn journaled(mut self) -> Queues {
+        self.journaled = true;
+        self
     }
 
-    /// Makes a session's queue; nothing if it has one.
-    pub fn open(&mut self, session_id: SessionId) {
-        self.queues.entry(session_id.clone()).or_insert_with(|| Queue::new(session_id));
+    /// Makes a session's queue, whose first entry has the number `next`, or 1. One that is there is opened again, with what is
+    /// unread in it.
+    pub fn open(&mut self, session_id: SessionId, next: Option<u64>) -> Vec<Effect> {
+        let journaled = self.journaled;
+        let queue = self
+            .queues
+            .entry(session_id.clone())
+            .or_insert_with(|| Queue::new(session_id.clone(), journaled).beginning_at(next.unwrap_or(1)));
+        queue.reopen();
+        self.change(&session_id, |_, _| {}).unwrap_or_default()
+    }
+
+    /// What was unread in an earlier life of the host.
+    pub fn restore(&mut self, sessions: Vec<RecoveredSession>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for session in sessions {
+            let session_id = session.session_id.clone();
+            self.queues.insert(session_id.clone(), Queue::restored(session));
+            effects.extend(self.change(&session_id, |_, _| {}).unwrap_or_default());
+        }
+        effects
+    }
+
+    /// All that the queues hold, for a journal that begins anew.
+    pub fn rows(&self) -> Vec<Row> {
+        self.queues.values().flat_map(Queue::rows).collect()
+    }
+
+    /// The journal can't be written: each open session is told, in an entry that takes the place of an unread one that says so.
+    pub fn journal_trouble(&mut self, error: &str, at: Stamp) -> Vec<Effect> {
+        let ids: Vec<SessionId> = self.queues.keys().cloned().collect();
+        let tell =
+            |id: &SessionId| self.change(id, |queue, effects| queue.journal_trouble(error, at, effects));
+        ids.iter().filter_map(tell).flatten().collect()
     }
 
     /// The session has ended: pushes are refused from now, unread progress is withdrawn, who waits is answered with
@@ -124,7 +167,12 @@ impl Queues {
         let oldest = queue.map(|queue| queue.results_of().take(OLDEST_HANDLES).collect()).unwrap_or_default();
         let max = self.limits.unread_results as u64;
         let error = LaunchError::LimitReached { limit: Limit::UnreadResults, max, count, leased, oldest };
-        vec![Effect::Reply(Reply { call: refused.call, answer: Err(error.into()), leased_by: None })]
+        vec![Effect::Reply(Reply {
+            call: refused.call,
+            answer: Err(error.into()),
+            leased_by: None,
+            after: None,
+        })]
     }
 
     /// Adds a result and withdraws the unread progress of its handle. With `to`, it is leased to those calls, which are
@@ -302,7 +350,11 @@ impl Queues {
     pub fn pending(&self, pending: &Pending) -> Vec<Effect> {
         let Pending { call, session_id, filter } = pending;
         match self.queues.get(session_id) {
-            Some(queue) => vec![reply(*call, Answer::Pending(queue.count(filter)))],
+            Some(queue) => {
+                let mut effects = vec![reply(*call, Answer::Pending(queue.count(filter)))];
+                queue.wait_for_log(&mut effects);
+                effects
+            }
             None => no_queue(*call, session_id, Some(Answer::Pending(0))),
         }
     }
@@ -361,6 +413,7 @@ impl Queues {
         let queue = self.queues.get_mut(session_id)?;
         work(queue, &mut effects);
         queue.end_subscriptions(&mut effects);
+        queue.append(&mut effects, &mut self.appends);
         for effect in &effects {
             match effect {
                 Effect::Arm { timer: TimerKind::Call(call) | TimerKind::Redeliver(call), .. }

@@ -1,7 +1,7 @@
 //! supervisor, inbox → host: how answers to calls travel, and what subscribers are told. Handled in `actors/src/graph/router.rs`; what they say stands beside the
 //! requests, in `requests.rs`.
 
-use crate::{ActorName, Answer, CallError, CallId, Entry, LaunchError, SubscriptionId, table::notices};
+use crate::{ActorName, Answer, CallError, CallId, Entry, LaunchError, Mark, SubscriptionId, table::notices};
 use serde::{Deserialize, Serialize};
 
 notices! {
@@ -14,6 +14,9 @@ notices! {
         /// Who keeps what the answer holds until the call's [`Ack`](crate::Ack) or [`Nack`](crate::Nack); none: the answer leases nothing, and the
         /// call is closed.
         leased_by: Option<ActorName>,
+        /// It says something that is to survive the host: it leaves when these rows are written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<Mark>,
     }
     /// For a subscriber: these entries are there.
     Notify {
@@ -22,14 +25,24 @@ notices! {
         /// Copies, by their numbers.
         #[serde(serialize_with = "crate::requests::in_brief")]
         entries: Vec<Entry>,
+        /// As for a [`Reply`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<Mark>,
     }
     /// The session has ended, and the subscriber was told of every entry.
     NotifiedAll {
         /// For whom.
         subscription: SubscriptionId,
+        /// As for a [`Reply`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<Mark>,
     }
     /// Everything has ended: the graph ends when this is handled.
-    Stopped {}
+    Stopped {
+        /// Also if something is not written yet.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        at_once: bool,
+    }
 }
 
 /// Why a call was refused.

@@ -26,6 +26,14 @@ pub enum CallError {
         /// The id.
         session_id: String,
     },
+    /// Another living host that uses the same journal has it open.
+    #[error("session {session_id} is open in another host{}; end it there, or open another one", of_pid(*.pid))]
+    SessionElsewhere {
+        /// The id.
+        session_id: String,
+        /// Its process id; none if that can't be told.
+        pid: Option<u32>,
+    },
     /// The id is empty or too long.
     #[error("session id: it must have 1 to {limit} bytes, this one has {bytes}")]
     SessionIdLength {
@@ -209,4 +217,8 @@ pub enum CallError {
         /// The most it can have.
         limit: usize,
     },
+}
+
+fn of_pid(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }

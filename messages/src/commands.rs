@@ -2,7 +2,7 @@
 //! `actors/src/graph/kernel.rs`, which hands them to a kernel: `actors/src/linux` or `actors/src/scripted`.
 
 use crate::{
-    ActorName, Asked, CallId, CommandId, Condition, Payload, SessionId, Shared, Stream, TerminalSize,
+    ActorName, Asked, CallId, CommandId, Condition, Payload, Row, SessionId, Shared, Stream, TerminalSize,
     UnixSignal, table::table,
 };
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub enum TimerKind {
     LastLook,
     /// `redeliver_ms` of what was read with this call.
     Redeliver(CallId),
+    /// For a journal that does not come back from its disk.
+    JournalLimit,
 }
 
 /// SIGTERM or SIGKILL.
@@ -223,9 +225,27 @@ table! {
         up_to: u64,
         /// Those that somebody can still ask for.
         but: Vec<u64>,
+        /// Those of earlier lives of the host that somebody can still ask for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        past: Vec<CommandId>,
     }
     /// A session has ended: what it had on disk counts no more.
     ForgetSession {
+        /// Which.
+        session_id: SessionId,
+    }
+    /// Write these rows, behind those before them. → [`Recorded`](crate::Recorded), or [`JournalFailed`](crate::JournalFailed)
+    Append {
+        /// Whose they are.
+        by: ActorName,
+        /// The number of this append; none if nobody waits for it.
+        n: u64,
+        /// What is to survive the host.
+        rows: Vec<Row>,
+    }
+    /// Make a session this host's own among all that use the journal, and write that it is open.
+    /// → [`SessionClaimed`](crate::SessionClaimed)
+    ClaimSession {
         /// Which.
         session_id: SessionId,
     }

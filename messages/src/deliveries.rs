@@ -27,6 +27,9 @@ notices! {
     OpenQueue {
         /// The session.
         session_id: SessionId,
+        /// The number of its first entry; none: 1, or where its queue stands that was not empty at its end.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     }
     /// The session has ended: its queue stays until its entries are taken. → [`QueueClosed`]
     CloseQueue {

@@ -10,6 +10,10 @@ pub const TOOL_RESULT: &str = "tool_result";
 pub const TOOL_PROGRESS: &str = "tool_progress";
 /// Source of a result.
 pub const SOURCE_EXIT: &str = "ostler.exit";
+/// Kind of an entry that says that the journal can't be written.
+pub const JOURNAL_ERROR: &str = "journal_error";
+/// Source of such an entry.
+pub const SOURCE_JOURNAL: &str = "ostler.journal";
 /// Source of a progress entry.
 pub const SOURCE_PROGRESS: &str = "ostler.progress";
 
@@ -68,6 +72,11 @@ impl Entry {
     /// Whether it is a result.
     pub fn is_result(&self) -> bool {
         self.kind == TOOL_RESULT
+    }
+    /// Whether it is ostler's word about itself, and no result: it is not kept for a next life of the host, and has no limit of its own, since
+    /// there is one at most.
+    pub fn is_journal_error(&self) -> bool {
+        self.kind == JOURNAL_ERROR
     }
     /// Whether it is a progress entry.
     pub fn is_progress(&self) -> bool {

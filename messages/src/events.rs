@@ -2,8 +2,8 @@
 //! `actors/src/graph/router.rs`.
 
 use crate::{
-    CallId, Containment, LaunchError, Leftover, ListeningPort, Met, Output, RecordingStopped, Stamp, Text,
-    TimerKind, Usage, table::table,
+    CallId, Containment, LaunchError, Leftover, ListeningPort, Mark, Met, Output, RecordingStopped,
+    RecoveredCommand, RecoveredSession, SessionId, Stamp, Text, TimerKind, Usage, table::table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,9 @@ table! {
         /// Why it runs without the tools that its directory asks for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         toolchain_error: Option<String>,
+        /// When the leader was started, in clock ticks after the boot (proc_pid_stat(5), field 22): told only for a journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_ticks: Option<u64>,
     }
     /// The program does not run, and nothing is left of the attempt.
     StartFailed {
@@ -236,6 +239,35 @@ table! {
         /// Counts and text, no digest.
         output: Output,
     }
+    /// What an earlier life of the host has left in the journal. The first input, if there is one.
+    Recovered {
+        /// Sessions that were open, and those that had ended.
+        sessions: Vec<RecoveredSession>,
+        /// Commands whose results somebody may ask for. All of them have one.
+        commands: Vec<RecoveredCommand>,
+        /// The number of the last anonymous session.
+        anonymous: u64,
+    }
+    /// Rows are written.
+    Recorded {
+        /// How far each actor's appends have come.
+        marks: Vec<Mark>,
+    }
+    /// A session is this host's own, or another one's.
+    SessionClaimed {
+        /// Which.
+        session_id: SessionId,
+        /// The process id of the host that has it, or 0 if that can't be told; none: it is this one's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_by: Option<u32>,
+    }
+    /// The journal can't be written. Whatever was on its way is not in it, nor is what comes before [`JournalBack`].
+    JournalFailed {
+        /// What was said, and what to do.
+        error: String,
+    }
+    /// The journal can be written again.
+    JournalBack {}
     /// It is time to remove artifacts.
     RetentionDue {}
     /// A thread of the kernel's crashed: everything is killed and the graph ends.

@@ -173,6 +173,8 @@ pub enum ActorName {
     Supervisor,
     /// Owner of the deliveries.
     Inbox,
+    /// Has written what is to survive the host.
+    Journal,
     /// Follows one command from launch to result; n is that of its [`HandleId`].
     Process(u64),
     /// Steers one stream of a command.
@@ -189,6 +191,7 @@ impl fmt::Display for ActorName {
             ActorName::Kernel => f.write_str("kernel"),
             ActorName::Supervisor => f.write_str("supervisor"),
             ActorName::Inbox => f.write_str("inbox"),
+            ActorName::Journal => f.write_str("journal"),
             ActorName::Process(n) => write!(f, "process/{n}"),
             ActorName::Drain(n, stream) => write!(f, "drain/{n}.{stream}"),
             ActorName::Ticker(n) => write!(f, "ticker/{n}"),
@@ -206,6 +209,7 @@ impl FromStr for ActorName {
                     "kernel" => ActorName::Kernel,
                     "supervisor" => ActorName::Supervisor,
                     "inbox" => ActorName::Inbox,
+                    "journal" => ActorName::Journal,
                     _ => return None,
                 },
                 Some(("process", n)) => ActorName::Process(n.parse().ok()?),
@@ -222,7 +226,7 @@ impl FromStr for ActorName {
         parse().ok_or_else(|| BadId {
             kind: "actor name",
             text: text.to_owned(),
-            form: "host, kernel, supervisor, inbox, process/n, drain/n.stdout, ticker/n, wait/n",
+            form: "host, kernel, supervisor, inbox, journal, process/n, drain/n.stdout, ticker/n, wait/n",
         })
     }
 }
@@ -263,7 +267,7 @@ mod tests {
         for bad in ["cmd_5_31", "cmd_5_31_7_9", "cmd_05_31_7", "../cmd_5_31_7", "cmd_5_31_7/"] {
             assert!(bad.parse::<CommandId>().is_err(), "{bad}");
         }
-        for name in ["host", "process/12", "drain/3.stderr", "ticker/1", "wait/4"] {
+        for name in ["host", "journal", "process/12", "drain/3.stderr", "ticker/1", "wait/4"] {
             assert_eq!(name.parse::<ActorName>().map(|n| n.to_string()), Ok(name.to_owned()));
         }
     }

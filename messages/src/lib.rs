@@ -16,6 +16,7 @@
 //! | `answers.rs` | supervisor, inbox → host: the way back |
 //! | `supervision.rs` | supervisor ↔ process, process ↔ drain, process → ticker |
 //! | `deliveries.rs` | supervisor, ticker ↔ inbox |
+//! | `journal.rs` | supervisor, inbox → journal; journal → host, supervisor, inbox |
 //! | `commands.rs` | process, drain, ticker, supervisor, inbox → kernel |
 //! | `events.rs` | kernel → process, drain, ticker, supervisor, inbox |
 //!
@@ -24,6 +25,7 @@
 //!
 //! * [`Record`]: the handle response, progress and the result in one struct; [`LaunchRequest`]: what can be asked for.
 //! * [`LaunchError`], [`CallError`]: every way to be refused; [`Stdin`], [`Payload`]: what goes into a command.
+//! * [`Row`]: what survives the host.
 //! * [`trace`]: the form of a trace.
 //!
 //! This crate does no I/O, reads no clock, and does not know actix.
@@ -38,12 +40,14 @@ mod errors;
 mod events;
 mod ids;
 mod input;
+mod journal;
 mod launch;
 mod notice;
 mod output_file;
 mod quote;
 mod record;
 mod requests;
+mod row;
 mod stage;
 mod stamp;
 mod summary;
@@ -63,12 +67,14 @@ pub use errors::*;
 pub use events::*;
 pub use ids::*;
 pub use input::*;
+pub use journal::*;
 pub use launch::*;
 pub use notice::{NOTICE_BYTES, on_one_line};
 pub use output_file::{OutputFile, View};
 pub use quote::quote;
 pub use record::*;
 pub use requests::*;
+pub use row::*;
 pub use stage::Stage;
 pub use stamp::Stamp;
 pub use summary::{counted, duration};

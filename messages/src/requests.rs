@@ -327,6 +327,8 @@ requests! {
 pub enum Answer {
     /// The session is open.
     Opened(SessionId),
+    /// The session was open when an earlier life of the host ended, and is open still.
+    Recovered(SessionId),
     /// The process has started.
     Launched(Shared),
     /// How the handle stands after a cancel.

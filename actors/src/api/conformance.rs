@@ -69,7 +69,7 @@ impl Rig {
         world.programs_by(programs);
         world.without_dir("/nowhere");
         let (requests, taken) = unbounded();
-        let (facts, start) = scripted::start(&world, &Config::default().limits);
+        let (facts, start) = scripted::start(&world, &Config::default());
         let kernel = start(taken);
         Rig {
             kernel,

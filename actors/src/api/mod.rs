@@ -25,7 +25,7 @@ pub use inbox::Inbox;
 pub use input::Written;
 pub use look::FindLines;
 pub(crate) use ostler::Client;
-pub use ostler::{DROP_LIMIT, Error, Ostler};
+pub use ostler::{DROP_LIMIT, Error, Health, Ostler};
 pub use output::ReadOutput;
 pub use session::Session;
 pub use subscribed_actor::{ActorSubscription, Notified, ON_ITS_WAY};

@@ -3,7 +3,8 @@
 use super::{Call, Session};
 use crate::{
     backend::{
-        ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, StartError, Subscribers,
+        ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, Recovery, StartError,
+        Subscribers, Trouble,
     },
     config::Config,
     graph, linux,
@@ -57,6 +58,17 @@ impl From<Refusal> for Error {
     }
 }
 
+/// What of a graph does not hold at a moment. Everything is none in a healthy one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Why the journal can't be written: what happens does not survive the host. Each open session has an entry of the kind `journal_error`
+    /// too. When it can be written again, all that there is is written.
+    pub journal_error: Option<String>,
+    /// Why the death of the host does not end every process at this moment.
+    pub host_death: Option<String>,
+}
+
 /// The shared side of every handle, session and call: the way into the graph.
 pub(crate) struct Client {
     pub(crate) requests: Sender<HostInput>,
@@ -75,6 +87,8 @@ pub(crate) struct Client {
     outputs: Arc<Outputs>,
     artifact_root: Arc<Path>,
     containment: Containments,
+    journal_trouble: Trouble,
+    recovery: Recovery,
     graph: Option<JoinHandle<()>>,
     stopped: Receiver<()>,
 }
@@ -162,7 +176,8 @@ impl Ostler {
     }
 
     /// Opens a session with the host's own id, which was never used before in this graph (as far as ended sessions are
-    /// remembered: the newest 65,536). A session whose call is dropped stays: [`session`](Ostler::session) finds it.
+    /// remembered: the newest 65,536). With a [`Journal`](crate::Journal) one that was open when an earlier life of the host ended is
+    /// returned as it stands ([`Session::is_recovered`]), one that had ended is opened anew, and its sequence numbers go on. A session whose call is dropped stays: [`session`](Ostler::session) finds it.
     pub fn open_session_as(&self, id: impl Into<SessionId>) -> Call<Session> {
         self.open(Some(id.into()))
     }
@@ -173,6 +188,7 @@ impl Ostler {
             |call| OpenSession { call, session_id },
             move |answer| match answer {
                 Answer::Opened(id) => Some(Session::new(ostler, id)),
+                Answer::Recovered(id) => Some(Session::recovered(ostler, id)),
                 _ => None,
             },
         )
@@ -210,6 +226,19 @@ impl Ostler {
     /// What holds the trees of this graph's commands, as it is now, and why nothing stronger does.
     pub fn containment(&self) -> ContainmentReport {
         self.0.containment.now()
+    }
+
+    /// What this graph has found in its [`Journal`](crate::Journal) at its start; without one, nothing.
+    pub fn recovered(&self) -> &Recovery {
+        &self.0.recovery
+    }
+
+    /// What is wrong at the moment.
+    pub fn health(&self) -> Health {
+        Health {
+            journal_error: self.0.journal_trouble.now(),
+            host_death: self.0.containment.now().host_death,
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -255,8 +284,9 @@ pub(crate) fn start_with(
     let from_host = FromHost { requests: taken, acks: acked, subscribers: subscribers.clone() };
     let (facts, start_kernel) = match world {
         None => linux::start(&config)?,
-        Some(world) => scripted::start(world, &config.limits),
+        Some(world) => scripted::start(world, &config),
     };
+    let (journal_trouble, recovery) = (facts.journal_trouble.clone(), facts.recovery.clone());
     let started = graph::start(config, facts, start_kernel, from_host, alive, faults)?;
     if let Some(world) = world {
         world.connect(requests.clone());
@@ -275,6 +305,8 @@ pub(crate) fn start_with(
         outputs: started.outputs,
         artifact_root: started.artifact_root,
         containment: started.containment,
+        journal_trouble,
+        recovery,
         graph: Some(started.thread),
         stopped,
     })))

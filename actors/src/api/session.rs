@@ -11,10 +11,18 @@ use std::{sync::Arc, time::Duration};
 pub struct Session {
     ostler: Ostler,
     id: SessionId,
+    recovered: bool,
 }
 impl Session {
     pub(crate) fn new(ostler: Ostler, id: SessionId) -> Session {
-        Session { ostler, id }
+        Session { ostler, id, recovered: false }
+    }
+    pub(crate) fn recovered(ostler: Ostler, id: SessionId) -> Session {
+        Session { ostler, id, recovered: true }
+    }
+    /// Whether it was open when an earlier life of the host ended: its inbox holds what was unread then.
+    pub fn is_recovered(&self) -> bool {
+        self.recovered
     }
     /// Its name.
     pub fn id(&self) -> &SessionId {

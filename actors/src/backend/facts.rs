@@ -2,7 +2,7 @@
 
 use super::Outputs;
 use ostler_artifacts::RootError;
-use ostler_messages::{Containment, trace::Header};
+use ostler_messages::{Containment, HandleId, Recovered, SessionId, Status, trace::Header};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -18,6 +18,54 @@ pub(crate) struct Facts {
     pub(crate) outputs: Arc<Outputs>,
     pub(crate) containment: Containments,
     pub(crate) next_n: NextN,
+    /// What the graph holds is to survive the host.
+    pub(crate) journaled: bool,
+    pub(crate) journal_trouble: Trouble,
+    pub(crate) recovery: Recovery,
+}
+
+/// What a graph has found in its journal at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Sessions that are open again, under their ids.
+    pub sessions: Vec<SessionId>,
+    /// Commands that had no result, and have one now: `lost`, since nobody was there at their end.
+    pub lost: Vec<HandleId>,
+    /// Entries that nobody had acknowledged, those of ended sessions too.
+    pub unread: usize,
+    /// Databases of the journal that can't be read, and why. They are left where they are.
+    pub trouble: Vec<String>,
+}
+impl Recovery {
+    pub(crate) fn of(recovered: &Recovered) -> Recovery {
+        let open = recovered.sessions.iter().filter(|session| !session.ended);
+        let entries = recovered.sessions.iter().flat_map(|session| &session.entries);
+        // Those of a life before that one are lost too, but somebody may have seen that.
+        let fresh = entries.clone().filter(|unread| !unread.entry.redelivered);
+        let lost = fresh.filter_map(|unread| unread.entry.record());
+        Recovery {
+            sessions: open.map(|session| session.session_id.clone()).collect(),
+            lost: lost
+                .filter(|record| record.status == Status::Lost)
+                .map(|record| record.handle_id)
+                .collect(),
+            unread: entries.count(),
+            trouble: Vec::new(),
+        }
+    }
+}
+
+/// What is wrong at the moment, if something is: set by the graph, for who asks from outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
+impl Trouble {
+    pub(crate) fn set(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+    pub(crate) fn now(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What holds the trees of a graph's commands.
@@ -82,6 +130,12 @@ pub enum StartError {
     /// None of the allowed containments can be had here.
     #[error("containment: {} is not to be had: {}", .0.tier, .0.reason)]
     Containment(Refused),
+    /// The journal can't be used: its name or folder is wrong, or somebody else takes over just now. Nothing in it is lost.
+    #[error(transparent)]
+    Journal(Box<dyn std::error::Error + Send + Sync>),
+    /// This build has none.
+    #[error("journal: this build of ostler has none; turn its feature `journal` on")]
+    NoJournal,
     /// The kernel has no thread or descriptor for it.
     #[error("start: no {what}: {source}")]
     Resource {

@@ -29,6 +29,8 @@ pub(crate) enum HostInput {
     Watch(OutputWatch),
     /// The host does nothing before this subscriber has news: virtual time may move.
     Listens(Arc<Subscriber>),
+    /// A scripted host dies.
+    Crash { done: oneshot::Sender<()> },
     /// Moves virtual time.
     Advance { by_ms: u64, done: oneshot::Sender<()> },
 }

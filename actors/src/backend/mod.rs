@@ -14,8 +14,8 @@ pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
 pub(crate) use facts::Containments;
-pub use facts::{ContainmentReport, Refused, StartError};
-pub(crate) use facts::{Facts, NextN};
+pub use facts::{ContainmentReport, Recovery, Refused, StartError};
+pub(crate) use facts::{Facts, NextN, Trouble};
 pub(crate) use follow::{Files, Follow, Turn};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand, TimerKind};

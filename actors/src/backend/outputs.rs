@@ -24,6 +24,8 @@ struct Known {
     finished: VecDeque<u64>,
     /// Rows and columns of those that have one.
     terminals: BTreeMap<u64, (u16, u16)>,
+    /// Of earlier lives of the host.
+    past: BTreeMap<HandleId, CommandId>,
     /// Of sessions that have launched something, until they end.
     budgets: BTreeMap<SessionId, Arc<Budget>>,
 }
@@ -92,7 +94,14 @@ impl Outputs {
         known.terminals.remove(&n);
         known.budgets.values().for_each(|budget| budget.give_back(n));
     }
+    /// A command of an earlier life of the host can be read by its handle id too.
+    pub(crate) fn remember(&self, handle: HandleId, command_id: CommandId) {
+        self.known().past.insert(handle, command_id);
+    }
     pub(crate) fn command_of(&self, handle: HandleId) -> Option<CommandId> {
+        if let Some(command_id) = self.known().past.get(&handle) {
+            return Some(*command_id);
+        }
         let ours = handle.host_pid == self.host_pid;
         ours.then(|| self.known().commands.get(&handle.n).map(|(id, _)| *id)).flatten()
     }

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod environment;
+mod journal;
 mod locales;
 mod presets;
 mod settings;
@@ -10,6 +11,7 @@ mod toolchain;
 pub(crate) use capacity::{cores, handles_by_descriptors, spawn_thread_count};
 pub use environment::{CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, CredentialRule};
 pub(crate) use environment::{Environment, Inherited, environment, own_variables, value_of};
+pub use journal::Journal;
 pub(crate) use settings::lost_line;
 pub use settings::*;
 pub(crate) use toolchain::Hook;

@@ -1,6 +1,6 @@
 //! What a host can set. Every field has a default with its reason.
 
-use super::{CredentialRule, ToolchainHook, Variables, handles_by_descriptors};
+use super::{CredentialRule, Journal, ToolchainHook, Variables, handles_by_descriptors};
 use ostler_artifacts::RetentionLimits;
 use ostler_messages::Containment;
 use std::{
@@ -30,6 +30,8 @@ pub struct Config {
     pub toolchain_hook: Option<ToolchainHook>,
     /// When artifacts are removed.
     pub retention: Retention,
+    /// What survives the host. Default: nothing.
+    pub journal: Option<Journal>,
     /// Where the trace goes.
     pub trace: TraceTo,
 }
@@ -82,6 +84,11 @@ impl Config {
         self.retention = retention;
         self
     }
+    /// What survives the host. On real processes it needs the feature `journal`.
+    pub fn journal(mut self, journal: Journal) -> Config {
+        self.journal = Some(journal);
+        self
+    }
     /// Where the trace goes.
     pub fn trace(mut self, to: TraceTo) -> Config {
         self.trace = to;
@@ -98,6 +105,7 @@ impl Default for Config {
             credentials: CredentialRule::default(),
             toolchain_hook: None,
             retention: Retention::default(),
+            journal: None,
             trace: TraceTo::default(),
         }
     }

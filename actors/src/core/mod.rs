@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod explore;
+pub(crate) mod journal;
 pub(crate) mod lifecycle;
 pub(crate) mod registry;
 pub(crate) mod wait;

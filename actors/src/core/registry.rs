@@ -10,6 +10,7 @@
 mod calls;
 mod handles;
 mod input;
+mod past;
 mod pause;
 mod results;
 mod sessions;
@@ -20,10 +21,11 @@ mod walk;
 use crate::config::Limits;
 use handles::Handle;
 use ostler_messages::{
-    Answer, CallError, CallId, Cause, Claim, ClaimBy, Condition, HandleId, LaunchError, LaunchRequest,
-    Leftover, Limit, Listed, Outcome, Payload, Refusal, SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Shared,
-    Status, StopCause, Tally, TerminalSize, UnixSignal,
+    ActorName, Answer, Append, CallError, CallId, Cause, Claim, ClaimBy, CommandId, Condition, HandleId,
+    LaunchError, LaunchRequest, Leftover, Limit, Listed, Outcome, Payload, RecoveredSession, Refusal, Row,
+    SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Shared, Status, StopCause, Tally, TerminalSize, UnixSignal,
 };
+use past::Past;
 use sessions::{EndedIds, Session};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -38,8 +40,25 @@ pub(crate) enum Effect {
     Reply(CallId, Result<Answer, Refusal>),
     /// The answer to a call that opened an anonymous session. It is leased: if the caller is gone before it has the
     /// session's name, nobody knows it, and the session is ended.
-    ReplyOpened(CallId, SessionId),
-    OpenQueue(SessionId),
+    /// It waits for what is written, as of a [`Effect::ReplyWritten`].
+    ReplyOpened(CallId, SessionId, Option<u64>),
+    /// An answer that says something which is to survive the host: it goes out when the append of that number is written.
+    ReplyWritten {
+        call: CallId,
+        answer: Result<Answer, Refusal>,
+        after: u64,
+    },
+    /// Write this.
+    Append(Append),
+    /// Make a session this host's own, and write that it is open.
+    ClaimSession(SessionId),
+    /// What was unread in an earlier life of the host.
+    RestoreQueues(Vec<RecoveredSession>),
+    /// `next`: the number of its first entry, if it is not 1.
+    OpenQueue {
+        session_id: SessionId,
+        next: Option<u64>,
+    },
     CloseQueue {
         session_id: SessionId,
         discard: bool,
@@ -100,6 +119,8 @@ pub(crate) enum Effect {
     Spawn {
         n: u64,
         request: Arc<LaunchRequest>,
+        /// That it is asked for is written, by the append of this number.
+        append: Option<u64>,
     },
     Stop {
         n: u64,
@@ -154,6 +175,8 @@ pub(crate) enum Effect {
     Retain {
         up_to: u64,
         but: Vec<u64>,
+        /// Commands of earlier lives of the host that stay too.
+        past: Vec<CommandId>,
     },
     /// What this session had on disk counts no more.
     ForgetSession(SessionId),
@@ -198,6 +221,16 @@ pub(crate) struct Registry {
     shutdown_calls: Vec<CallId>,
     shutting_down: bool,
     host_gone: bool,
+    /// What it holds is to survive the host.
+    journaled: bool,
+    /// Appends so far.
+    appends: u64,
+    /// The append that the last launch waits for; 0 if there is none.
+    asked: u64,
+    /// Sessions that are to become this host's own, and who opens them.
+    claiming: BTreeMap<SessionId, CallId>,
+    /// Of earlier lives of the host.
+    past: Past,
 }
 
 impl Registry {
@@ -223,6 +256,35 @@ impl Registry {
             shutdown_calls: Vec::new(),
             shutting_down: false,
             host_gone: false,
+            journaled: false,
+            appends: 0,
+            asked: 0,
+            claiming: BTreeMap::new(),
+            past: Past::default(),
         }
+    }
+    /// The same, of which everything that is to survive the host is appended to a journal.
+    pub(crate) fn journaled(mut self) -> Registry {
+        self.journaled = true;
+        self
+    }
+
+    /// The number of the append; none without a journal.
+    fn append(&mut self, row: impl FnOnce() -> Row, effects: &mut Effects) -> Option<u64> {
+        if !self.journaled {
+            return None;
+        }
+        self.appends += 1;
+        let n = self.appends;
+        effects.push(Effect::Append(Append { by: ActorName::Supervisor, n, rows: vec![row()] }));
+        Some(n)
+    }
+}
+
+/// An answer that waits for the append of this number, if there is one.
+fn reply_after(after: Option<u64>, call: CallId, answer: Result<Answer, Refusal>) -> Effect {
+    match after.filter(|n| *n > 0) {
+        Some(after) => Effect::ReplyWritten { call, answer, after },
+        None => Effect::Reply(call, answer),
     }
 }

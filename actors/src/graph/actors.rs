@@ -1,8 +1,8 @@
 //! Who is where: the router looks up here whom an input from outside is for.
 
 use super::{
-    drain::DrainActor, kernel::KernelActor, process::ProcessActor, progress::ProgressTicker,
-    router::HostActor, supervisor::Supervisor, wait::WaitActor,
+    drain::DrainActor, journal::JournalActor, kernel::KernelActor, process::ProcessActor,
+    progress::ProgressTicker, router::HostActor, supervisor::Supervisor, wait::WaitActor,
 };
 use actix::Addr;
 use ostler_inbox::Inbox;
@@ -25,6 +25,7 @@ pub(crate) struct CoreActors {
     pub(crate) kernel: Addr<KernelActor>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) inbox: Addr<Inbox>,
+    pub(crate) journal: Addr<JournalActor>,
     /// By call. The Supervisor adds and removes them.
     pub(crate) waits: RefCell<BTreeMap<u64, Addr<WaitActor>>>,
 }

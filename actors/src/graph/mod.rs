@@ -2,6 +2,7 @@
 
 mod actors;
 mod drain;
+mod journal;
 mod kernel;
 mod process;
 mod progress;

@@ -17,11 +17,11 @@ use crate::{
 use actix::{Actor, ActorContext, Addr, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    ActorName, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, EndInput, Exec,
-    Exited, Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched, LeftoversPolicy,
-    Output, OutputLimitReached, Peek, Peeked, Record, Release, Released, Report, Reported, Seal, Sealed,
-    Signal, StartFailed, Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired, TimerKind, TreeAlive,
-    TreeEmpty, Unexpected, Unsealed,
+    ActorName, Append, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, EndInput,
+    Exec, Exited, Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched,
+    LeftoversPolicy, Output, OutputLimitReached, Peek, Peeked, Record, Release, Released, Report, Reported,
+    Row, Seal, Sealed, Signal, StartFailed, Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired,
+    TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -33,6 +33,7 @@ pub(crate) struct Origin {
     pub(crate) times: Times,
     pub(crate) core_actors: Rc<CoreActors>,
     pub(crate) processes: ProcessTable,
+    pub(crate) journaled: bool,
 }
 
 pub(crate) struct ProcessActor {
@@ -216,7 +217,8 @@ impl ProcessActor {
             | TimerKind::Call(_)
             | TimerKind::Silence(_)
             | TimerKind::LastLook
-            | TimerKind::Redeliver(_) => u64::MAX,
+            | TimerKind::Redeliver(_)
+            | TimerKind::JournalLimit => u64::MAX,
         }
     }
 }
@@ -294,6 +296,13 @@ impl Handler<Sent<Started>> for ProcessActor {
         record.started_at = Some(started.started_at);
         record.env_withheld = Some(started.env_withheld);
         record.toolchain_error = started.toolchain_error;
+        if self.origin.journaled {
+            let record = self.record.clone().into();
+            let rows = vec![Row::Started { record, start_ticks: started.start_ticks }];
+            // Nobody waits for it: without it the command is lost all the same.
+            let append = Append { by: ActorName::Process(self.origin.n), n: 0, rows };
+            self.origin.core_actors.journal.do_send(Sent(append));
+        }
         self.on(Event::Started, ctx);
     }
 }

@@ -12,7 +12,8 @@ use crate::backend::{Answered, KernelEvent, ReplyTo, Subscribers};
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent, entering};
 use ostler_messages::{
-    Ack, ActorName, Answer, CallId, Event, Nack, NotifiedAll, Notify, Reply, Request, Stopped, route_request,
+    Ack, ActorName, Answer, CallId, Cleared, Event, Mark, Nack, NotifiedAll, Notify, Reply, Request, Stopped,
+    route_request,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -48,13 +49,19 @@ impl OpenCalls {
     pub(crate) fn clear(&self) {
         self.0.borrow_mut().clear();
     }
+    /// Its answer leases something, which this one keeps.
+    fn is_held_by(&self, call: CallId, leased_by: Option<ActorName>) {
+        if let (Some(holder), Some(open)) = (leased_by, self.0.borrow_mut().get_mut(&call)) {
+            open.holder = holder;
+        }
+    }
     /// Where the answer goes. If it leases something, the call stays open, with the one who keeps that.
     fn answer(&self, call: CallId, leased_by: Option<ActorName>) -> Option<ReplyTo> {
         let mut calls = self.0.borrow_mut();
-        let Some(holder) = leased_by else { return calls.remove(&call)?.reply_to };
-        let open = calls.get_mut(&call)?;
-        open.holder = holder;
-        open.reply_to.take()
+        match leased_by {
+            None => calls.remove(&call)?.reply_to,
+            Some(_) => calls.get_mut(&call)?.reply_to.take(),
+        }
     }
 }
 
@@ -69,7 +76,43 @@ pub(crate) struct HostActor {
     last: LastAnswers,
     stopped: Rc<Cell<bool>>,
     subscribers: Arc<Subscribers>,
+    waiting: Waiting,
+    /// The graph ends when nothing waits to be written any more.
+    stopping: bool,
 }
+
+/// What waits until what it says is written: by who has appended that, and by the number of the append.
+#[derive(Default)]
+struct Waiting {
+    written: BTreeMap<ActorName, u64>,
+    leaving: BTreeMap<Mark, Vec<Leaving>>,
+}
+enum Leaving {
+    Reply(Reply),
+    Notify(Notify),
+    NotifiedAll(NotifiedAll),
+}
+impl Waiting {
+    /// Gives it back if it may leave.
+    fn hold(&mut self, after: Option<Mark>, leaving: Leaving) -> Option<Leaving> {
+        match after.filter(|mark| self.written.get(&mark.by).is_none_or(|written| *written < mark.n)) {
+            None => Some(leaving),
+            Some(mark) => {
+                self.leaving.entry(mark).or_default().push(leaving);
+                None
+            }
+        }
+    }
+    /// So much is written: these may leave, in their order.
+    fn clear(&mut self, Mark { by, n }: Mark) -> Vec<Leaving> {
+        let written = self.written.entry(by).or_default();
+        *written = n.max(*written);
+        let marks: Vec<Mark> =
+            self.leaving.range(Mark { by, n: 0 }..=Mark { by, n: *written }).map(|(mark, _)| *mark).collect();
+        marks.iter().filter_map(|mark| self.leaving.remove(mark)).flatten().collect()
+    }
+}
+
 impl HostActor {
     pub(crate) fn new(
         calls: OpenCalls,
@@ -77,16 +120,23 @@ impl HostActor {
         stopped: Rc<Cell<bool>>,
         subscribers: Arc<Subscribers>,
     ) -> HostActor {
-        HostActor { calls, last, stopped, subscribers }
+        let (waiting, stopping) = (Waiting::default(), false);
+        HostActor { calls, last, stopped, subscribers, waiting, stopping }
     }
-}
-impl Actor for HostActor {
-    type Context = Context<HostActor>;
-}
-impl Handler<Sent<Reply>> for HostActor {
-    type Result = ();
-    fn handle(&mut self, Sent(reply): Sent<Reply>, _: &mut Context<HostActor>) {
-        let Reply { call, answer, leased_by } = reply;
+
+    fn leave(&mut self, after: Option<Mark>, leaving: Leaving) {
+        if let Some(leaving) = self.waiting.hold(after, leaving) {
+            self.let_go(leaving);
+        }
+    }
+    fn let_go(&mut self, leaving: Leaving) {
+        match leaving {
+            Leaving::Reply(reply) => self.reply(reply),
+            Leaving::Notify(notify) => self.subscribers.notify(notify.subscription, notify.entries),
+            Leaving::NotifiedAll(all) => self.subscribers.end(all.subscription),
+        }
+    }
+    fn reply(&mut self, Reply { call, answer, leased_by, .. }: Reply) {
         let Some(reply_to) = self.calls.answer(call, leased_by) else { return };
         if let (Ok(Answer::Subscribed(id)), None) = (&answer, leased_by) {
             // Nobody in the graph knows of it: nothing can come.
@@ -102,22 +152,44 @@ impl Handler<Sent<Reply>> for HostActor {
         }
     }
 }
+impl Actor for HostActor {
+    type Context = Context<HostActor>;
+}
+impl Handler<Sent<Reply>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, Sent(reply): Sent<Reply>, _: &mut Context<HostActor>) {
+        // Who keeps what it holds hears of its caller's end from now on, though the answer may wait.
+        self.calls.is_held_by(reply.call, reply.leased_by);
+        self.leave(reply.after, Leaving::Reply(reply));
+    }
+}
 impl Handler<Sent<Notify>> for HostActor {
     type Result = ();
     fn handle(&mut self, Sent(notify): Sent<Notify>, _: &mut Context<HostActor>) {
-        self.subscribers.notify(notify.subscription, notify.entries);
+        self.leave(notify.after, Leaving::Notify(notify));
     }
 }
 impl Handler<Sent<NotifiedAll>> for HostActor {
     type Result = ();
     fn handle(&mut self, Sent(all): Sent<NotifiedAll>, _: &mut Context<HostActor>) {
-        self.subscribers.end(all.subscription);
+        self.leave(all.after, Leaving::NotifiedAll(all));
+    }
+}
+impl Handler<Sent<Cleared>> for HostActor {
+    type Result = ();
+    fn handle(&mut self, Sent(cleared): Sent<Cleared>, _: &mut Context<HostActor>) {
+        for mark in cleared.marks {
+            let leaving = self.waiting.clear(mark);
+            leaving.into_iter().for_each(|leaving| self.let_go(leaving));
+        }
+        self.stopped.set(self.stopped.get() || (self.stopping && self.waiting.leaving.is_empty()));
     }
 }
 impl Handler<Sent<Stopped>> for HostActor {
     type Result = ();
-    fn handle(&mut self, _: Sent<Stopped>, _: &mut Context<HostActor>) {
-        self.stopped.set(true);
+    fn handle(&mut self, Sent(Stopped { at_once }): Sent<Stopped>, _: &mut Context<HostActor>) {
+        self.stopping = true;
+        self.stopped.set(at_once || self.waiting.leaving.is_empty());
     }
 }
 
@@ -177,6 +249,12 @@ pub(crate) fn deliver_event(
         (ActorName::Supervisor, Event::Fed(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::InputEnded(m)) => core_actors.supervisor.do_send(Sent(m)),
         (ActorName::Supervisor, Event::KernelFailed(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Supervisor, Event::Recovered(m)) => core_actors.supervisor.do_send(Sent(m)),
+        (ActorName::Journal, Event::Recorded(m)) => core_actors.journal.do_send(Sent(m)),
+        (ActorName::Journal, Event::SessionClaimed(m)) => core_actors.journal.do_send(Sent(m)),
+        (ActorName::Journal, Event::JournalFailed(m)) => core_actors.journal.do_send(Sent(m)),
+        (ActorName::Journal, Event::JournalBack(m)) => core_actors.journal.do_send(Sent(m)),
+        (ActorName::Journal, Event::TimerFired(m)) => core_actors.journal.do_send(Sent(m)),
         (ActorName::Inbox, Event::TimerFired(m)) => core_actors.inbox.do_send(Sent(m)),
         // No kernel reports anything else.
         _ => {}

@@ -18,14 +18,15 @@ use crate::{
 use actix::{Actor, AsyncContext, Handler};
 use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
-    Ack, ActorName, Answer, Arm, AwaitResult, CallId, Cancel, CloseQueue, CloseStdin, CommandEnded,
-    CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession, Fed, Feed, Finished,
-    ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch, LaunchFailed,
-    LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Nack, NoQueue, OpenQueue,
-    OpenSession, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise, RefuseLaunch, Release, Released, Reply,
-    Report, Reported, Resize, ResultsGone, Resume, Retain, RetentionDue, SendSignal, SetSize, Shutdown,
-    Sleep, Stop, StopWaiting, Stopped, Survey, Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind,
-    Unexpected, Unfollow, WaitFor, WaitOver, Write,
+    Ack, ActorName, Answer, Append, AppendAll, Arm, AwaitResult, CallId, Cancel, ClaimSession, CloseQueue,
+    CloseStdin, CommandEnded, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession,
+    Fed, Feed, Finished, ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch,
+    LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Mark, Nack,
+    NoQueue, OpenQueue, OpenSession, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise, Recovered,
+    RefuseLaunch, Release, Released, Reply, Report, Reported, Resize, RestoreQueues, ResultsGone, Resume,
+    Retain, RetentionDue, Row, SendSignal, SessionClaimed, SetSize, Shutdown, Sleep, Stop, StopWaiting,
+    Stopped, Survey, Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind, Unexpected, Unfollow,
+    WaitFor, WaitOver, Write, WriteAgain,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -37,6 +38,7 @@ pub(crate) struct Supervisor {
     next_n: NextN,
     core_actors: Rc<CoreActors>,
     processes: ProcessTable,
+    journaled: bool,
     /// Its own address, for the processes. None before the first.
     parent: Option<Parent>,
 }
@@ -50,7 +52,11 @@ impl Supervisor {
     ) -> Supervisor {
         let host_pid = facts.header.host_pid;
         Supervisor {
-            registry: Registry::new(config.limits.clone(), host_pid),
+            registry: match facts.journaled {
+                true => Registry::new(config.limits.clone(), host_pid).journaled(),
+                false => Registry::new(config.limits.clone(), host_pid),
+            },
+            journaled: facts.journaled,
             config,
             host_pid,
             artifact_root: facts.artifact_root,
@@ -63,16 +69,26 @@ impl Supervisor {
 
     fn perform(&mut self, effects: Vec<Effect>, ctx: &mut Context<Supervisor>) {
         let core_actors = self.core_actors.clone();
-        let CoreActors { host, kernel, inbox, .. } = &*core_actors;
+        let CoreActors { host, kernel, inbox, journal, .. } = &*core_actors;
         let owner = ActorName::Supervisor;
         for effect in effects {
             match effect {
-                Effect::Reply(call, answer) => host.do_send(Sent(Reply { call, answer, leased_by: None })),
-                Effect::ReplyOpened(call, session_id) => {
-                    let answer = Ok(Answer::Opened(session_id));
-                    host.do_send(Sent(Reply { call, answer, leased_by: Some(owner) }));
+                Effect::Reply(call, answer) => {
+                    host.do_send(Sent(Reply { call, answer, leased_by: None, after: None }));
                 }
-                Effect::OpenQueue(session_id) => inbox.do_send(Sent(OpenQueue { session_id })),
+                Effect::ReplyWritten { call, answer, after: n } => {
+                    let after = Some(Mark { by: owner, n });
+                    host.do_send(Sent(Reply { call, answer, leased_by: None, after }));
+                }
+                Effect::ReplyOpened(call, session_id, after) => {
+                    let (answer, after) =
+                        (Ok(Answer::Opened(session_id)), after.map(|n| Mark { by: owner, n }));
+                    host.do_send(Sent(Reply { call, answer, leased_by: Some(owner), after }));
+                }
+                Effect::Append(append) => journal.do_send(Sent(append)),
+                Effect::ClaimSession(session_id) => journal.do_send(Sent(ClaimSession { session_id })),
+                Effect::RestoreQueues(sessions) => inbox.do_send(Sent(RestoreQueues { sessions })),
+                Effect::OpenQueue { session_id, next } => inbox.do_send(Sent(OpenQueue { session_id, next })),
                 Effect::CloseQueue { session_id, discard } => {
                     inbox.do_send(Sent(CloseQueue { session_id, discard }));
                 }
@@ -115,7 +131,7 @@ impl Supervisor {
                 }
                 Effect::LookForPorts { call, n } => kernel.do_send(Sent(LookForPorts { call, n })),
                 Effect::Survey { call, ns } => kernel.do_send(Sent(Survey { call, ns })),
-                Effect::Spawn { n, request } => self.spawn(n, request, ctx),
+                Effect::Spawn { n, request, append } => self.spawn(n, request, append, ctx),
                 Effect::Stop { n, cause } => {
                     if let Some(process_actors) = self.processes.borrow().get(&n) {
                         process_actors.process.do_send(Sent(Stop { cause }));
@@ -135,7 +151,7 @@ impl Supervisor {
                 Effect::Remove { n } => {
                     self.processes.borrow_mut().remove(&n);
                 }
-                Effect::Retain { up_to, but } => kernel.do_send(Sent(Retain { up_to, but })),
+                Effect::Retain { up_to, but, past } => kernel.do_send(Sent(Retain { up_to, but, past })),
                 Effect::ForgetSession(session_id) => kernel.do_send(Sent(ForgetSession { session_id })),
                 Effect::ArmCall { call, after_ms } => {
                     kernel.do_send(Sent(Arm { owner, kind: TimerKind::Call(call), after_ms }));
@@ -143,7 +159,7 @@ impl Supervisor {
                 Effect::DisarmCall(call) => {
                     kernel.do_send(Sent(Disarm { owner, kind: TimerKind::Call(call) }))
                 }
-                Effect::Stopped => host.do_send(Sent(Stopped {})),
+                Effect::Stopped => host.do_send(Sent(Stopped { at_once: false })),
             }
         }
     }
@@ -156,11 +172,23 @@ impl Supervisor {
             times: self.config.times.clone(),
             core_actors: self.core_actors.clone(),
             processes: self.processes.clone(),
+            journaled: self.journaled,
         }
     }
 
-    fn spawn(&mut self, n: u64, request: Arc<LaunchRequest>, ctx: &mut Context<Supervisor>) {
+    fn spawn(
+        &mut self,
+        n: u64,
+        request: Arc<LaunchRequest>,
+        append: Option<u64>,
+        ctx: &mut Context<Supervisor>,
+    ) {
         let command_id = CommandId { host_pid: self.host_pid, unix_ns: ctx.tracer().unix_ns(), n };
+        self.registry.spawned(command_id);
+        if let Some(n) = append {
+            let rows = vec![Row::Asked { command_id, request: request.clone() }];
+            self.core_actors.journal.do_send(Sent(Append { by: ActorName::Supervisor, n, rows }));
+        }
         let actor = ProcessActor::new(self.origin(n), command_id, request);
         self.start_process(n, actor, ctx);
     }
@@ -228,6 +256,10 @@ on! {
     QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept);
     NoQueue => |registry, m| registry.no_queue(m.call, &m.session_id, m.nothing);
     Discarded => |registry, m| registry.discarded(m.unread);
+    Recovered => |registry, m| registry.restore(m.sessions, m.commands, m.anonymous);
+    SessionClaimed => |registry, m| registry.session_claimed(m.session_id, m.held_by);
+    ResultsGone => |registry, m| registry.results_gone(&m.handle_ids);
+    QueueEmptied => |registry, m| registry.queue_emptied(&m.session_id);
 }
 impl Handler<Sent<Launch>> for Supervisor {
     type Result = ();
@@ -243,16 +275,11 @@ impl Handler<Sent<LaunchesPaused>> for Supervisor {
         self.registry.launches_paused(&launches.session_id, launches.paused);
     }
 }
-impl Handler<Sent<ResultsGone>> for Supervisor {
+impl Handler<Sent<WriteAgain>> for Supervisor {
     type Result = ();
-    fn handle(&mut self, Sent(gone): Sent<ResultsGone>, _: &mut Context<Supervisor>) {
-        self.registry.results_gone(&gone.handle_ids);
-    }
-}
-impl Handler<Sent<QueueEmptied>> for Supervisor {
-    type Result = ();
-    fn handle(&mut self, Sent(emptied): Sent<QueueEmptied>, _: &mut Context<Supervisor>) {
-        self.registry.queue_emptied(&emptied.session_id);
+    fn handle(&mut self, _: Sent<WriteAgain>, _: &mut Context<Supervisor>) {
+        let all = AppendAll { by: ActorName::Supervisor, rows: self.registry.rows() };
+        self.core_actors.journal.do_send(Sent(all));
     }
 }
 impl Handler<Sent<InputEnded>> for Supervisor {
@@ -291,6 +318,6 @@ impl Handler<Sent<KernelFailed>> for Supervisor {
     /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
     /// every tree.
     fn handle(&mut self, _: Sent<KernelFailed>, _: &mut Context<Supervisor>) {
-        self.core_actors.host.do_send(Sent(Stopped {}));
+        self.core_actors.host.do_send(Sent(Stopped { at_once: true }));
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     actors::{CoreActors, ProcessTable},
+    journal::JournalActor,
     kernel::KernelActor,
     router::{HostActor, LastAnswers, OpenCalls, deliver_ack, deliver_event, deliver_nack, deliver_request},
     supervisor::Supervisor,
@@ -130,7 +131,12 @@ async fn run(
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
             Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
             // Only a scripted world takes these, and has taken them.
-            Input::Host(HostInput::Advance { .. } | HostInput::Watch(_) | HostInput::Listens(_)) => {}
+            Input::Host(
+                HostInput::Advance { .. }
+                | HostInput::Crash { .. }
+                | HostInput::Watch(_)
+                | HostInput::Listens(_),
+            ) => {}
         }
         run_until_idle().await;
         kernel.borrow_mut().after_input(&|call| calls.waits(call));
@@ -158,6 +164,9 @@ fn start_actors(
     kernel: Rc<RefCell<Box<dyn Kernel>>>,
 ) -> (Rc<CoreActors>, ProcessTable) {
     let processes = ProcessTable::default();
+    let (journaled, trouble) = (facts.journaled, facts.journal_trouble.clone());
+    let journal = Reserved::new(ActorName::Journal, tracer);
+    let of_world = kernel.clone();
     let supervisor = Reserved::new(ActorName::Supervisor, tracer);
     let host = start_actor(host, ActorName::Host, tracer, None);
     let kernel = start_actor(KernelActor::new(kernel), ActorName::Kernel, tracer, None);
@@ -173,6 +182,8 @@ fn start_actors(
         launches_paused: supervisor.addr().clone().recipient(),
         no_queue: supervisor.addr().clone().recipient(),
         discarded: supervisor.addr().clone().recipient(),
+        append: journal.addr().clone().recipient(),
+        append_all: journal.addr().clone().recipient(),
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let limits = ostler_inbox::Limits {
@@ -181,14 +192,16 @@ fn start_actors(
         unread_results: size(config.limits.unread_results),
         subscriptions: size(config.limits.subscriptions),
     };
-    let inbox = start_actor(Inbox::new(links, limits), ActorName::Inbox, tracer, None);
+    let inbox = start_actor(Inbox::new(links, limits, journaled), ActorName::Inbox, tracer, None);
     let core_actors = Rc::new(CoreActors {
         host,
         kernel,
         supervisor: supervisor.addr().clone(),
         inbox,
+        journal: journal.addr().clone(),
         waits: RefCell::default(),
     });
+    journal.start(JournalActor::new(of_world, core_actors.clone(), trouble), None);
     let actor = Supervisor::new(config, facts, core_actors.clone(), processes.clone());
     supervisor.start(actor, None);
     (core_actors, processes)

@@ -145,7 +145,7 @@ impl WaitActor {
     fn finish(&mut self, answer: Result<Answer, Refusal>, ctx: &mut Context<WaitActor>) {
         let call = self.call;
         self.let_go();
-        self.core_actors.host.do_send(Sent(Reply { call, answer, leased_by: None }));
+        self.core_actors.host.do_send(Sent(Reply { call, answer, leased_by: None, after: None }));
         self.core_actors.supervisor.do_send(Sent(WaitOver { call }));
         ctx.stop();
     }

@@ -6,7 +6,7 @@
 
 use crate::backend::{Outputs, thread::spawn};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use ostler_artifacts::{RetentionLimits, retain};
+use ostler_artifacts::{RetentionLimits, Wanted, retain};
 use ostler_messages::{CommandId, Retain};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -29,13 +29,21 @@ pub(super) struct Janitor {
     outputs: Arc<Outputs>,
     /// In the order of their launches, by number. The whole id: where hosts of several containers share a root, one of them may have the same pid.
     own: VecDeque<CommandId>,
+    /// Of earlier lives of the host, those that somebody can still ask for; and the journal that knows of them.
+    past: BTreeSet<CommandId>,
+    journal: Option<String>,
     /// Tells what was removed, once the removal is over.
     at_work: Option<Receiver<Vec<CommandId>>>,
 }
 
 impl Janitor {
     pub(super) fn new(root: &Path, limits: RetentionLimits, outputs: Arc<Outputs>) -> Janitor {
-        Janitor { root: root.to_owned(), limits, outputs, own: VecDeque::new(), at_work: None }
+        let (own, past, journal) = (VecDeque::new(), BTreeSet::new(), None);
+        Janitor { root: root.to_owned(), limits, outputs, own, past, journal, at_work: None }
+    }
+    /// The host has earlier lives, of which these commands can still be asked for.
+    pub(super) fn has_past(&mut self, journal: String, past: BTreeSet<CommandId>) {
+        (self.past, self.journal) = (past, Some(journal));
     }
 
     /// A command of this graph. True: there are so many that it is time for a removal.
@@ -69,16 +77,20 @@ impl Janitor {
             // The next time will do.
             return;
         }
-        let may_go = own.map(|Retain { up_to, but }| {
+        if let Some(own) = &own {
+            self.past = own.past.iter().copied().collect();
+        }
+        let may_go = own.map(|Retain { up_to, but, .. }| {
             let but: BTreeSet<u64> = but.into_iter().collect();
             self.own.iter().filter(|id| id.n <= up_to && !but.contains(&id.n)).copied().collect()
         });
-        let may_go: BTreeSet<CommandId> = may_go.unwrap_or_default();
+        let (past, journal) = (self.past.clone(), self.journal.clone());
+        let wanted = Wanted { may_go: may_go.unwrap_or_default(), past, journal };
         let (root, limits, outputs) = (self.root.clone(), self.limits, self.outputs.clone());
         let (tell, at_work) = bounded(1);
         let thread = spawn("ostler-retention", move || {
             // What could not be removed is tried again at the next time.
-            let removed = retain(&root, &limits, |command| may_go.contains(&command)).removed;
+            let removed = retain(&root, &limits, &wanted).removed;
             outputs.give_back(&removed);
             let _ = tell.send(removed);
         });

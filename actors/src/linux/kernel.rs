@@ -11,7 +11,7 @@
 use crate::{
     backend::{
         Containments, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
-        thread::spawn,
+        Trouble, thread::spawn,
     },
     config::{Config, Inherited, cores, spawn_thread_count},
     linux::{
@@ -22,6 +22,7 @@ use crate::{
         exec::{clone, slots},
         follow::thread::FollowThread,
         janitor::Janitor,
+        journal,
         mailbox::{Deadline, Outbox, mailbox},
         spawn::launch::{SpawnCommand, SpawnThread, thread_of},
         spawn::pending::Pending,
@@ -38,7 +39,7 @@ use nix::{
     sys::stat::Mode,
 };
 use ostler_artifacts::Root;
-use ostler_messages::{ActorName, KernelCommand, KernelFailed, trace::Header};
+use ostler_messages::{ActorName, KernelCommand, KernelFailed, Recovered, trace::Header};
 use std::{
     fs::File,
     io,
@@ -76,6 +77,7 @@ pub(crate) struct Dispatcher {
     _stdio: Vec<OwnedFd>,
     janitor: Janitor,
     outputs: Arc<Outputs>,
+    journal: Option<(journal::Writer, Thread)>,
 }
 
 struct Thread {
@@ -133,6 +135,16 @@ impl Dispatcher {
             KernelCommand::EndInput(end) => self.input(end.n, DrainCommand::EndInput(end)),
             KernelCommand::Retain(retain) => self.janitor.retain(Some(retain)),
             KernelCommand::ForgetSession(forget) => self.outputs.forget_session(&forget.session_id),
+            KernelCommand::Append(append) => {
+                if let Some((writer, _)) = &self.journal {
+                    writer.append(append);
+                }
+            }
+            KernelCommand::ClaimSession(claim) => {
+                if let Some((writer, _)) = &self.journal {
+                    writer.claim(claim);
+                }
+            }
             KernelCommand::Seal(seal) => drain(seal.n).send(DrainCommand::Seal(Box::new(seal))),
         }
     }
@@ -165,6 +177,13 @@ impl Dispatcher {
         self.drains.iter().for_each(|(drain, _)| drain.send(DrainCommand::Quit));
         end(usize::MAX);
         drop(threads);
+        if let Some((writer, thread)) = self.journal.take() {
+            writer.quit();
+            // What is unread is to be there at the next start.
+            if thread.ended.recv_timeout(JOIN_LIMIT) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+                let _ = thread.handle.join();
+            }
+        }
         self.root.take();
         self.janitor.close();
     }
@@ -181,12 +200,17 @@ struct Linux {
     /// None once the graph has ended: a thread that waits for room in the queue must see that nobody takes events.
     inputs: Option<(Receiver<KernelEvent>, Receiver<HostInput>)>,
     clock: Clock,
+    /// What earlier lives of the host have left.
+    first: Option<KernelEvent>,
 }
 impl Kernel for Linux {
     fn perform(&mut self, command: KernelCommand) {
         self.dispatcher.perform(command);
     }
     fn ready(&mut self) -> Option<Input> {
+        if let Some(first) = self.first.take() {
+            return Some(Input::Kernel(first));
+        }
         let (events, requests) = self.inputs.as_ref()?;
         match events.try_recv() {
             Ok(event) => Some(Input::Kernel(event)),
@@ -221,13 +245,31 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
     let outputs = Arc::new(Outputs::new(host_pid, config.limits.session_output_bytes));
     let clock = Clock::new();
     let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
-    let (mut dispatcher, events, containment) = threads(config, root, &outputs, clock)?;
+    // Before anything else: what it finds is the first that the graph hears of.
+    let mut journal = config.journal.as_ref().map(|journal| journal::open(journal, &root)).transpose()?;
+    let (recovered, recovery) = journal.as_mut().map(journal::Found::recovered).unwrap_or_default();
+    LAST_N.fetch_max(journal.as_ref().map_or(0, journal::Found::last_n), Ordering::Relaxed);
+    let (mut dispatcher, events, containment) =
+        threads(config, root, &outputs, clock, (journal, &recovered))?;
     dispatcher._stdio = stdio;
+    for command in recovered.iter().flat_map(|recovered| &recovered.commands) {
+        outputs.remember(command.record.handle_id, command.record.command_id);
+    }
     dispatcher.janitor.retain(None);
-    let facts = Facts { header, artifact_root, outputs, containment, next_n: Box::new(next_n) };
+    let facts = Facts {
+        header,
+        artifact_root,
+        outputs,
+        containment,
+        next_n: Box::new(next_n),
+        journaled: config.journal.is_some(),
+        journal_trouble: Trouble::default(),
+        recovery,
+    };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
-        Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock })
+        let first = recovered.map(|recovered| KernelEvent::new(ActorName::Supervisor, recovered));
+        Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock, first })
     };
     Ok((facts, Box::new(start)))
 }
@@ -250,10 +292,10 @@ fn stamp_ns() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
-/// Handle ids are unique in the host process, however many graphs it has.
+/// Handle ids are unique in the host process, however many graphs it has, and with a journal in all of its lives.
+static LAST_N: AtomicU64 = AtomicU64::new(0);
 fn next_n() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
+    LAST_N.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 fn threads(
@@ -261,6 +303,7 @@ fn threads(
     root: Arc<Root>,
     outputs: &Arc<Outputs>,
     clock: Clock,
+    (journal, recovered): (Option<journal::Found>, &Option<Recovered>),
 ) -> Result<(Dispatcher, Receiver<KernelEvent>, Containments), StartError> {
     let lacking = |what: &'static str| move |source: io::Error| StartError::Resource { what, source };
     let (events, inputs) = bounded(EVENTS_MAX);
@@ -298,6 +341,7 @@ fn threads(
             start_limit: config.times.start_timeout,
             null: null.clone(),
             scratch: scratch()?,
+            journal: config.journal.as_ref().map(|journal| journal.name.clone()),
         })
     };
     let spawn_threads = (0..spawn_thread_count(cores)).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
@@ -345,6 +389,7 @@ fn threads(
         janitor: Janitor::new(root.path(), config.retention.limits(), outputs.clone()),
         outputs: outputs.clone(),
         root: Some(root),
+        journal: None,
     };
     let made = |name: &str, run| thread(name, events.clone(), run).map_err(lacking("thread"));
     let (say, chosen) = bounded(1);
@@ -361,6 +406,15 @@ fn threads(
     }
     let trouble = tiers.trouble().clone();
     drop(tiers);
+    if let Some(journal) = journal {
+        let (writer, body) = journal.writer(events.clone());
+        dispatcher.journal = Some((writer, made("ostler-journal", body)?));
+    }
+    if let Some(journal) = &config.journal {
+        let past = recovered.iter().flat_map(|recovered| &recovered.commands);
+        let past = past.map(|command| command.record.command_id).collect();
+        dispatcher.janitor.has_past(journal.name.clone(), past);
+    }
     let mut add = |name: &str, run| -> Result<(), StartError> {
         let before_guard = dispatcher.threads.len() - 1;
         dispatcher.threads.insert(before_guard, made(name, run)?);

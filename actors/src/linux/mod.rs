@@ -11,6 +11,11 @@ mod drain;
 mod exec;
 mod follow;
 mod janitor;
+#[cfg(feature = "journal")]
+mod journal;
+#[cfg(not(feature = "journal"))]
+#[path = "no_journal.rs"]
+mod journal;
 mod kernel;
 mod mailbox;
 mod names;

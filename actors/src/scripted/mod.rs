@@ -2,6 +2,7 @@
 
 mod followed;
 mod input;
+mod journal;
 mod player;
 mod process;
 mod program;
@@ -10,17 +11,18 @@ mod world;
 pub use program::{Descendant, OnTerminate, Program, Reaction};
 pub use world::World;
 
-use crate::backend::{ContainmentReport, Containments, Facts, Outputs, StartKernel};
-use crate::config::Limits;
-use ostler_messages::{Containment, trace::Header};
+use crate::backend::{ContainmentReport, Containments, Facts, Outputs, Recovery, StartKernel, Trouble};
+use crate::config::Config;
+use ostler_messages::{Containment, Stamp, trace::Header};
 use player::{HOST_PID, Player, ROOT};
 use std::{path::Path, sync::Arc};
 use world::BEGIN;
 
-/// The facts of every scripted world are the same.
-pub(crate) fn start(world: &World, limits: &Limits) -> (Facts, StartKernel) {
-    let outputs = Arc::new(Outputs::new(HOST_PID, limits.session_output_bytes));
-    let header = Header::new(HOST_PID, ROOT.into(), BEGIN);
+/// The facts of every scripted world are the same, but for what earlier lives of its host have left.
+pub(crate) fn start(world: &World, config: &Config) -> (Facts, StartKernel) {
+    let outputs = Arc::new(Outputs::new(HOST_PID, config.limits.session_output_bytes));
+    let began = Stamp(BEGIN.0 + world.disk(|disk| disk.elapsed_us) / 1_000);
+    let header = Header::new(HOST_PID, ROOT.into(), began);
     let report = ContainmentReport {
         tier: Containment::Group,
         host_death: None,
@@ -28,7 +30,18 @@ pub(crate) fn start(world: &World, limits: &Limits) -> (Facts, StartKernel) {
         refused: Vec::new(),
     };
     let containment = Containments::new(report, Arc::default());
-    let mut last = 0;
+    let journal = config.journal.as_ref().map(|journal| journal.name.clone());
+    let (mut last, mut recovered) = (0, None);
+    if let Some(name) = &journal {
+        (last, recovered) = world.disk(|disk| (disk.last_n(name), disk.recover(name, began)));
+    }
+    for command in recovered.iter().flat_map(|recovered| &recovered.commands) {
+        let command_id = command.record.command_id;
+        if let Some(growth) = world.disk(|disk| disk.growths.get(&command_id).cloned()) {
+            outputs.begin(command_id.n, command_id, growth);
+            outputs.finish(command_id.n);
+        }
+    }
     let next_n = Box::new(move || {
         last += 1;
         last
@@ -39,7 +52,15 @@ pub(crate) fn start(world: &World, limits: &Limits) -> (Facts, StartKernel) {
         outputs: outputs.clone(),
         containment,
         next_n,
+        journaled: journal.is_some(),
+        journal_trouble: Trouble::default(),
+        recovery: recovered.as_ref().map(Recovery::of).unwrap_or_default(),
     };
     let world = world.clone();
-    (facts, Box::new(move |requests| Box::new(Player::new(world, outputs, requests))))
+    (
+        facts,
+        Box::new(move |requests| {
+            Box::new(Player::new(world, (journal, recovered, began), outputs, requests))
+        }),
+    )
 }

@@ -4,19 +4,22 @@
 //! * out: events, in the order of virtual time
 //! * keeps: time moves only when the host waits and nothing else can happen
 
+mod journaling;
 mod standing;
+mod starting;
 
 use super::{
     followed::Followed,
     process::{Planned, Process},
-    world::{BEGIN, World},
+    world::World,
 };
 use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs, Subscriber};
 use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
-use ostler_artifacts::{Growth, Paths, Recorder};
+use journaling::Journaling;
+use ostler_artifacts::Paths;
 use ostler_messages::{
-    ActorName, CallId, Containment, Exec, Follow as FollowCommand, KernelCommand, LaunchError, PortsSeen,
-    Stamp, StartFailed, Started, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
+    ActorName, Append, CallId, Exec, Follow as FollowCommand, KernelCommand, PortsSeen, Recovered, SessionId,
+    Stamp, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
 };
 use standing::Standing;
 use std::{
@@ -63,9 +66,20 @@ pub(crate) struct Player {
     watching: Vec<(u64, OutputWatch)>,
     /// Subscribers for whose news the host does nothing but wait.
     listening: Vec<Arc<Subscriber>>,
+    journaling: Journaling,
+    /// Wall time at which `now_us` is 0.
+    began: Stamp,
+    crashed: bool,
+    dying: Option<oneshot::Sender<()>>,
 }
 
 enum Event {
+    /// Rows are written.
+    Written(Append),
+    /// A session is this host's own, and that is written.
+    Claimed(SessionId),
+    /// Whether the journal can be written again.
+    Probe,
     Timer(ActorName, TimerKind),
     /// An open line may count as it stands.
     Quiet,
@@ -74,8 +88,18 @@ enum Event {
 }
 
 impl Player {
-    pub(crate) fn new(world: World, outputs: Arc<Outputs>, requests: Receiver<HostInput>) -> Player {
+    pub(crate) fn new(
+        world: World,
+        (journal, recovered, began): (Option<String>, Option<Recovered>, Stamp),
+        outputs: Arc<Outputs>,
+        requests: Receiver<HostInput>,
+    ) -> Player {
+        let recovered = recovered.map(|recovered| KernelEvent::new(ActorName::Supervisor, recovered));
         Player {
+            journaling: Journaling::new(journal),
+            began,
+            crashed: false,
+            dying: None,
             requests,
             world,
             outputs,
@@ -88,7 +112,7 @@ impl Player {
             processes: BTreeMap::new(),
             standing: Standing::default(),
             moved: unbounded(),
-            events: VecDeque::new(),
+            events: recovered.into_iter().collect(),
             blocked: BTreeSet::new(),
             host_gone: false,
             advancing: None,
@@ -100,6 +124,12 @@ impl Player {
 
     fn take(&mut self, input: Option<HostInput>) -> Option<Input> {
         match input? {
+            HostInput::Crash { done } => {
+                self.crash();
+                // Heard when the graph has ended.
+                self.dying = Some(done);
+                None
+            }
             HostInput::Advance { by_ms, done } => {
                 let until = self.now_us.saturating_add(by_ms.saturating_mul(1_000));
                 self.advancing = Some((until, done));
@@ -143,6 +173,9 @@ impl Kernel for Player {
     }
 
     fn ready(&mut self) -> Option<Input> {
+        if self.crashed {
+            return None;
+        }
         // Before what the same reader asks next.
         while let Ok(n) = self.moved.1.try_recv() {
             self.has_room(n);
@@ -159,6 +192,9 @@ impl Kernel for Player {
         loop {
             if let Some(input) = self.ready() {
                 return Some(input);
+            }
+            if self.crashed {
+                return None;
             }
             // An Advance, a Watch or a Listens may have been taken, and more be behind it.
             if !self.requests.is_empty() {
@@ -229,6 +265,9 @@ impl Player {
         match event {
             Event::Timer(owner, kind) => self.fire(owner, kind),
             Event::Quiet => {}
+            Event::Written(append) => self.written(&append),
+            Event::Claimed(session_id) => self.claimed(session_id),
+            Event::Probe => self.probe(),
             Event::Start(exec) => self.start(&exec),
             Event::Planned(n, planned) => self.with(n, |process, now| process.happen(planned, now)),
         }
@@ -322,7 +361,9 @@ impl Player {
             // Nothing is on a disk.
             KernelCommand::Retain(_) => {}
             KernelCommand::ForgetSession(forget) => self.outputs.forget_session(&forget.session_id),
-            KernelCommand::Seal(seal) => self.with(seal.n, |process, _| process.seal(&seal)),
+            KernelCommand::Append(append) => self.append(append),
+            KernelCommand::ClaimSession(claim) => self.claim_session(claim),
+            KernelCommand::Seal(seal) => self.seal(&seal),
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
                 self.forget_standing(release.n);
@@ -331,7 +372,11 @@ impl Player {
                 self.agenda.retain(|_, event| match event {
                     Event::Start(exec) => exec.n != n,
                     Event::Planned(whose, _) => *whose != n,
-                    Event::Timer(..) | Event::Quiet => true,
+                    Event::Timer(..)
+                    | Event::Quiet
+                    | Event::Written(_)
+                    | Event::Claimed(_)
+                    | Event::Probe => true,
                 });
                 if release.undo {
                     self.outputs.remove(n);
@@ -383,55 +428,6 @@ impl Player {
             }
             _ => self.events.push_back(KernelEvent::new(owner, TimerFired { kind })),
         }
-    }
-
-    fn start(&mut self, exec: &Exec) {
-        let (n, request) = (exec.n, &exec.request);
-        let to = ActorName::Process(n);
-        let failed = |error| KernelEvent::new(to, StartFailed { error });
-        if let Some(cwd) = request.cwd.as_ref().filter(|cwd| self.world.lacks_dir(cwd)) {
-            let error = LaunchError::CwdMissing { cwd: cwd.display().to_string() };
-            return self.events.push_back(failed(error));
-        }
-        let Some(program) = self.world.find(request) else {
-            let error = LaunchError::ProgramNotFound { program: request.program.to_string() };
-            return self.events.push_back(failed(error));
-        };
-        if let Some(error) = program.fails.clone() {
-            return self.events.push_back(failed(error));
-        }
-        let budget = match self.outputs.budget(&request.session_id) {
-            Ok(budget) => budget,
-            Err(error) => return self.events.push_back(failed(error)),
-        };
-        let growth = Arc::new(Growth::new());
-        let mut recorder = Recorder::in_memory(request.capture, request.output_limit_bytes, growth.clone());
-        budget.into_iter().for_each(|budget| recorder.share(budget, n));
-        if let Some(bytes) = program.disk_full_at {
-            recorder.fail_at(bytes, nix::libc::ENOSPC);
-        }
-        if let Some(limit) = request.follow {
-            let moved = self.moved.0.clone();
-            // Nobody hears it after the end of the graph.
-            growth.follow(limit.max_ahead, move || {
-                let _ = moved.send(n);
-            });
-        }
-        self.outputs.begin(n, exec.command_id, growth.clone());
-        request.terminal.into_iter().for_each(|size| self.outputs.set_terminal(n, size));
-        let pid = u32::try_from(n * PIDS_PER_PROCESS).unwrap_or(u32::MAX);
-        let started = Started {
-            pid,
-            process_group_id: pid,
-            containment: Containment::Group,
-            cwd: request.cwd.clone().map_or(CWD.into(), |cwd| cwd.into_os_string().into()),
-            started_at: Stamp(BEGIN.0 + self.now_us / 1_000),
-            env_withheld: Vec::new(),
-            toolchain_error: None,
-        };
-        self.events.push_back(KernelEvent::new(to, started));
-        self.processes.insert(n, Process::new(n, pid, program, (recorder, growth), request, self.now_us));
-        self.with(n, |process, now| process.begin(now));
     }
 
     /// Lets a process act, then takes what it reports and what it plans.

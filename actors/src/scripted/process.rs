@@ -7,7 +7,6 @@ mod talk;
 use super::{
     input::Input,
     program::{OnTerminate, Program, Step, micros},
-    world::BEGIN,
 };
 use crate::backend::KernelEvent;
 use ostler_artifacts::{Growth, Recorder};
@@ -62,6 +61,8 @@ pub(super) struct Process {
     merges: bool,
     /// It is to be stopped at its output limit.
     stops_at_limit: bool,
+    /// Wall time at which its world's time is 0.
+    began: Stamp,
     began_us: u64,
     pub(super) last_byte_us: u64,
     members: Vec<Member>,
@@ -91,7 +92,7 @@ impl Process {
         program: Program,
         (recorder, growth): (Recorder, Arc<Growth>),
         request: &LaunchRequest,
-        now_us: u64,
+        (began, now_us): (Stamp, u64),
     ) -> Process {
         let merges = request.capture.merge_stderr || request.terminal.is_some();
         let input = match &request.stdin {
@@ -120,6 +121,7 @@ impl Process {
             paused_at_us: None,
             merges,
             stops_at_limit: request.output_policy == OutputPolicy::StopCommand,
+            began,
             began_us: now_us,
             last_byte_us: now_us,
             members,
@@ -275,7 +277,7 @@ impl Process {
             exit_code,
             signal,
             usage: Some(Usage::new(0, 0, Some(0))),
-            ended_at: Stamp(BEGIN.0 + now_us / 1_000),
+            ended_at: Stamp(self.began.0 + now_us / 1_000),
             duration_ms: (now_us - self.began_us) / 1_000,
         });
         self.lift(now_us);
@@ -346,15 +348,18 @@ impl Process {
         self.recorder.peek(u64::MAX)
     }
 
-    pub(super) fn seal(&mut self, seal: &Seal) {
+    /// What is on the disk then.
+    pub(super) fn seal(&mut self, seal: &Seal) -> Option<Output> {
         if self.program.disk_hangs {
-            return;
+            return None;
         }
         let output = match seal.discard {
             true => Output::default(),
             false => self.recorder.seal((*seal.record).clone()),
         };
+        let sealed = (!seal.discard).then(|| output.clone());
         self.report(Sealed { output });
+        sealed
     }
 
     /// After SIGKILL and the time given to it.

@@ -1,6 +1,6 @@
 //! A world that a test writes itself.
 
-use super::program::Program;
+use super::{journal::Disk, program::Program};
 use crate::backend::HostInput;
 use crossbeam_channel::Sender;
 use ostler_messages::{LaunchRequest, Stamp};
@@ -54,6 +54,7 @@ struct Script {
     missing_dirs: Vec<PathBuf>,
     launched: Vec<Arc<LaunchRequest>>,
     requests: Option<Sender<HostInput>>,
+    disk: Disk,
 }
 impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,6 +100,33 @@ impl World {
             // Closed when the graph ends instead.
             let _ = passed.recv();
         }
+    }
+
+    /// The host dies at this moment, as by SIGKILL: whoever waits hears [`Closed`](crate::Error::Closed), every process ends, and what was
+    /// not written to its journal is not there. Start another graph on this world for its next life: it goes on at the same time.
+    pub fn crash(&self) {
+        let (done, crashed) = oneshot::channel();
+        let requests = self.script().requests.take();
+        if requests.is_some_and(|requests| requests.send(HostInput::Crash { done }).is_ok()) {
+            // Closed when the graph has ended instead.
+            let _ = crashed.recv();
+        }
+    }
+    /// From now on the journal can't be written, until [`journal_works`](World::journal_works).
+    pub fn journal_fails(&self, error: impl Into<String>) {
+        self.script().disk.fault = Some(error.into());
+    }
+    /// It can be written again. Whoever writes it notices within a second.
+    pub fn journal_works(&self) {
+        self.script().disk.fault = None;
+    }
+    /// How long it takes from now on until something is written to the journal; at first it takes no time.
+    pub fn journal_takes(&self, time: Duration) {
+        self.script().disk.write_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn disk<T>(&self, work: impl FnOnce(&mut Disk) -> T) -> T {
+        work(&mut self.script().disk)
     }
 
     pub(crate) fn connect(&self, requests: Sender<HostInput>) {

@@ -26,6 +26,8 @@ enum Heard {
     Notify(Notify),
     NotifiedAll(NotifiedAll),
     Discarded(Discarded),
+    Append(Append),
+    AppendAll(AppendAll),
 }
 struct Listener(Rc<RefCell<Vec<Heard>>>);
 impl Actor for Listener {
@@ -52,7 +54,9 @@ hears!(
     NoQueue,
     Notify,
     NotifiedAll,
-    Discarded
+    Discarded,
+    Append,
+    AppendAll
 );
 
 struct Bench {
@@ -77,9 +81,11 @@ impl Bench {
             no_queue: listener.clone().recipient(),
             notify: listener.clone().recipient(),
             notified_all: listener.clone().recipient(),
-            discarded: listener.recipient(),
+            discarded: listener.clone().recipient(),
+            append: listener.clone().recipient(),
+            append_all: listener.recipient(),
         };
-        let inbox = start(Inbox::new(links, limits), ActorName::Inbox, &tracer, None);
+        let inbox = start(Inbox::new(links, limits, false), ActorName::Inbox, &tracer, None);
         Bench { inbox, heard, tracer }
     }
     /// What was said, once all is quiet.
@@ -114,7 +120,7 @@ fn shared(n: u64, status: Status) -> Arc<Record> {
     record(&session_id(), n, status)
 }
 fn reply(call: u64, answer: Answer) -> Heard {
-    Heard::Reply(Reply { call: CallId(call), answer: Ok(answer), leased_by: None })
+    Heard::Reply(Reply { call: CallId(call), answer: Ok(answer), leased_by: None, after: None })
 }
 fn armed(call: u64, after_ms: u64) -> Heard {
     Heard::Arm(Arm { owner: ActorName::Inbox, kind: TimerKind::Call(CallId(call)), after_ms })
@@ -138,7 +144,7 @@ fn drained(heard: &Heard) -> Vec<Entry> {
 #[test]
 fn a_waiter_is_served_and_its_timer_dropped() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id(), next: None }));
         bench.inbox.do_send(Sent(wait(1)));
         bench.inbox.do_send(Sent(drain(2, Some(50))));
         assert_eq!(bench.heard().await, [armed(1, 70), armed(2, 50)]);
@@ -168,7 +174,7 @@ fn a_waiter_is_served_and_its_timer_dropped() {
 #[test]
 fn a_timer_that_fires_answers_with_nothing() {
     on_a_system(Limits::default(), async |bench| {
-        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id(), next: None }));
         bench.inbox.do_send(Sent(wait(1)));
         bench.inbox.do_send(Sent(Progress { record: Shared(shared(1, Status::Running)) }));
         bench.inbox.do_send(Sent(TimerFired { kind: TimerKind::Call(CallId(1)) }));
@@ -182,7 +188,7 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
     on_a_system(limits, async |bench| {
         let (kind, source) = ("note".to_owned(), "me".to_owned());
         let pending = |call| Pending { call: CallId(call), session_id: session_id(), filter: Filter::any() };
-        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id() }));
+        bench.inbox.do_send(Sent(OpenQueue { session_id: session_id(), next: None }));
         bench.inbox.do_send(Sent(Push {
             call: CallId(1),
             session_id: session_id(),
@@ -199,7 +205,8 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
             [reply(1, Answer::Pushed(1)), reply(2, Answer::Pending(3)), reply(3, Answer::Pending(2))];
         let mut heard = bench.heard().await;
         let cancelled = Answer::Cancelled { cancelled: false, taken: true, record: result(2) };
-        let leased = Reply { call: CallId(8), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox) };
+        let leased =
+            Reply { call: CallId(8), answer: Ok(cancelled), leased_by: Some(ActorName::Inbox), after: None };
         assert_eq!(heard.remove(2), Heard::Reply(leased));
         assert_eq!(
             heard.remove(2),

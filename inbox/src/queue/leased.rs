@@ -4,7 +4,7 @@
 //! * out: entries that are gone or free again; effects
 //! * keeps: what comes back stands at its old number; progress comes back only while it is the newest of its handle
 
-use super::{Queue, gone, refuse, reply};
+use super::{Queue, refuse, reply};
 use crate::{
     Effect,
     lease::{Acked, Returned},
@@ -18,6 +18,7 @@ impl Queue {
             None => {}
             Some(Acked::Result(record)) => {
                 self.counts.results -= 1;
+                self.log_taken(&record);
                 effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
             }
             Some(Acked::Gone(entries)) => self.let_go(&entries, effects),
@@ -40,6 +41,7 @@ impl Queue {
             Some(Returned::Result(record)) => {
                 self.counts.results -= 1;
                 if self.discarding {
+                    self.log_taken(&record);
                     effects.push(Effect::Gone(ResultsGone { handle_ids: vec![record.handle_id] }));
                 } else {
                     self.deliver(record, at, texts, effects);
@@ -95,6 +97,7 @@ impl Queue {
             }
         }
         self.let_go(&entries, effects);
+        self.answers_wait();
         effects.push(reply(call, Answer::Acknowledged(entries.len() as u64)));
     }
     /// Whether somebody has read the entry of this number. What is not there any more has been read, or was replaced.
@@ -115,12 +118,12 @@ impl Queue {
                 entry.record().map(|record| self.progress.remove(&record.handle_id));
             }
         }
-        gone(entries, effects);
+        self.gone(entries, effects);
     }
     /// These are free again, but for progress that is out of date, and for all if nobody is to read them.
     fn take_back(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         if self.discarding {
-            gone(&entries, effects);
+            self.gone(&entries, effects);
         }
         let mut back = Vec::with_capacity(entries.len());
         for entry in entries {

@@ -34,7 +34,7 @@ impl Queue {
         entries.sort_by_key(|entry| entry.sequence);
         effects.push(leased(call, Answer::Subscribed(subscription)));
         if !entries.is_empty() {
-            effects.push(Effect::Notify(Notify { subscription, entries }));
+            effects.push(Effect::Notify(Notify { subscription, entries, after: None }));
         }
         self.subscribers.push(Subscriber { id: subscription, call, filter });
     }
@@ -50,7 +50,7 @@ impl Queue {
         let Some(entry) = self.free.get(&sequence) else { return };
         let meant = self.subscribers.iter().filter(|subscriber| subscriber.filter.fits(entry));
         effects.extend(meant.map(|subscriber| {
-            Effect::Notify(Notify { subscription: subscriber.id, entries: vec![entry.clone()] })
+            Effect::Notify(Notify { subscription: subscriber.id, entries: vec![entry.clone()], after: None })
         }));
     }
     /// In an ended session nothing new comes, once no canceller can give a result back that never was an entry.
@@ -58,7 +58,7 @@ impl Queue {
         if self.closed && self.leases.shared() == 0 {
             let ended = self.subscribers.drain(..);
             effects.extend(ended.map(|Subscriber { id: subscription, .. }| {
-                Effect::NotifiedAll(NotifiedAll { subscription })
+                Effect::NotifiedAll(NotifiedAll { subscription, after: None })
             }));
         }
     }

@@ -8,6 +8,7 @@ use super::{
 use ostler_messages::{Content, Entry, HandleId, Status};
 use std::collections::BTreeSet;
 
+mod journal;
 mod reading;
 mod subscribing;
 
@@ -36,11 +37,15 @@ struct Run {
     timers: BTreeSet<u64>,
     /// A result is asked for by its handle.
     taking: bool,
+    /// What was appended.
+    journal: journal::Journal,
 }
 impl Run {
     fn new(seed: u64) -> Run {
-        let mut queues = Queues::new(LIMITS);
-        (0..SESSIONS).for_each(|s| queues.open(name(s)));
+        // Each second one.
+        let queues = Queues::new(LIMITS);
+        let mut queues = if seed.count_ones().is_multiple_of(2) { queues.journaled() } else { queues };
+        (0..SESSIONS).for_each(|s| drop(queues.open(name(s), None)));
         Run {
             dice: Dice(seed),
             queues,
@@ -56,6 +61,7 @@ impl Run {
             seen: BTreeSet::new(),
             timers: BTreeSet::new(),
             taking: false,
+            journal: journal::Journal::default(),
         }
     }
     fn filter(&mut self, list: usize) -> Filter {
@@ -270,6 +276,7 @@ impl Run {
         self.queues_were[at] = !list.is_finished();
         self.note_timers(&effects);
         self.check_notified(s, &effects);
+        self.check_written(s, &effects);
         let told: Told = effects.into_iter().filter_map(|effect| self.told(s, effect)).collect();
         assert_eq!(told, expected);
         self.check_timers();
@@ -297,9 +304,9 @@ impl Run {
         }
     }
     fn told(&mut self, s: u64, effect: Effect) -> Option<(u64, Out)> {
-        let Reply { call, answer, leased_by } = match effect {
+        let Reply { call, answer, leased_by, .. } = match effect {
             Effect::Arm { .. } | Effect::Disarm { .. } => return None,
-            Effect::Notify(_) | Effect::NotifiedAll(_) => return None,
+            Effect::Notify(_) | Effect::NotifiedAll(_) | Effect::Append(_) => return None,
             Effect::Closed(closed) => return Some((0, Out::Closed(closed.unread))),
             Effect::Emptied(_) => return Some((0, Out::Emptied)),
             Effect::NoQueue(asked) => {

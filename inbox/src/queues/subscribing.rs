@@ -9,10 +9,10 @@ fn subscribe(queues: &mut Queues, call: u64, filter: Filter) -> Vec<Effect> {
 }
 fn answer(call: u64) -> Effect {
     let answer = Ok(Answer::Subscribed(SubscriptionId(call)));
-    Effect::Reply(Reply { call: CallId(call), answer, leased_by: Some(ActorName::Inbox) })
+    Effect::Reply(Reply { call: CallId(call), answer, leased_by: Some(ActorName::Inbox), after: None })
 }
 fn end(call: u64) -> Effect {
-    Effect::NotifiedAll(NotifiedAll { subscription: SubscriptionId(call) })
+    Effect::NotifiedAll(NotifiedAll { subscription: SubscriptionId(call), after: None })
 }
 /// Who is told of what.
 fn told(effects: &[Effect]) -> Vec<(u64, Vec<u64>)> {

@@ -36,7 +36,7 @@ pub(super) fn running(n: u64) -> Arc<Record> {
 }
 pub(super) fn open(limits: Limits) -> Queues {
     let mut queues = Queues::new(limits);
-    queues.open(session());
+    queues.open(session(), None);
     queues
 }
 pub(super) fn drain(call: u64, filter: Filter, max: Option<usize>, wait_ms: Option<u64>) -> Drain {
@@ -101,7 +101,7 @@ pub(super) fn unread(queues: &Queues) -> usize {
 }
 pub(super) fn lent(call: u64, entries: Vec<Entry>) -> Effect {
     let answer = Ok(Answer::Drained { session_id: session(), entries });
-    Effect::Reply(Reply { call: CallId(call), answer, leased_by: Some(ActorName::Inbox) })
+    Effect::Reply(Reply { call: CallId(call), answer, leased_by: Some(ActorName::Inbox), after: None })
 }
 pub(super) fn nack(queues: &mut Queues, call: u64) -> Vec<Effect> {
     queues.nack(CallId(call), AT)
@@ -434,7 +434,7 @@ fn the_supervisor_hears_once_that_launches_are_paused_and_at_half_that_they_go_o
         assert_eq!(queues.deliver(result(n), &[], AT), []);
     }
     let other = SessionId::new("other");
-    queues.open(other.clone());
+    queues.open(other.clone(), None);
     assert_eq!(queues.deliver(record(&other, 4, Status::Killed), &[], AT), [], "none starves another");
     assert_eq!(queues.deliver(result(5), &[], AT), paused(true));
     assert_eq!(queues.deliver(result(6), &[], AT), []);

@@ -35,6 +35,10 @@ pub(super) struct Handle {
     pub(super) recovered: bool,
     /// Its result is out, and somebody can still come to have it.
     pub(super) unread: bool,
+    /// Names its artifacts; none until it is spawned.
+    pub(super) command_id: Option<CommandId>,
+    /// The append that says that it is asked for; 0 without a journal.
+    pub(super) asked: u64,
 }
 
 impl Registry {
@@ -79,10 +83,16 @@ impl Registry {
                     Vec::new()
                 }
                 (State::Live(record) | State::Kept(record) | State::Finished(record), None) => {
-                    vec![Effect::Reply(call, Ok(Answer::Launched(record.clone())))]
+                    vec![reply_after(Some(handle.asked), call, Ok(Answer::Launched(record.clone())))]
                 }
                 (_, within) => self.wait_for_result(call, n, within, Want::Result),
             });
+        }
+        if let Some(record) = self.past.launched(request)? {
+            return Ok(vec![match result_within_ms {
+                None => Effect::Reply(call, Ok(Answer::Launched(record))),
+                Some(_) => Effect::TakeResult { call, stored: record },
+            }]);
         }
         if session.launches_paused {
             return Ok(vec![Effect::RefuseLaunch { call, session_id: id.clone() }]);
@@ -105,6 +115,11 @@ impl Registry {
             session.live.insert(n);
             session.keys.extend(request.launch_key.iter().map(|key| (key.clone(), n)));
         }
+        let append = self.journaled.then(|| {
+            self.appends += 1;
+            self.appends
+        });
+        self.asked = append.unwrap_or(0);
         self.handles.insert(
             n,
             Handle {
@@ -116,21 +131,30 @@ impl Registry {
                 notify: false,
                 recovered: false,
                 unread: false,
+                command_id: None,
+                asked: self.asked,
             },
         );
         self.waiting.insert(call, n);
-        Ok(vec![Effect::Spawn { n, request: request.clone() }])
+        Ok(vec![Effect::Spawn { n, request: request.clone(), append }])
+    }
+
+    /// It is being started, under this name.
+    pub(crate) fn spawned(&mut self, command_id: CommandId) {
+        if let Some(handle) = self.handles.get_mut(&command_id.n) {
+            handle.command_id = Some(command_id);
+        }
     }
 
     pub(crate) fn launched(&mut self, n: u64, record: Shared) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
         match std::mem::replace(&mut handle.state, State::Live(record.clone())) {
             State::Launching { calls } => {
-                let mut effects = Effects::new();
+                let (mut effects, after) = (Effects::new(), Some(handle.asked));
                 for (call, within) in calls {
                     self.waiting.remove(&call);
                     effects.extend(match within {
-                        None => vec![Effect::Reply(call, Ok(Answer::Launched(record.clone())))],
+                        None => vec![reply_after(after, call, Ok(Answer::Launched(record.clone())))],
                         within => self.wait_for_result(call, n, within, Want::Result),
                     });
                 }
@@ -160,6 +184,9 @@ impl Registry {
         }
         if let Some(session) = self.sessions.get_mut(&handle.session_id) {
             session.tally.undone += u64::from(session.ending);
+        }
+        if let Some(command_id) = handle.command_id {
+            self.append(|| Row::Undone { command_id }, &mut effects);
         }
         effects.push(Effect::Remove { n });
         self.one_less(n, &handle.session_id, &mut effects);
@@ -203,22 +230,26 @@ impl Registry {
     pub(super) fn remove(&mut self, n: u64, session_id: &SessionId, effects: &mut Effects) {
         effects.extend(self.input_is_over(n));
         effects.push(Effect::Remove { n });
-        self.keep_for_replay(n);
+        self.keep_for_replay(n, effects);
         self.one_less(n, session_id, effects);
     }
 
     /// The results of these handles are read, or discarded.
-    pub(crate) fn results_gone(&mut self, handle_ids: &[HandleId]) {
+    pub(crate) fn results_gone(&mut self, handle_ids: &[HandleId]) -> Effects {
+        let mut effects = Effects::new();
         for handle_id in handle_ids {
-            if let Some(handle) = self.handles.get_mut(&handle_id.n) {
+            if self.past.handles.contains_key(handle_id) {
+                self.past_result_gone(*handle_id, &mut effects);
+            } else if let Some(handle) = self.handles.get_mut(&handle_id.n) {
                 handle.unread = false;
-                self.keep_for_replay(handle_id.n);
+                self.keep_for_replay(handle_id.n, &mut effects);
             }
         }
+        effects
     }
 
     /// One that has finished and is read can be forgotten when enough others can be.
-    fn keep_for_replay(&mut self, n: u64) {
+    fn keep_for_replay(&mut self, n: u64, effects: &mut Effects) {
         let over = |handle: &Handle| !handle.unread && matches!(handle.state, State::Finished(_));
         if !self.handles.get(&n).is_some_and(over) {
             return;
@@ -226,8 +257,10 @@ impl Registry {
         self.finished.push_back(n);
         while self.finished.len() as u64 > self.limits.replay_results {
             if let Some(oldest) = self.finished.pop_front() {
-                let handle = self.handles.remove(&oldest);
-                handle.iter().for_each(|handle| self.remove_key(oldest, handle));
+                let Some(handle) = self.handles.remove(&oldest) else { continue };
+                self.remove_key(oldest, &handle);
+                let command_ids = handle.command_id.into_iter().collect();
+                self.append(|| Row::Forgotten { command_ids }, effects);
             }
         }
     }
@@ -248,7 +281,8 @@ impl Registry {
 
     /// Whatever is finished, read and not kept for those who ask late is nobody's any more.
     pub(crate) fn retention_due(&self) -> Effects {
-        vec![Effect::Retain { up_to: self.last_n, but: self.handles.keys().copied().collect() }]
+        let (but, past) = (self.handles.keys().copied().collect(), self.past.command_ids().collect());
+        vec![Effect::Retain { up_to: self.last_n, but, past }]
     }
 
     pub(super) fn remove_key(&mut self, n: u64, handle: &Handle) {

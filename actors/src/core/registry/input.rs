@@ -118,6 +118,9 @@ impl Registry {
             return Err(CallError::InputTooLarge { bytes: size, limit: INPUT_MAX_BYTES });
         }
         self.known(handle_id)?;
+        if self.past.handles.contains_key(&handle_id) {
+            return Err(CallError::HandleEnded { handle_id });
+        }
         let Some(handle) = self.handles.get_mut(&n) else { return Ok(Vec::new()) };
         let content = |bytes: &Payload| (size, bytes.fingerprint());
         let twin = write_id.as_ref().and_then(|id| {

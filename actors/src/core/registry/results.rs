@@ -35,6 +35,9 @@ pub(super) enum Want {
 impl Registry {
     /// A handle that was given out.
     pub(super) fn known(&self, handle_id: HandleId) -> Result<&Handle, CallError> {
+        if let Some(handle) = self.past.handles.get(&handle_id) {
+            return Ok(handle);
+        }
         if handle_id.host_pid != self.host_pid {
             return Err(CallError::HandleOfOtherHost { handle_id });
         }
@@ -88,9 +91,12 @@ impl Registry {
     ) -> Effects {
         match self.known(handle_id) {
             Err(error) => vec![refuse(call, error)],
-            Ok(_) => {
+            Ok(handle) => {
                 let want = if take { Want::Result } else { Want::Exit };
-                self.wait_for_result(call, handle_id.n, wait_ms, want)
+                match self.past.handles.contains_key(&handle_id) {
+                    true => replay(call, &handle.state, want),
+                    false => self.wait_for_result(call, handle_id.n, wait_ms, want),
+                }
             }
         }
     }
@@ -110,14 +116,8 @@ impl Registry {
                 effects
             }
             (Some(State::Live(_)), want) => self.wait(call, n, wait_ms, want),
-            // The inbox knows whether it is unread.
-            (Some(State::Kept(record) | State::Finished(record)), Want::Result) => {
-                vec![Effect::TakeResult { call, stored: record.clone() }]
-            }
-            (Some(State::Kept(record) | State::Finished(record)), _) => {
-                vec![Effect::Reply(call, Ok(Answer::Status(record.clone())))]
-            }
-            (Some(State::Launching { .. }) | None, _) => Vec::new(),
+            (Some(state), want) => replay(call, state, want),
+            (None, _) => Vec::new(),
         }
     }
 
@@ -132,6 +132,9 @@ impl Registry {
             Err(error) => vec![refuse(call, error)],
             Ok(handle) if session_id.is_some_and(|asks| *asks != handle.session_id) => {
                 vec![refuse(call, CallError::HandleOfOtherSession { handle_id })]
+            }
+            Ok(handle) if self.past.handles.contains_key(&handle_id) => {
+                replay(call, &handle.state, Want::Status)
             }
             Ok(_) => self.wait_for_result(call, handle_id.n, Some(0), Want::Status),
         }
@@ -172,7 +175,8 @@ impl Registry {
             return Vec::new();
         }
         self.waits_no_more(call);
-        vec![Effect::Reply(call, Ok(Answer::Status(record)))]
+        let asked = self.handles.get(&record.handle_id.n).map(|handle| handle.asked);
+        vec![reply_after(asked, call, Ok(Answer::Status(record)))]
     }
 
     /// The result. From here it goes to whoever claims it by its handle, or to the inbox.
@@ -230,6 +234,8 @@ impl Registry {
         handle.state = State::Finished(record.clone());
         let waiting = std::mem::take(&mut handle.waiting);
         let session_id = handle.session_id.clone();
+        let amended = record.clone();
+        self.append(|| Row::Amended { record: amended }, &mut effects);
         self.answered(&waiting, &mut effects);
         for Waiting { call, .. } in waiting {
             let answer = Answer::Cancelled { cancelled: true, taken: false, record: record.clone() };
@@ -247,6 +253,20 @@ impl Registry {
                 effects.push(Effect::DisarmCall(*call));
             }
         }
+    }
+}
+
+/// Of one that has ended.
+fn replay(call: CallId, state: &State, want: Want) -> Effects {
+    match (state, want) {
+        // The inbox knows whether it is unread.
+        (State::Kept(record) | State::Finished(record), Want::Result) => {
+            vec![Effect::TakeResult { call, stored: record.clone() }]
+        }
+        (State::Kept(record) | State::Finished(record), _) => {
+            vec![Effect::Reply(call, Ok(Answer::Status(record.clone())))]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::{
     handles::{Handle, State},
+    results::refuse,
     *,
 };
 use ostler_messages::List;
@@ -38,22 +39,30 @@ pub(super) struct EndedIds {
     pub(super) oldest_first: VecDeque<SessionId>,
 }
 impl EndedIds {
-    pub(super) fn insert(&mut self, id: SessionId) {
+    /// Returns those that are not remembered any more.
+    pub(super) fn insert(&mut self, id: SessionId) -> Vec<SessionId> {
         if self.named.insert(id.clone()) {
             self.oldest_first.push_back(id);
         }
-        while self.oldest_first.len() > ENDED_IDS {
-            if let Some(oldest) = self.oldest_first.pop_front() {
-                self.named.remove(&oldest);
-            }
+        let beyond = self.oldest_first.len().saturating_sub(ENDED_IDS);
+        let forgotten: Vec<SessionId> = self.oldest_first.drain(..beyond).collect();
+        for oldest in &forgotten {
+            self.named.remove(oldest);
         }
+        forgotten
     }
 }
 
 impl Registry {
     pub(crate) fn open(&mut self, call: CallId, asked: Option<SessionId>) -> Effects {
-        let refuse = |error| vec![Effect::Reply(call, Err(Refusal::Call(error)))];
-        if (self.sessions.len() + self.unread_sessions.len()) as u64 >= self.limits.sessions {
+        let refuse = |error| vec![refuse(call, error)];
+        let recovered = |id: &SessionId| self.past.open.contains(id) && !self.shutting_down;
+        if let Some(id) = asked.as_ref().filter(|id| recovered(id)) {
+            self.past.open.remove(id);
+            return vec![Effect::Reply(call, Ok(Answer::Recovered(id.clone())))];
+        }
+        let count = self.sessions.len() + self.unread_sessions.len() + self.claiming.len();
+        if count as u64 >= self.limits.sessions {
             let (limit, max) = (Limit::Sessions, self.limits.sessions);
             return refuse(CallError::LimitReached { limit, max, leased: 0 });
         }
@@ -64,7 +73,8 @@ impl Registry {
                 if bytes == 0 || bytes > SESSION_ID_MAX_BYTES {
                     return refuse(CallError::SessionIdLength { bytes, limit: SESSION_ID_MAX_BYTES });
                 }
-                if self.sessions.contains_key(&id) || self.has_ended(&id) {
+                let over = self.has_ended(&id) && !self.past.ended.contains_key(&id);
+                if self.sessions.contains_key(&id) || self.claiming.contains_key(&id) || over {
                     return refuse(CallError::SessionReused { session_id: id.to_string() });
                 }
                 id
@@ -80,14 +90,47 @@ impl Registry {
         if self.shutting_down {
             return refuse(CallError::SessionClosed { session_id: session_id.to_string() });
         }
+        if self.journaled && !anonymous {
+            self.claiming.insert(session_id.clone(), call);
+            return vec![Effect::ClaimSession(session_id)];
+        }
         self.sessions.insert(session_id.clone(), Session::default());
-        let opened = if anonymous {
+        let mut effects = vec![Effect::OpenQueue { session_id: session_id.clone(), next: None }];
+        if anonymous {
             self.opening.insert(call, session_id.clone());
-            Effect::ReplyOpened(call, session_id.clone())
+            let (opened, anonymous) = (session_id.clone(), Some(self.anonymous));
+            let row = || Row::SessionOpened { session_id: opened, anonymous };
+            let after = self.append(row, &mut effects);
+            effects.push(Effect::ReplyOpened(call, session_id, after));
         } else {
-            Effect::Reply(call, Ok(Answer::Opened(session_id.clone())))
-        };
-        vec![Effect::OpenQueue(session_id), opened]
+            effects.push(Effect::Reply(call, Ok(Answer::Opened(session_id))));
+        }
+        effects
+    }
+
+    /// Whether a session is this host's own now. It is open then, whether or not anybody waits for that.
+    pub(crate) fn session_claimed(&mut self, session_id: SessionId, held_by: Option<u32>) -> Effects {
+        let Some(call) = self.claiming.remove(&session_id) else { return Effects::new() };
+        if let Some(pid) = held_by {
+            let pid = Some(pid).filter(|pid| *pid > 0);
+            return vec![refuse(
+                call,
+                CallError::SessionElsewhere { session_id: session_id.to_string(), pid },
+            )];
+        }
+        let mut effects = Effects::new();
+        if self.shutting_down {
+            let error = CallError::SessionClosed { session_id: session_id.to_string() };
+            self.append(|| Row::SessionEnded { session_id }, &mut effects);
+            effects.push(refuse(call, error));
+            return effects;
+        }
+        let next = self.past.ended.remove(&session_id);
+        self.unread_sessions.remove(&session_id);
+        self.sessions.insert(session_id.clone(), Session::default());
+        effects.push(Effect::OpenQueue { session_id: session_id.clone(), next });
+        effects.push(Effect::Reply(call, Ok(Answer::Opened(session_id))));
+        effects
     }
 
     /// The handles of a session. Of live ones the kernel is asked first.
@@ -102,7 +145,8 @@ impl Registry {
         let handles: Vec<(u64, &Handle)> = match finished {
             false => live.filter_map(of_session).collect(),
             true => {
-                let all = self.handles.iter().map(|(n, handle)| (*n, handle));
+                let past = self.past.handles.iter().map(|(id, handle)| (id.n, handle));
+                let all = past.chain(self.handles.iter().map(|(n, handle)| (*n, handle)));
                 all.filter(|(_, handle)| handle.session_id == *session_id).collect()
             }
         };
@@ -132,7 +176,7 @@ impl Registry {
             });
         }
         if ns.is_empty() {
-            return vec![Effect::Reply(call, Ok(Answer::Listed(listed)))];
+            return vec![reply_after(Some(self.asked), call, Ok(Answer::Listed(listed)))];
         }
         self.listing.insert(call, listed);
         vec![Effect::Survey { call, ns }]
@@ -150,7 +194,7 @@ impl Registry {
             listed.silence_ms = Some(seen[at].silence_ms);
             listed.paused = seen[at].paused;
         }
-        vec![Effect::Reply(call, Ok(Answer::Listed(listed)))]
+        vec![reply_after(Some(self.asked), call, Ok(Answer::Listed(listed)))]
     }
 
     /// A session has no queue in the inbox: it has ended, and there is nothing to read; or there is no such session.
@@ -169,7 +213,10 @@ impl Registry {
         if let Some(session) = self.sessions.get(id) {
             return session.ending;
         }
-        self.ended.named.contains(id) || self.unread_sessions.contains(id) || self.is_anonymous(id)
+        self.ended.named.contains(id)
+            || self.unread_sessions.contains(id)
+            || self.past.ended.contains_key(id)
+            || self.is_anonymous(id)
     }
 
     /// Whether this graph made the id itself.
@@ -224,19 +271,35 @@ impl Registry {
         }
         session.tally.unread = unread;
         self.tally.add(session.tally);
+        let ended = session_id.clone();
+        let after = self.append(|| Row::SessionEnded { session_id: ended }, &mut effects);
         let answer = Answer::Ended(session.tally);
         let calls = session.end_calls.into_iter().inspect(|call| drop(self.ending.remove(call)));
-        effects.extend(calls.map(|call| Effect::Reply(call, Ok(answer.clone()))));
-        if !self.is_anonymous(&session_id) {
-            self.ended.insert(session_id);
-        }
+        effects.extend(calls.map(|call| reply_after(after, call, Ok(answer.clone()))));
+        self.past.open.remove(&session_id);
+        let forgotten = match self.is_anonymous(&session_id) {
+            true => vec![session_id],
+            false => self.ended.insert(session_id),
+        };
+        forgotten.into_iter().for_each(|id| self.forget_session(id, &mut effects));
         self.check_stopped(&mut effects);
         effects
     }
 
     /// The last entry of a session that has ended is taken.
-    pub(crate) fn queue_emptied(&mut self, session_id: &SessionId) {
+    pub(crate) fn queue_emptied(&mut self, session_id: &SessionId) -> Effects {
+        let mut effects = Effects::new();
         self.unread_sessions.remove(session_id);
+        self.forget_session(session_id.clone(), &mut effects);
+        effects
+    }
+
+    /// If nobody can ask for it any more, the journal need not know it.
+    fn forget_session(&mut self, id: SessionId, effects: &mut Effects) {
+        let numbers_go_on = self.ended.named.contains(&id) || self.past.ended.contains_key(&id);
+        if !numbers_go_on && !self.unread_sessions.contains(&id) && !self.sessions.contains_key(&id) {
+            self.append(|| Row::SessionForgotten { session_id: id }, effects);
+        }
     }
 
     pub(crate) fn launches_paused(&mut self, session_id: &SessionId, paused: bool) {

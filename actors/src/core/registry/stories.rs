@@ -21,7 +21,7 @@ fn open(registry: &mut Registry, id: &str) -> Result<Answer, Refusal> {
     let asked = (!id.is_empty()).then(|| SessionId::new(id));
     match registry.open(CALL, asked).pop() {
         Some(Effect::Reply(CALL, answer)) => answer,
-        Some(Effect::ReplyOpened(CALL, id)) => Ok(Answer::Opened(id)),
+        Some(Effect::ReplyOpened(CALL, id, None)) => Ok(Answer::Opened(id)),
         other => panic!("opened: {other:?}"),
     }
 }
@@ -96,7 +96,9 @@ fn a_graph_can_open_one_session_after_another_for_ever() {
     for n in 1..=ENDED_IDS + 10 {
         for asked in [Some(SessionId::new(format!("named-{n}"))), None] {
             let opened = registry.open(CALL, asked);
-            let Some(Effect::OpenQueue(id)) = opened.first().cloned() else { panic!("{opened:?}") };
+            let Some(Effect::OpenQueue { session_id: id, next: None }) = opened.first().cloned() else {
+                panic!("{opened:?}")
+            };
             registry.ack(CALL);
             assert_eq!(registry.end(CALL, &id, false).len(), 1);
             registry.queue_closed(id.clone(), 0, false);
@@ -238,7 +240,7 @@ fn events_that_come_after_the_end_of_a_handle_mean_nothing() {
 fn an_anonymous_session_whose_caller_never_had_its_name_is_ended() {
     let mut registry = registry();
     let opened = registry.open(CALL, None);
-    assert!(matches!(&opened[1], Effect::ReplyOpened(CALL, id) if id.as_str() == "session-7-1"));
+    assert!(matches!(&opened[1], Effect::ReplyOpened(CALL, id, None) if id.as_str() == "session-7-1"));
     assert_eq!(registry.nack(CALL), [close("session-7-1", true)]);
     assert_eq!(registry.nack(CALL), [], "once");
 

@@ -54,6 +54,7 @@ impl Plan {
                     full(Limit::Handles, self.limits.handles, &|_| true)
                 } else {
                     vec![Effect::Spawn {
+                        append: None,
                         n: before.processes.len() as u64 + 1,
                         request: request(session, key),
                     }]

@@ -164,6 +164,10 @@ impl Model {
                 ensure!(self.queues.iter().all(|queue| *queue == Queue::Closed), "a queue is open");
                 self.discarding = true;
             }
+            Effect::ReplyWritten { .. }
+            | Effect::Append(_)
+            | Effect::ClaimSession(_)
+            | Effect::RestoreQueues(_) => return Err("there is no journal here".into()),
             Effect::ReplyOpened(..) => return Err("no anonymous session is opened here".into()),
             Effect::Deliver { record, to } if to.is_empty() => {
                 self.process(record.handle_id.n).delivered += 1;
@@ -214,7 +218,7 @@ impl Model {
             Effect::Retain { .. } | Effect::ForgetSession(_) => return Err("nothing is limited here".into()),
             Effect::Freeze { .. } | Effect::Thaw { .. } => return Err("nobody pauses here".into()),
             Effect::Survey { .. } => return Err("nobody asks for a list here".into()),
-            Effect::Spawn { n, request } => self.spawned(*n, request)?,
+            Effect::Spawn { n, request, .. } => self.spawned(*n, request)?,
             Effect::Stop { n, cause } => {
                 let process = self.process(*n);
                 ensure!(process.state != State::Stopped, "process {n} is stopped after its end");
@@ -253,7 +257,7 @@ impl Model {
                 ensure!(self.host_gone || queues, "over while a queue is open");
                 self.over = true;
             }
-            Effect::Release { .. } | Effect::OpenQueue(_) => {}
+            Effect::Release { .. } | Effect::OpenQueue { .. } => {}
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
-use ostler_artifacts::{Directory, Growth, LaunchFile, Recorder, Root, discard};
+use ostler_artifacts::{Directory, Growth, LaunchFile, Recorder, Root, discard, start_ticks};
 use ostler_messages::{
     ActorName, Exec, LaunchError, LeftoversPolicy, OutputPolicy, Release, Signal, Stage, StartFailed,
     Started, Stream, Toolchain, UnixSignal,
@@ -81,6 +81,8 @@ pub(crate) struct SpawnThread {
     pub(crate) start_limit: Duration,
     pub(crate) null: Arc<File>,
     pub(crate) scratch: Scratch,
+    /// The name of the host's journal.
+    pub(crate) journal: Option<String>,
 }
 
 /// A launch that is to be tried, with its directory and pipes still to be made; again, if its program was busy.
@@ -137,7 +139,10 @@ impl SpawnThread {
             // Without descriptors there is no pipe either.
             Err(error) if failures::wants_descriptors(&error) => Err(failures::artifacts(&error)),
             mut directory => {
-                let launch = || LaunchFile::new(exec.command_id, &exec.request, self.root.identity());
+                let launch = || {
+                    let journal = self.journal.clone();
+                    LaunchFile::new(exec.command_id, &exec.request, self.root.identity(), journal)
+                };
                 let trouble =
                     directory.as_mut().ok().and_then(|directory| directory.describe(&launch()).err());
                 let paths = directory.as_ref().ok().map(|directory| directory.paths().clone());
@@ -293,6 +298,7 @@ impl SpawnThread {
             started_at,
             env_withheld: withheld,
             toolchain_error,
+            start_ticks: self.journal.as_ref().and_then(|_| start_ticks(spawned.pid)),
         };
         // Before anything else: the events of the other threads come after it in the same queue.
         let _ = self.events.send(KernelEvent::new(ActorName::Process(n), started));

@@ -1,0 +1,255 @@
+//! The thread that writes the journal.
+//!
+//! * in: appends and claims, in their order
+//! * out: what is written; that it can't be, and that it can be again
+//! * keeps: what waits while one transaction runs goes into the next; after a failure nothing is written until all that there is comes in
+//!   one piece, into a database that is new
+
+use crate::backend::KernelEvent;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use nix::unistd::syncfs;
+use ostler_journal::{
+    Claims, Durability, Image,
+    folder::{Folder, FolderError, Own},
+    store::{Host, StoreError},
+};
+use ostler_messages::{
+    ActorName, Append, ClaimSession, Event, JournalBack, JournalFailed, Mark, Recorded, Row, SessionClaimed,
+    SessionId,
+};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Most rows of one transaction: some thousand take ten milliseconds, and whoever waits for the first should not wait for all.
+const ROWS_MAX: usize = 4_096;
+/// From a failure to the first try; each later one comes after twice the time, up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What the graph asks of it.
+pub(crate) enum WriterCommand {
+    Append(Append),
+    Claim(ClaimSession),
+    Quit,
+}
+
+/// See the [module](self).
+pub(crate) struct WriterThread {
+    pub(crate) commands: Receiver<WriterCommand>,
+    pub(crate) events: Sender<KernelEvent>,
+    pub(crate) folder: Folder,
+    pub(crate) claims: Claims,
+    pub(crate) host: Host,
+    pub(crate) durability: Durability,
+    /// Where the artifacts lie, to sync them before what is told of them.
+    pub(crate) artifact_root: PathBuf,
+}
+
+/// Whether it can be written.
+enum State {
+    Up(Own),
+    Down {
+        /// As it was when it failed: the next host finds it if this one dies meanwhile.
+        old: Own,
+        /// Made anew, and empty until all that there is comes.
+        new: Option<Box<Own>>,
+        /// Sessions that came after what will come was put together.
+        claimed: Vec<Row>,
+        at: Instant,
+        after: Duration,
+    },
+}
+
+impl WriterThread {
+    pub(crate) fn run(self, own: Own) {
+        let mut state = State::Up(own);
+        loop {
+            let first = match &state {
+                State::Down { new: None, at, .. } => self.commands.recv_deadline(*at),
+                _ => self.commands.recv().map_err(RecvTimeoutError::from),
+            };
+            state = match first {
+                Ok(WriterCommand::Quit) | Err(RecvTimeoutError::Disconnected) => return end(state),
+                Err(RecvTimeoutError::Timeout) => self.retry(state),
+                Ok(first) => {
+                    let (batch, quits) = self.batch(first);
+                    let next = self.write(state, batch);
+                    if quits {
+                        return end(next);
+                    }
+                    next
+                }
+            };
+        }
+    }
+
+    /// Whatever waits by now, and whether it is the last.
+    fn batch(&self, first: WriterCommand) -> (Vec<WriterCommand>, bool) {
+        let rows = |command: &WriterCommand| match command {
+            WriterCommand::Append(append) => append.rows.len(),
+            WriterCommand::Claim(_) | WriterCommand::Quit => 1,
+        };
+        let (mut count, mut batch) = (rows(&first), vec![first]);
+        while count < ROWS_MAX {
+            match self.commands.try_recv() {
+                Ok(WriterCommand::Quit) => return (batch, true),
+                Ok(command) => {
+                    count += rows(&command);
+                    batch.push(command);
+                }
+                Err(_) => break,
+            }
+        }
+        (batch, false)
+    }
+
+    fn write(&self, state: State, batch: Vec<WriterCommand>) -> State {
+        let (mut rows, mut marks, mut claimed) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for command in batch {
+            match command {
+                WriterCommand::Append(Append { by, n, rows: more }) => {
+                    rows.extend(more);
+                    if n > 0 {
+                        marks.insert(by, n);
+                    }
+                }
+                WriterCommand::Claim(ClaimSession { session_id }) => {
+                    let held_by = self.claim(&session_id);
+                    if held_by.is_none() {
+                        rows.push(Row::SessionOpened { session_id: session_id.clone(), anonymous: None });
+                    }
+                    claimed.push(SessionClaimed { session_id, held_by });
+                }
+                WriterCommand::Quit => {}
+            }
+        }
+        let ended = rows.iter().filter_map(|row| match row {
+            Row::SessionEnded { session_id } | Row::SessionForgotten { session_id } => {
+                Some(session_id.clone())
+            }
+            _ => None,
+        });
+        let ended: Vec<SessionId> = ended.collect();
+        let (state, written) = match state {
+            State::Up(own) => self.write_up(own, &rows),
+            down => self.write_down(down, rows),
+        };
+        // Not before that is written: the next one to open it is to find it ended.
+        ended.iter().for_each(|session_id| self.claims.release(session_id));
+        claimed.into_iter().for_each(|claimed| self.tell(claimed));
+        if written && !marks.is_empty() {
+            let marks = marks.into_iter().map(|(by, n)| Mark { by, n }).collect();
+            self.tell(Recorded { marks });
+        }
+        state
+    }
+
+    fn write_up(&self, mut own: Own, rows: &[Row]) -> (State, bool) {
+        match self.store(&mut own, rows) {
+            Ok(()) => (State::Up(own), true),
+            Err(error) => {
+                self.tell(JournalFailed { error });
+                let (claimed, after) = (Vec::new(), RETRY_FIRST);
+                (State::Down { old: own, new: None, claimed, at: Instant::now() + after, after }, false)
+            }
+        }
+    }
+
+    fn write_down(&self, state: State, rows: Vec<Row>) -> (State, bool) {
+        let State::Down { old, mut new, mut claimed, at, after } = state else { return (state, false) };
+        let all = rows.iter().position(|row| *row == Row::Reset);
+        let (Some(begin), Some(mut own)) = (all, new.take_if(|_| all.is_some())) else {
+            // Dropped, but for sessions: what will come may have been put together before they were this host's.
+            claimed.extend(rows.into_iter().filter(|row| matches!(row, Row::SessionOpened { .. })));
+            return (State::Down { old, new, claimed, at, after }, false);
+        };
+        let rows = [&rows[begin..], &claimed].concat();
+        match self.store(&mut own, &rows) {
+            Ok(()) => {
+                old.remove();
+                (State::Up(*own), true)
+            }
+            Err(error) => {
+                own.remove();
+                self.tell(JournalFailed { error });
+                (
+                    State::Down { old, new: None, claimed: Vec::new(), at: Instant::now() + after, after },
+                    false,
+                )
+            }
+        }
+    }
+
+    /// In words what was wrong, if something was.
+    fn store(&self, own: &mut Own, rows: &[Row]) -> Result<(), String> {
+        if self.durability == Durability::PowerLoss && rows.iter().any(tells_of_artifacts) {
+            let synced = File::open(&self.artifact_root).and_then(|root| Ok(syncfs(&root)?));
+            synced.map_err(|error| format!("{}: syncing it: {error}", self.artifact_root.display()))?;
+        }
+        own.store.write(rows).map_err(|error| error.to_string())
+    }
+
+    fn retry(&self, state: State) -> State {
+        let State::Down { old, claimed, after, .. } = state else { return state };
+        match self.begin_anew() {
+            Ok(own) => {
+                self.tell(JournalBack {});
+                let (new, after) = (Some(Box::new(own)), (after * 2).min(RETRY_MAX));
+                State::Down { old, new, claimed: Vec::new(), at: Instant::now(), after }
+            }
+            Err(_) => {
+                let after = (after * 2).min(RETRY_MAX);
+                State::Down { old, new: None, claimed, at: Instant::now() + after, after }
+            }
+        }
+    }
+    /// Also where the folder is gone.
+    fn begin_anew(&self) -> Result<Own, FolderError> {
+        let (base, name) = (self.folder.path().parent(), self.folder.path().file_name());
+        if let (Some(base), Some(name)) = (base, name.and_then(|name| name.to_str())) {
+            Folder::open(base, name)?;
+        }
+        self.folder.own(&self.host, self.durability, (&Image::default(), &[]))
+    }
+
+    /// The process that has the session, if it is not this one's now.
+    fn claim(&self, session_id: &SessionId) -> Option<u32> {
+        match self.claims.claim(session_id) {
+            Ok(true) => None,
+            Ok(false) => Some(self.folder.holder_of(session_id).unwrap_or(0)),
+            // Without locks on this file system nobody is kept out.
+            Err(_) => None,
+        }
+    }
+
+    fn tell(&self, event: impl Into<Event>) {
+        let event = event.into();
+        // Once the graph has ended nobody hears it.
+        let _ = self.events.send(KernelEvent::new(ActorName::Journal, event));
+    }
+}
+
+/// Whether it says what lies in artifacts.
+fn tells_of_artifacts(row: &Row) -> bool {
+    match row {
+        Row::Delivered(entry) => entry.is_result(),
+        Row::Owed { .. } | Row::Amended { .. } => true,
+        _ => false,
+    }
+}
+
+/// The graph ends.
+fn end(state: State) {
+    // What can't be closed in order is whole all the same.
+    let _: Result<(), StoreError> = match state {
+        State::Up(own) => own.close(),
+        State::Down { old, new, .. } => {
+            new.into_iter().for_each(|new| new.remove());
+            old.close()
+        }
+    };
+}

@@ -1,0 +1,175 @@
+//! Rows on their way into the tables.
+//!
+//! * in: rows, or all of an image
+//! * out: statements of one transaction
+//! * keeps: what the [`Image`] says that a row does
+
+use super::number;
+use crate::image::{Command, Image, Kept, without_text};
+use ostler_messages::{CommandId, Content, Entry, Record, Row, SessionId, Stamp};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+use std::sync::Arc;
+
+/// A transaction that writes.
+pub(super) struct Writing<'a>(pub(super) &'a Transaction<'a>);
+impl Writing<'_> {
+    fn prepared(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.0.prepare_cached(sql)
+    }
+
+    pub(super) fn row(&self, row: &Row) -> rusqlite::Result<()> {
+        match row {
+            Row::Reset => self.reset(),
+            Row::Numbers { last_n, anonymous } => self.numbers(*last_n, *anonymous),
+            Row::SessionOpened { session_id, anonymous } => {
+                let sql = "INSERT INTO sessions VALUES (?, 0, 1) ON CONFLICT DO UPDATE SET ended = 0";
+                self.prepared(sql)?.execute([session_id.as_str()])?;
+                anonymous.map_or(Ok(()), |n| self.numbers(0, n))
+            }
+            Row::SessionEnded { session_id } => {
+                let sql = "INSERT INTO sessions VALUES (?, 1, 1) ON CONFLICT DO UPDATE SET ended = 1";
+                self.prepared(sql)?.execute([session_id.as_str()]).map(drop)
+            }
+            Row::SessionForgotten { session_id } => {
+                self.prepared("DELETE FROM sessions WHERE session_id = ?")?.execute([session_id.as_str()])?;
+                self.prepared("DELETE FROM entries WHERE session_id = ?")?
+                    .execute([session_id.as_str()])
+                    .map(drop)
+            }
+            Row::Counted { session_id, next } => self.counted(session_id, *next),
+            Row::Asked { command_id, request } => {
+                self.numbers(command_id.n, 0)?;
+                let brief = request.in_brief().unwrap_or_default().to_string();
+                let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, NULL, NULL, NULL, 0, 0)";
+                let session_id = request.session_id.as_str();
+                self.prepared(sql)?.execute(params![command_id.to_string(), session_id, brief]).map(drop)
+            }
+            Row::Started { record, start_ticks } => {
+                let sql = "UPDATE commands SET started = ?, start_ticks = ? WHERE command_id = ?";
+                let (id, ticks) = (record.command_id.to_string(), start_ticks.map(number));
+                self.prepared(sql)?.execute(params![json(&record.0), ticks, id]).map(drop)
+            }
+            Row::Undone { command_id } => self.forgotten(*command_id),
+            Row::Owed { record } | Row::Amended { record } => self.has_result(&record.0),
+            Row::Taken { command_id } => self.taken(&command_id.to_string()),
+            Row::Delivered(entry) => self.delivered(entry),
+            Row::Acknowledged { session_id, sequences } => {
+                let sql = "DELETE FROM entries WHERE session_id = ? AND sequence = ? RETURNING command_id";
+                let mut delete = self.prepared(sql)?;
+                for sequence in sequences {
+                    let gone = delete
+                        .query_row(params![session_id.as_str(), number(*sequence)], |row| {
+                            row.get::<_, Option<String>>(0)
+                        })
+                        .optional()?;
+                    gone.flatten().map_or(Ok(()), |command_id| self.taken(&command_id))?;
+                }
+                Ok(())
+            }
+            Row::Kept(kept) => {
+                self.numbers(kept.record.command_id.n, 0)?;
+                let mut command = Command::of(kept.record.session_id.clone(), kept.request.clone());
+                command.result = Some(kept.record.clone());
+                (command.text_on_disk, command.taken) = (kept.text_on_disk, !kept.unread);
+                self.command(kept.record.command_id, &command)
+            }
+            Row::Forgotten { command_ids } => {
+                command_ids.iter().try_for_each(|command_id| self.forgotten(*command_id))
+            }
+        }
+    }
+
+    fn reset(&self) -> rusqlite::Result<()> {
+        self.0.execute_batch("DELETE FROM sessions; DELETE FROM commands; DELETE FROM entries;")
+    }
+    fn numbers(&self, last_n: u64, anonymous: u64) -> rusqlite::Result<()> {
+        let sql = "UPDATE host SET last_n = max(last_n, ?), anonymous = max(anonymous, ?)";
+        self.prepared(sql)?.execute([number(last_n), number(anonymous)]).map(drop)
+    }
+    fn counted(&self, session_id: &SessionId, next: u64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO sessions VALUES (?, 0, ?)
+            ON CONFLICT DO UPDATE SET next = max(next, excluded.next)";
+        self.prepared(sql)?.execute(params![session_id.as_str(), number(next)]).map(drop)
+    }
+    fn taken(&self, command_id: &str) -> rusqlite::Result<()> {
+        let sql = "UPDATE commands SET taken = 1 WHERE command_id = ?";
+        self.prepared(sql)?.execute([command_id]).map(drop)
+    }
+    fn forgotten(&self, command_id: CommandId) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM commands WHERE command_id = ?";
+        self.prepared(sql)?.execute([command_id.to_string()]).map(drop)
+    }
+    fn has_result(&self, record: &Arc<Record>) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO commands VALUES (?1, ?2, 'null', NULL, NULL, ?3, ?4, 0)
+            ON CONFLICT DO UPDATE SET result = ?3, text_on_disk = ?4";
+        let result = json(&without_text(record));
+        let (id, session_id) = (record.command_id.to_string(), record.session_id.as_str());
+        self.prepared(sql)?.execute(params![id, session_id, result, record.text_on_disk.0]).map(drop)
+    }
+    fn delivered(&self, entry: &Entry) -> rusqlite::Result<()> {
+        let (command_id, content) = match &entry.content {
+            Content::Record(record) => {
+                self.has_result(record)?;
+                (Some(record.command_id.to_string()), None)
+            }
+            Content::Other(value) => (None, Some(value.to_string())),
+        };
+        self.counted(&entry.session_id, entry.sequence + 1)?;
+        let about = (&*entry.kind, &*entry.source, entry.at);
+        self.entry(&entry.session_id, entry.sequence, about, command_id, content)
+    }
+    fn entry(
+        &self,
+        session_id: &SessionId,
+        sequence: u64,
+        (kind, source, at): (&str, &str, Stamp),
+        command_id: Option<String>,
+        content: Option<String>,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let key = (session_id.as_str(), number(sequence));
+        let values = params![key.0, key.1, kind, source, number(at.0), command_id, content];
+        self.prepared(sql)?.execute(values).map(drop)
+    }
+    fn command(&self, command_id: CommandId, command: &Command) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        let values = params![
+            command_id.to_string(),
+            command.session_id.as_str(),
+            command.request.to_string(),
+            command.started.as_deref().map(json),
+            command.start_ticks.map(number),
+            command.result.as_deref().map(json),
+            command.text_on_disk,
+            command.taken
+        ];
+        self.prepared(sql)?.execute(values).map(drop)
+    }
+
+    /// All of an image, into empty tables.
+    pub(super) fn image(&self, image: &Image) -> rusqlite::Result<()> {
+        for (session_id, session) in &image.sessions {
+            let values = params![session_id.as_str(), session.ended, number(session.next)];
+            self.prepared("INSERT INTO sessions VALUES (?, ?, ?)")?.execute(values)?;
+        }
+        for (command_id, command) in &image.commands {
+            self.command(*command_id, command)?;
+        }
+        for (session_id, entries) in &image.entries {
+            for (sequence, unread) in entries {
+                let (command_id, content) = match &unread.content {
+                    Kept::Result(command_id) => (Some(command_id.to_string()), None),
+                    Kept::Other(value) => (None, Some(value.to_string())),
+                };
+                let about = (&*unread.kind, &*unread.source, unread.at);
+                self.entry(session_id, *sequence, about, command_id, content)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(record: &Record) -> String {
+    // Paths are the only part that JSON could refuse, and they are escaped.
+    serde_json::to_string(record).unwrap_or_default()
+}

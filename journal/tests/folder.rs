@@ -1,0 +1,144 @@
+//! Whose is what: hosts that live, that die, that take over, and that are killed while they do.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
+
+mod common;
+
+use common::{command, entry_of, host, request, result};
+use ostler_journal::{
+    Claims, Durability, Image,
+    folder::{Folder, FolderError, Own},
+};
+use ostler_messages::{Row, SessionId};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    sync::Arc,
+};
+
+fn folder(dir: &Path) -> Folder {
+    Folder::open(&dir.join("journals"), "agent").unwrap()
+}
+fn start(folder: &Folder, pid: u32) -> (Own, Image) {
+    let mut take_over = folder.take_over().unwrap();
+    assert_eq!(take_over.trouble(), &[] as &[String]);
+    let mut image = take_over.beginning();
+    take_over.take().into_iter().for_each(|(_, left)| image.merge(left));
+    (take_over.into_own(&host(pid), Durability::HostDeath, &image).unwrap(), image)
+}
+fn write(own: &mut Own, session_id: &str, n: u64) {
+    let rows = [
+        Row::SessionOpened { session_id: session_id.into(), anonymous: Some(n) },
+        Row::Asked { command_id: command(n), request: Arc::new(request(session_id)) },
+        Row::Delivered(entry_of(session_id, 1, result(session_id, n, true))),
+    ];
+    own.store.write(&rows).unwrap();
+}
+/// As a process that is killed leaves it: the files are there, and nobody has the lock.
+fn dies(own: Own) {
+    drop(own);
+}
+fn names(folder: &Folder) -> Vec<String> {
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("host-"));
+    names.sort();
+    names
+}
+
+#[test]
+fn what_dead_hosts_have_left_is_taken_over_and_what_living_ones_have_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 1);
+    write(&mut first, "a", 1);
+    let (mut second, image) = start(&folder, 2);
+    assert_eq!((image.last_n, image.anonymous, image.sessions.len()), (1, 1, 0), "only its numbers");
+    write(&mut second, "b", 2);
+    assert_eq!(folder.holder_of(&"a".into()), Some(1));
+    assert_eq!(folder.holder_of(&"c".into()), None);
+    dies(first);
+    let living: Vec<_> = folder.members().unwrap().into_iter().map(|m| (m.pid, m.lives)).collect();
+    assert_eq!(living, [(1, false), (2, true)]);
+    let (third, image) = start(&folder, 3);
+    assert_eq!((image.last_n, image.entries.len()), (2, 1));
+    assert!(image.sessions.contains_key(&SessionId::from("a")));
+    assert_eq!(folder.members().unwrap().into_iter().map(|m| m.pid).collect::<Vec<_>>(), [2, 3]);
+    second.close().unwrap();
+    third.close().unwrap();
+    assert_eq!(names(&folder).len(), 4, "a database and a lock each");
+    let (last, image) = start(&folder, 4);
+    assert_eq!(image.sessions.len(), 2);
+    assert_eq!(names(&folder).len(), 2 + 2, "{:?}", names(&folder));
+    last.remove();
+    assert_eq!(names(&folder), [] as [&str; 0]);
+}
+
+#[test]
+fn whoever_is_killed_while_he_takes_over_leaves_everything_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 1);
+    write(&mut first, "a", 1);
+    dies(first);
+    let before: Vec<_> = names(&folder)
+        .into_iter()
+        .map(|name| (name.clone(), fs::read(folder.path().join(name)).unwrap()))
+        .collect();
+    let (mut second, _) = start(&folder, 2);
+    // It has acknowledged what it had taken over, and what it should have removed is there still.
+    second.store.write(&[Row::Acknowledged { session_id: "a".into(), sequences: vec![1] }]).unwrap();
+    before.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).unwrap());
+    dies(second);
+    let (_third, image) = start(&folder, 3);
+    assert_eq!(image.entries.len(), 0, "it does not come again");
+    assert!(image.commands[&command(1)].taken);
+    assert_eq!(folder.members().unwrap().len(), 1);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_stays_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    fs::write(folder.path().join("host-4000000-1.db"), "no database, though it has the name of one").unwrap();
+    // Names that only look like it are nobody's.
+    for stranger in ["host-04-1.db", "host-4.db", "host-4-1.db.bak", "4-1.db"] {
+        fs::write(folder.path().join(stranger), "").unwrap();
+    }
+    let take_over = folder.take_over().unwrap();
+    assert!(take_over.trouble()[0].contains("host-4000000-1.db: opening it: file is not a database"));
+    assert_eq!(take_over.trouble().len(), 1);
+    let image = take_over.beginning();
+    let own = take_over.into_own(&host(5), Durability::HostDeath, &image).unwrap();
+    assert_eq!(folder.members().unwrap().len(), 2);
+    drop(own);
+}
+
+#[test]
+fn a_session_is_open_in_one_host_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (one, other) = (Claims::open(&folder).unwrap(), Claims::open(&folder).unwrap());
+    let (a, b) = (SessionId::from("a"), SessionId::from("b"));
+    assert!(one.claim(&a).unwrap() && one.claim(&a).unwrap(), "it is its own already");
+    assert!(!other.claim(&a).unwrap() && other.claim(&b).unwrap() && !one.claim(&b).unwrap());
+    one.release(&a);
+    assert!(other.claim(&a).unwrap());
+    drop(other);
+    assert!(one.claim(&a).unwrap() && one.claim(&b).unwrap(), "its host is gone");
+}
+
+#[test]
+fn names_and_folders_that_cannot_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "x".repeat(65);
+    for name in ["", ".", "..", ".hidden", "a/b", "a b", "ü", &long] {
+        assert!(matches!(Folder::open(dir.path(), name), Err(FolderError::Name { .. })), "{name:?}");
+    }
+    let open = Folder::open(dir.path(), "open").unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(Folder::open(dir.path(), "open"), Err(FolderError::NotPrivate { .. })));
+    symlink(dir.path(), dir.path().join("link")).unwrap();
+    assert!(matches!(Folder::open(dir.path(), "link"), Err(FolderError::NotPrivate { .. })));
+    assert_eq!(Folder::named(dir.path(), "absent").unwrap().members().unwrap(), []);
+}
