@@ -232,6 +232,7 @@ impl Leases {
         self.by_call.values().filter_map(Lease::entries).flat_map(BTreeMap::values)
     }
     /// Leased results that have no place in the queue.
+    #[cfg(test)]
     pub(crate) fn shared_records(&self) -> impl Iterator<Item = &Arc<Record>> {
         self.results.values().map(|shared| &shared.record)
     }

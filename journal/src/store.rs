@@ -36,7 +36,7 @@ CREATE TABLE host (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   pid INTEGER NOT NULL, boot_id TEXT NOT NULL, start_ticks INTEGER NOT NULL,
   artifact_root BLOB NOT NULL, root_lock TEXT, root_token INTEGER NOT NULL,
-  last_n INTEGER NOT NULL, anonymous INTEGER NOT NULL
+  last_n INTEGER NOT NULL, anonymous INTEGER NOT NULL, alive_ticks INTEGER NOT NULL
 );
 CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY, ended INTEGER NOT NULL, next INTEGER NOT NULL
@@ -132,6 +132,8 @@ pub struct Host {
     pub root_lock: Option<String>,
     /// What stands in that.
     pub root_token: u64,
+    /// When it has written last, in clock ticks after the boot: it lived then, and what it followed had not ended.
+    pub alive_ticks: u64,
 }
 
 /// A database that is being written.
@@ -202,7 +204,7 @@ impl Store {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.execute(
-            "INSERT INTO host VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO host VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 host.pid,
                 host.boot_id,
@@ -211,7 +213,8 @@ impl Store {
                 host.root_lock,
                 number(host.root_token),
                 number(image.last_n),
-                number(image.anonymous)
+                number(image.anonymous),
+                number(host.alive_ticks)
             ],
         )?;
         let writing = Writing(&transaction);
@@ -234,6 +237,7 @@ impl Store {
         let written = transaction.and_then(|transaction| {
             let writing = Writing(&transaction);
             rows.into_iter().try_for_each(|row| writing.row(row))?;
+            writing.alive(now_ticks())?;
             transaction.commit()
         });
         written.map_err(StoreError::sqlite(&self.path, "writing"))
@@ -336,6 +340,15 @@ fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         SCHEMA_VERSION => Ok(()),
         found => Err(StoreError::Newer { path: path.to_owned(), found }),
     }
+}
+
+/// Clock ticks after the boot, as the kernel counts them for the start of a process (proc_pid_stat(5)).
+pub fn now_ticks() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let ticks = now.unwrap_or_default().as_secs_f64() * per_second as f64;
+    // Of a machine that runs for less than a million years.
+    ticks as u64
 }
 
 fn is_remote(path: &Path) -> bool {

@@ -6,7 +6,7 @@ mod common;
 use common::{Dice, blank, command, entry_of, host, request, result};
 use ostler_journal::{
     Durability, Image,
-    store::{Store, StoreError, has_open, load},
+    store::{Host, Store, StoreError, has_open, load},
 };
 use ostler_messages::{Content, Entry, RecoveredCommand, Row, SessionId, Stamp};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
@@ -70,7 +70,9 @@ fn it_holds_what_the_image_of_the_same_rows_does() {
             // Beside the writer, as another process would.
             let loaded = load(&path).unwrap();
             assert_eq!(loaded.image, image, "seed {seed} after {rows:#?}");
-            assert_eq!((loaded.host, loaded.taken_over), (host(7), vec![]));
+            let alive_ticks = loaded.host.alive_ticks;
+            assert!(alive_ticks > 5, "it has written since it was made");
+            assert_eq!((loaded.host, loaded.taken_over), (Host { alive_ticks, ..host(7) }, vec![]));
         }
         // Into another one, as whoever takes over does.
         let again = dir.path().join(format!("{seed}-again.db"));

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 pub(crate) const BYTES: u64 = 64 << 10;
 
 /// A file system in memory, as long as this lives.
-pub(crate) struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// At a new directory. None without the right to mount, which is said aloud.
     pub(crate) fn mount(at: &Path) -> Option<SmallDisk> {
         std::fs::create_dir(at).unwrap();
-        let options = format!("size={BYTES},mode=700");
+        SmallDisk::mount_of(at, BYTES)
+    }
+    /// At a directory that is there, and of another size.
+    pub fn mount_of(at: &Path, bytes: u64) -> Option<SmallDisk> {
+        let options = format!("size={bytes},mode=700");
         match mount(Some("none"), at, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())) {
             Ok(()) => Some(SmallDisk(at.to_owned())),
             Err(errno) => {
@@ -21,6 +25,14 @@ impl SmallDisk {
                 None
             }
         }
+    }
+}
+
+impl SmallDisk {
+    /// Writes a file of zeros until nothing more fits.
+    pub fn fill(&self, file: &Path) {
+        let mut file = std::fs::File::create(file).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     }
 }
 

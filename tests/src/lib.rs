@@ -21,9 +21,11 @@ pub mod hosts;
 mod look;
 mod other_host;
 mod tier;
+pub mod worlds;
 
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
 pub use dice::{Dice, seed_or};
+pub use disk::SmallDisk;
 pub use ground::Ground;
 pub use look::{
     alive, cgroups_of, children, group, guards_of, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset,

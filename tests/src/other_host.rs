@@ -7,7 +7,7 @@ use nix::{
 };
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
@@ -69,15 +69,18 @@ impl OtherHost {
     pub fn run(&self, args: &[&str]) -> Vec<Value> {
         self.try_run(args).unwrap_or_else(|error| panic!("{error}"))
     }
-    /// Lets it run, and waits for its first line.
-    pub fn start(&self, args: &[&str]) -> (RunningHost, Value) {
+    /// Lets it run.
+    pub fn spawn(&self, args: &[&str]) -> RunningHost {
         let mut command = self.command(args);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
-        let first = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        (RunningHost { child, lines }, first)
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        RunningHost { child, lines }
+    }
+    /// Lets it run, and waits for its first line.
+    pub fn start(&self, args: &[&str]) -> (RunningHost, Value) {
+        let mut host = self.spawn(args);
+        let first = host.line();
+        (host, first)
     }
 }
 
@@ -101,6 +104,22 @@ impl RunningHost {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+    /// What it has said until its end, whole lines.
+    pub fn rest(&mut self) -> Vec<Value> {
+        let mut text = String::new();
+        self.lines.read_to_string(&mut text).unwrap();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        text[..whole].lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+    /// Gives it a line of JSON and waits for its answer.
+    pub fn ask(&mut self, question: &Value) -> Value {
+        self.say(&question.to_string());
+        self.line()
+    }
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {

@@ -29,7 +29,7 @@ pub(crate) enum Effect {
     Arm,
     /// It can't be written.
     Trouble(String),
-    /// It is being written again.
+    /// All that there is is written again.
     Works,
     /// All who append are to say all that there is.
     WriteAgain,
@@ -61,6 +61,8 @@ pub(crate) struct Journal {
     sent: BTreeMap<ActorName, u64>,
     written: BTreeMap<ActorName, u64>,
     claims: BTreeSet<SessionId>,
+    /// How often it began anew.
+    begun: u64,
     /// A timer runs; and whether the writer has said something since it does.
     armed: bool,
     heard: bool,
@@ -73,6 +75,7 @@ impl Journal {
             sent: BTreeMap::new(),
             written: BTreeMap::new(),
             claims: BTreeSet::new(),
+            begun: 0,
             armed: false,
             heard: false,
         }
@@ -108,10 +111,14 @@ impl Journal {
     pub(crate) fn claimed(&mut self, session_id: SessionId, held_by: Option<u32>) -> Effects {
         self.heard = true;
         // One that was not waited for any longer is open already.
-        match self.claims.remove(&session_id) {
+        let mut effects = match self.claims.remove(&session_id) {
             true => vec![Effect::Claimed { session_id, held_by }],
             false => Effects::new(),
+        };
+        if self.state == (State::Down { silent: true }) {
+            effects.extend(self.back());
         }
+        effects
     }
 
     /// The writer has come so far.
@@ -125,7 +132,10 @@ impl Journal {
                     let written = self.written.entry(mark.by).or_default();
                     *written = mark.n.max(*written);
                 }
-                vec![Effect::Clear(marks)]
+                let whole = marks.iter().any(|mark| (mark.by, mark.n) == (ActorName::Journal, self.begun));
+                let mut effects = vec![Effect::Clear(marks)];
+                effects.extend(whole.then_some(Effect::Works));
+                effects
             }
         }
     }
@@ -160,8 +170,10 @@ impl Journal {
         // In one append, so that it is there whole or not at all. Sessions and commands come before what stands in their inboxes.
         let of = |writer: ActorName| all.get(&writer).cloned().unwrap_or_default();
         let rows = [vec![Row::Reset], of(ActorName::Supervisor), of(ActorName::Inbox)].concat();
-        let whole = Append { by: ActorName::Journal, n: 0, rows };
-        let mut effects = vec![Effect::Append(whole), Effect::Works];
+        self.begun += 1;
+        self.sent.insert(ActorName::Journal, self.begun);
+        let whole = Append { by: ActorName::Journal, n: self.begun, rows };
+        let mut effects = vec![Effect::Append(whole)];
         effects.extend(behind.into_iter().map(Effect::Append));
         self.arm(&mut effects);
         effects
@@ -258,10 +270,11 @@ mod tests {
         assert_eq!(journal.all(B, vec![row("b")]), []);
         assert_eq!(journal.append(append(B, 1)), []);
         let rows = vec![Row::Reset, row("a"), row("b")];
-        let whole = Append { by: ActorName::Journal, n: 0, rows };
+        let whole = Append { by: ActorName::Journal, n: 1, rows };
         let effects = journal.all(A, vec![row("a")]);
-        assert_eq!(effects[..3], [Effect::Append(whole), Effect::Works, Effect::Append(append(B, 1))]);
-        assert_eq!(journal.recorded(marks(&[(B, 1)])), [clear(&[(B, 1)])]);
+        assert_eq!(effects[..2], [Effect::Append(whole), Effect::Append(append(B, 1))]);
+        let written = [(ActorName::Journal, 1), (B, 1)];
+        assert_eq!(journal.recorded(marks(&written)), [clear(&written), Effect::Works]);
         let told = journal.failed("full again".into());
         assert_eq!(told.last(), Some(&Effect::Trouble("full again".into())), "another outage is told of");
     }
@@ -279,8 +292,7 @@ mod tests {
         assert!(matches!(&effects[2..], [Effect::Trouble(error)] if error.contains("5000 ms")));
         let own = Effect::Claimed { session_id: "t".into(), held_by: None };
         assert_eq!(journal.claim("t".into()), [own], "nobody is asked who does not answer");
-        assert_eq!(journal.claimed("s".into(), Some(7)), [], "too late");
-        // It comes back: what it has written is not all.
-        assert_eq!(journal.recorded(marks(&[(A, 1)])), [Effect::WriteAgain]);
+        // It comes back, too late for that one: what it has written is not all.
+        assert_eq!(journal.claimed("s".into(), Some(7)), [Effect::WriteAgain]);
     }
 }

@@ -88,13 +88,12 @@ impl Queue {
         }
     }
 
-    /// All that the queue holds, for a journal that begins anew.
+    /// All that the queue holds, for a journal that begins anew. What is owed the registry knows.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows = vec![Row::Counted { session_id: self.session_id.clone(), next: self.next }];
         let held: BTreeMap<u64, &Entry> =
             self.free.values().chain(self.leases.entries()).map(|entry| (entry.sequence, entry)).collect();
         rows.extend(held.into_values().filter(|entry| is_kept(entry)).cloned().map(Row::Delivered));
-        rows.extend(self.leases.shared_records().map(|record| Row::Owed { record: record.clone().into() }));
         rows
     }
 

@@ -31,6 +31,7 @@ impl Reading<'_> {
                 artifact_root: std::ffi::OsString::from_vec(root).into(),
                 root_lock: row.get("root_lock")?,
                 root_token: unsigned(row.get("root_token")?),
+                alive_ticks: unsigned(row.get("alive_ticks")?),
             })
         })?;
         self.each("sessions", "SELECT * FROM sessions", |row| {

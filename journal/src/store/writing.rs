@@ -79,6 +79,9 @@ impl Writing<'_> {
         }
     }
 
+    pub(super) fn alive(&self, ticks: u64) -> rusqlite::Result<()> {
+        self.prepared("UPDATE host SET alive_ticks = ?")?.execute([number(ticks)]).map(drop)
+    }
     fn reset(&self) -> rusqlite::Result<()> {
         self.0.execute_batch("DELETE FROM sessions; DELETE FROM commands; DELETE FROM entries;")
     }

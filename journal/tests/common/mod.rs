@@ -27,6 +27,7 @@ pub(crate) fn host(pid: u32) -> Host {
         artifact_root: "/artifacts".into(),
         root_lock: Some(".host-7-1.lock".into()),
         root_token: 9,
+        alive_ticks: 5,
     }
 }
 pub(crate) fn command(n: u64) -> CommandId {

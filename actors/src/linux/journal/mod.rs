@@ -17,6 +17,7 @@ use ostler_artifacts::Root;
 use ostler_journal::Durability;
 use ostler_messages::{Append, ClaimSession, Recovered};
 use recovery::Opened;
+use std::collections::BTreeSet;
 use writer::{WriterCommand, WriterThread};
 
 /// A journal that is open, before anything is written.
@@ -49,7 +50,9 @@ impl Found {
         let (writer, commands) = unbounded();
         let Found { opened: Opened { folder, own, claims, host, .. }, durability } = self;
         let artifact_root = host.artifact_root.clone();
-        let thread = WriterThread { commands, events, folder, claims, host, durability, artifact_root };
+        let by_group = BTreeSet::new();
+        let thread =
+            WriterThread { commands, events, folder, claims, host, durability, artifact_root, by_group };
         (Writer(writer), Box::new(move || thread.run(own)))
     }
 }

@@ -4,13 +4,13 @@
 //! * out: a database of its own; a result for each command that had none
 //! * keeps: killed at whatever moment, the next one does the same again; no process is signalled that is not proven to be theirs
 
-use super::leftovers::end_what_is_left;
+use super::leftovers::{Led, end_what_is_left};
 use crate::{backend::Recovery, config::Journal};
 use ostler_artifacts::{LaunchFile, Paths, Root, abandoned_result, boot_id, said_until_now, seal_abandoned};
 use ostler_journal::{
     Claims, Command, Image,
     folder::{Folder, FolderError, Own, default_base},
-    store::Host,
+    store::{Host, now_ticks},
 };
 use ostler_messages::{
     CommandId, HandleId, LaunchRequest, Record, Recovered, Stamp, Status, StopCause, TextOnDisk,
@@ -48,12 +48,13 @@ pub(crate) fn open(journal: &Journal, root: &Root, host_pid: u32) -> Result<Open
     let claims = Claims::open(&folder)?;
     let mut take_over = folder.take_over()?;
     let mut trouble = take_over.trouble().to_vec();
+    let led = Led::look();
     let (mut image, mut fresh) = (take_over.beginning(), BTreeSet::new());
     let left = take_over.take();
     let had_past = !left.is_empty();
     for (dead, mut left) in left {
         adopt_unwritten(&dead, &journal.name, &mut left);
-        finish(&dead, &mut left, &mut fresh);
+        finish(&dead, &mut left, &mut fresh, led.as_ref());
         image.merge(left);
     }
     image.deliver_owed(now());
@@ -90,6 +91,7 @@ fn host(root: &Root, pid: u32) -> Host {
         artifact_root: root.path().to_owned(),
         root_lock: identity.lock,
         root_token: identity.token,
+        alive_ticks: now_ticks(),
     }
 }
 
@@ -119,18 +121,18 @@ fn adopt_unwritten(dead: &Host, journal: &str, left: &mut Image) {
 }
 
 /// Gives each command a result that has none.
-fn finish(dead: &Host, left: &mut Image, fresh: &mut BTreeSet<CommandId>) {
+fn finish(dead: &Host, left: &mut Image, fresh: &mut BTreeSet<CommandId>, led: Option<&Led>) {
     let unfinished: Vec<CommandId> = left.unfinished().map(|(command_id, _)| command_id).collect();
     for command_id in unfinished {
         let Some(command) = left.commands.get(&command_id) else { continue };
-        let record = result_of(dead, command_id, command);
+        let record = result_of(dead, command_id, command, led);
         left.finish(&Arc::new(record), now());
         fresh.insert(command_id);
     }
 }
 
 /// What its host has written, or what its files say.
-fn result_of(dead: &Host, command_id: CommandId, command: &Command) -> Record {
+fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<&Led>) -> Record {
     let paths = Paths::find(&dead.artifact_root, command_id);
     if let Some(mut record) = abandoned_result(&paths).filter(|record| record.command_id == command_id) {
         record.text_on_disk = TextOnDisk(true);
@@ -145,7 +147,7 @@ fn result_of(dead: &Host, command_id: CommandId, command: &Command) -> Record {
     record.set_output(said_until_now(&paths, request.capture));
     record.exit_code = Some(-1);
     record.leftovers = match dead.boot_id == boot_id() {
-        true => end_what_is_left(&record, command.start_ticks),
+        true => led.and_then(|led| end_what_is_left(&record, command.start_ticks, dead.alive_ticks, led)),
         // Nothing outlives the machine.
         false => Some(Vec::new()),
     };

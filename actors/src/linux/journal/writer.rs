@@ -14,11 +14,11 @@ use ostler_journal::{
     store::{Host, StoreError},
 };
 use ostler_messages::{
-    ActorName, Append, ClaimSession, Event, JournalBack, JournalFailed, Mark, Recorded, Row, SessionClaimed,
-    SessionId,
+    ActorName, Append, ClaimSession, CommandId, Containment, Event, JournalBack, JournalFailed, Mark,
+    Recorded, Row, SessionClaimed, SessionId,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::PathBuf,
     time::{Duration, Instant},
@@ -29,6 +29,10 @@ const ROWS_MAX: usize = 4_096;
 /// From a failure to the first try; each later one comes after twice the time, up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How often a host says that it lives while it follows commands that only their group holds: who was of such a group then is proven to be
+/// of it by the time of its own start, if nobody is left who could end it when the host dies.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the graph asks of it.
 pub(crate) enum WriterCommand {
@@ -47,6 +51,8 @@ pub(crate) struct WriterThread {
     pub(crate) durability: Durability,
     /// Where the artifacts lie, to sync them before what is told of them.
     pub(crate) artifact_root: PathBuf,
+    /// Commands that live, and are held by their group alone.
+    pub(crate) by_group: BTreeSet<CommandId>,
 }
 
 /// Whether it can be written.
@@ -65,16 +71,20 @@ enum State {
 }
 
 impl WriterThread {
-    pub(crate) fn run(self, own: Own) {
+    pub(crate) fn run(mut self, own: Own) {
         let mut state = State::Up(own);
         loop {
             let first = match &state {
                 State::Down { new: None, at, .. } => self.commands.recv_deadline(*at),
+                State::Up(_) if !self.by_group.is_empty() => self.commands.recv_timeout(ALIVE_EVERY),
                 _ => self.commands.recv().map_err(RecvTimeoutError::from),
             };
             state = match first {
                 Ok(WriterCommand::Quit) | Err(RecvTimeoutError::Disconnected) => return end(state),
-                Err(RecvTimeoutError::Timeout) => self.retry(state),
+                Err(RecvTimeoutError::Timeout) => match state {
+                    State::Up(own) => self.write_up(own, &[]).0,
+                    down => self.retry(down),
+                },
                 Ok(first) => {
                     let (batch, quits) = self.batch(first);
                     let next = self.write(state, batch);
@@ -107,7 +117,7 @@ impl WriterThread {
         (batch, false)
     }
 
-    fn write(&self, state: State, batch: Vec<WriterCommand>) -> State {
+    fn write(&mut self, state: State, batch: Vec<WriterCommand>) -> State {
         let (mut rows, mut marks, mut claimed) = (Vec::new(), BTreeMap::new(), Vec::new());
         for command in batch {
             match command {
@@ -127,6 +137,7 @@ impl WriterThread {
                 WriterCommand::Quit => {}
             }
         }
+        rows.iter().for_each(|row| self.note(row));
         let ended = rows.iter().filter_map(|row| match row {
             Row::SessionEnded { session_id } | Row::SessionForgotten { session_id } => {
                 Some(session_id.clone())
@@ -146,6 +157,24 @@ impl WriterThread {
             self.tell(Recorded { marks });
         }
         state
+    }
+
+    fn note(&mut self, row: &Row) {
+        match row {
+            Row::Started { record, .. } if record.containment == Some(Containment::Group) => {
+                self.by_group.insert(record.command_id);
+            }
+            Row::Owed { record } => {
+                self.by_group.remove(&record.command_id);
+            }
+            Row::Delivered(entry) => {
+                entry.record().map(|record| self.by_group.remove(&record.command_id));
+            }
+            Row::Undone { command_id } => {
+                self.by_group.remove(command_id);
+            }
+            _ => {}
+        }
     }
 
     fn write_up(&self, mut own: Own, rows: &[Row]) -> (State, bool) {

@@ -21,6 +21,8 @@ pub(super) struct Journaling {
     name: Option<String>,
     /// It has failed, and what comes is dropped until all that there is comes in one piece.
     failed: bool,
+    /// When the last one that is on its way is written: none overtakes another.
+    last_us: u64,
     /// Of processes that live.
     commands: BTreeMap<u64, CommandId>,
 }
@@ -40,13 +42,18 @@ impl Player {
                 self.journaling.commands.insert(record.handle_id.n, record.command_id);
             }
         }
-        let at_us = self.now_us.saturating_add(self.world.disk(|disk| disk.write_us));
+        let at_us = self.written_at_us();
         self.plan(at_us, Event::Written(append));
     }
 
     pub(super) fn claim_session(&mut self, ClaimSession { session_id }: ClaimSession) {
-        let at_us = self.now_us.saturating_add(self.world.disk(|disk| disk.write_us));
+        let at_us = self.written_at_us();
         self.plan(at_us, Event::Claimed(session_id));
+    }
+    fn written_at_us(&mut self) -> u64 {
+        let at_us = self.now_us.saturating_add(self.world.disk(|disk| disk.write_us));
+        self.journaling.last_us = at_us.max(self.journaling.last_us);
+        self.journaling.last_us
     }
     pub(super) fn claimed(&mut self, session_id: SessionId) {
         let row = Row::SessionOpened { session_id: session_id.clone(), anonymous: None };
@@ -59,15 +66,17 @@ impl Player {
     /// Their time has come.
     pub(super) fn written(&mut self, append: &Append) {
         let Some(name) = self.journaling.name.clone() else { return };
+        let is_whole = matches!(append.rows.first(), Some(Row::Reset));
         if let Some(error) = self.world.disk(|disk| disk.fault.clone()) {
-            if !std::mem::replace(&mut self.journaling.failed, true) {
+            // Again, if it has failed since it was said to be back.
+            if !std::mem::replace(&mut self.journaling.failed, true) || is_whole {
                 self.events.push_back(KernelEvent::new(ActorName::Journal, JournalFailed { error }));
                 self.plan(self.now_us + PROBE_US, Event::Probe);
             }
             return;
         }
         // What was on its way when it failed is in what comes in one piece.
-        if self.journaling.failed && !matches!(append.rows.first(), Some(Row::Reset)) {
+        if self.journaling.failed && !is_whole {
             return;
         }
         self.journaling.failed = false;
