@@ -18,6 +18,7 @@ mod dice;
 mod disk;
 mod ground;
 pub mod hosts;
+pub mod lives;
 mod look;
 mod other_host;
 mod tier;

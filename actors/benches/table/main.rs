@@ -2,7 +2,7 @@
 //!
 //! Every row is measured in the same run against its peers, in turns, so that a noisy machine does not decide. Medians;
 //! the spread is that of the middle half. The table goes to stdout and to `target/bench/table.md`, a plot beside it.
-//! Names after `--` choose rows: `cargo bench -p ostler --bench table -- drain cancel`.
+//! The rows `journal` need `--features journal`. Names after `--` choose rows: `cargo bench -p ostler --bench table -- drain cancel`.
 //! `OSTLER_BENCH_SMOKE=1` runs everything once in a small size: to see that it runs, not how fast.
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +17,8 @@ mod graph;
 mod idle;
 mod inbox;
 mod input;
+#[cfg(feature = "journal")]
+mod journal;
 mod measure;
 mod peers;
 mod plot;
@@ -30,11 +32,18 @@ use table::Table;
 
 type Measure = fn(&mut Table, &sizes::Sizes);
 
+#[cfg(feature = "journal")]
+use journal::journal;
+#[cfg(not(feature = "journal"))]
+fn journal(_: &mut Table, _: &sizes::Sizes) {
+    eprintln!("skipped: add --features journal");
+}
+
 fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     // The idle handles first: what others have freed would be taken for their memory.
-    let rows: [(&str, Measure); 12] = [
+    let rows: [(&str, Measure); 13] = [
         ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
@@ -44,6 +53,7 @@ fn main() {
         ("session_end", stop::session_end),
         ("shutdown", stop::shutdown),
         ("inbox", inbox::inbox),
+        ("journal", journal),
         ("waits", waits::waits),
         ("input", input::input),
         ("clean", clean::clean),

@@ -16,6 +16,8 @@ pub(crate) struct Sizes {
     pub(crate) ended: Vec<usize>,
     pub(crate) sessions: usize,
     pub(crate) entries: usize,
+    /// Commands of a dead host, and how many of them had not ended.
+    pub(crate) recovered: (u64, u64),
     pub(crate) tick_ms: u64,
 }
 
@@ -35,6 +37,7 @@ impl Sizes {
                 ended: vec![5],
                 sessions: 50,
                 entries: 100,
+                recovered: (50, 5),
                 tick_ms: 20,
             },
             None => Sizes {
@@ -50,6 +53,7 @@ impl Sizes {
                 ended: vec![10, 100, 1_000],
                 sessions: 60_000,
                 entries: 10_000,
+                recovered: (10_000, 200),
                 tick_ms: 250,
             },
         }

@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod input;
+mod journal;
 mod launching;
 mod output;
 mod pausing;
