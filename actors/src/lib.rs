@@ -104,3 +104,13 @@ pub use ostler_messages::{
     trace::{Delivery, Header},
 };
 pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};
+
+/// Journals, seen by other processes than the hosts that write them.
+#[cfg(feature = "journal")]
+pub mod journal {
+    pub use ostler_journal::{
+        CommandState, HostState, Reader, SessionState,
+        folder::{FolderError, default_base},
+        store::{Host, StoreError},
+    };
+}

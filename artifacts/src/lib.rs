@@ -110,8 +110,8 @@ pub use recorder::Recorder;
 pub use request::{Lines, READ_MAX_BYTES, ReadRequest};
 pub use result::{RESULT_MAX_BYTES, reload_text};
 pub use retention::{
-    RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits, Wanted,
-    retain, would_go,
+    Others, RETENTION_AGE_HOURS, RETENTION_BYTES, RETENTION_COUNT, Retained, RetentionError, RetentionLimits,
+    Wanted, remove_command, retain, would_go,
 };
 pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};

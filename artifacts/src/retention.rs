@@ -8,10 +8,11 @@ use crate::{LaunchFile, OutputFile, Paths, discard, lock, paths::holds_only_ours
 use ostler_messages::CommandId;
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fmt, fs, io,
     io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -37,11 +38,14 @@ pub struct RetentionLimits {
 
 /// What a retention did.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Retained {
     /// Commands whose directories were removed.
     pub removed: Vec<CommandId>,
     /// Directories of commands that are still there, for whatever reason.
     pub kept: usize,
+    /// Those of them that are beyond the limits all the same: their host lives, or its next life may be asked for them.
+    pub stayed: Vec<CommandId>,
     /// What could not be looked at or removed; at most 32 of them.
     pub errors: Vec<RetentionError>,
 }
@@ -66,20 +70,34 @@ impl Retained {
 }
 
 /// What of it somebody may still ask for. The default: this process has nothing that may go, and no earlier lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Of this process, those that may go.
     pub may_go: BTreeSet<CommandId>,
     /// Of earlier lives of this host, those that stay.
     pub past: BTreeSet<CommandId>,
-    /// The journal by which it knows its earlier lives.
+    /// The journal by which it knows its earlier lives, if it is known of which commands other hosts of the name will be asked: `others`. Else
+    /// none, and those of every journal stay until their age.
     pub journal: Option<String>,
+    /// Of dead hosts of that name whom nobody has taken over yet.
+    pub others: Others,
+}
+/// Which commands are meant, of those that are not this host's.
+#[derive(Clone, Default)]
+pub struct Others(pub Option<Arc<dyn Fn(CommandId) -> bool + Send + Sync>>);
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "some" } else { "none" })
+    }
 }
 impl Wanted {
     /// Whether the command of a dead host stays though it is beyond the number or the bytes: that host's next life may be asked for it.
     fn is_kept(&self, root: &Path, command: CommandId) -> bool {
         let launch = || LaunchFile::read(&Paths::find(root, command).dir);
-        launch().and_then(|launch| launch.journal).is_some_and(|name| self.journal != Some(name))
+        let of_others = || self.others.0.as_ref().is_some_and(|others| others(command));
+        launch()
+            .and_then(|launch| launch.journal)
+            .is_some_and(|name| self.journal != Some(name) || of_others())
     }
 }
 
@@ -108,7 +126,7 @@ pub fn retain(root: &Path, limits: &RetentionLimits, wanted: &Wanted) -> Retaine
         pid if pid == std::process::id() => !wanted.may_go.contains(&command),
         pid => living.contains(&pid) || runs(pid) || (!old && wanted.is_kept(root, command)),
     };
-    choose(root, limits, found, stays, &mut retained, remove);
+    choose(root, limits, found, stays, &mut retained, remove_command);
     retained
 }
 
@@ -142,7 +160,11 @@ fn choose(
         // A time in the future is a clock that was set back, not an old command.
         let old = now.duration_since(changed_at).is_ok_and(|past| past > limits.age);
         let beyond = old || retained.kept > limits.commands || bytes > limits.bytes;
-        if !beyond || stays(command, old) {
+        if !beyond {
+            continue;
+        }
+        if stays(command, old) {
+            retained.stayed.push(command);
             continue;
         }
         let paths = Paths::find(root, command);
@@ -211,8 +233,11 @@ fn bytes_of(paths: &Paths) -> u64 {
     files.iter().chain([&paths.result(), &paths.launch()]).map(length).sum()
 }
 
-/// Removes a directory that holds only what ostler made; false if it holds more.
-fn remove(paths: &Paths) -> io::Result<bool> {
+/// Removes the directory of a command, if it holds only what ostler made; false if it holds more. One that is gone is no error.
+///
+/// # Errors
+/// What unlink(2) or rmdir(2) said.
+pub fn remove_command(paths: &Paths) -> io::Result<bool> {
     match holds_only_ours(&paths.dir) {
         Ok(true) => discard(paths).map(|()| true),
         Ok(false) => Ok(false),

@@ -48,12 +48,14 @@ pub(crate) enum Failure {
         count: usize,
     },
     /// It belongs to a host that lives.
-    #[error("{id} belongs to a host that lives (pid {pid}), and is not removed while it does")]
+    #[error("{id} belongs to a host that lives (pid {pid}), which does not remove it: {why}")]
     Lives {
         /// Which.
         id: CommandId,
         /// Its host.
         pid: u32,
+        /// What the host says.
+        why: String,
     },
     /// Its host was not to be asked.
     #[error("{id} can't be cancelled: {why}")]

@@ -1,6 +1,7 @@
 //! `ostler demo` is a guided tour, `ostler run` runs one command the way ostler runs those of an agent.
 
 mod args;
+mod ask;
 mod board;
 mod cancel;
 mod demo;

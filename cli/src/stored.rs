@@ -6,16 +6,18 @@
 
 use crate::{
     args::{GcArgs, PsArgs, RmArgs, ShowArgs},
+    ask::ask,
     exit::Failure,
     term::{self, BOLD, DIM},
     terminal,
 };
 use ostler::{
-    CommandId, Lines, Page, ReadRequest, Record, RemoveError, Retained, RetentionLimits, Store, Stored,
-    StoredState, View, Wanted, counted, default_root, duration, on_one_line, read_now, retain, would_go,
+    CommandId, ControlAnswer, ControlAsk, Lines, Page, ReadRequest, Record, RemoveError, Retained,
+    RetentionLimits, Store, Stored, StoredState, View, Wanted, connect_to_host, counted, default_root,
+    duration, on_one_line, read_now, retain, would_go,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -216,15 +218,28 @@ pub(crate) fn rm(args: &RmArgs) -> Result<u8, Failure> {
     // All of them are found before the first is removed.
     let meant = args.ids.iter().map(|id| find(&root, id)).collect::<Result<Vec<_>, _>>()?;
     for stored in meant {
-        stored.remove().map_err(|error| match error {
-            RemoveError::HostLives { .. } => {
-                Failure::Lives { id: stored.command_id, pid: stored.command_id.host_pid }
+        let id = stored.command_id;
+        match stored.remove() {
+            Ok(()) => {}
+            // It alone knows whether somebody will still ask for it.
+            Err(RemoveError::HostLives { pid }) => {
+                host_removes(&root, id).map_err(|why| Failure::Lives { id, pid, why })?;
             }
-            RemoveError::Io(source) => Failure::Root { root: stored.paths.dir.clone(), source },
-        })?;
+            Err(RemoveError::Io(source)) => {
+                return Err(Failure::Root { root: stored.paths.dir.clone(), source });
+            }
+        }
         writeln!(io::stdout(), "{}", stored.command_id)?;
     }
     Ok(0)
+}
+
+/// The host of a command removes it, or says why not.
+fn host_removes(root: &Path, command_id: CommandId) -> Result<(), String> {
+    match ask(root, command_id, &ControlAsk::Remove { command_id })? {
+        ControlAnswer::Removed => Ok(()),
+        _ => Err("it answers what is not understood here".to_owned()),
+    }
 }
 
 /// `ostler gc`.
@@ -235,10 +250,19 @@ pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
         term::say(|out| writeln!(out, "nothing is kept in {}", root.display()));
         return Ok(0);
     }
-    let Retained { removed, kept, errors } = match args.dry_run {
+    let Retained { mut removed, mut kept, errors, stayed, .. } = match args.dry_run {
         true => would_go(&root, &limits),
         false => retain(&root, &limits, &Wanted::default()),
     };
+    if !args.dry_run {
+        let pids: BTreeSet<u32> = stayed.iter().map(|id| id.host_pid).collect();
+        let answers = |pid: &u32| connect_to_host(&root, *pid).is_ok_and(|hosts| !hosts.is_empty());
+        let asked: BTreeSet<u32> = pids.into_iter().filter(answers).collect();
+        let before = removed.len();
+        let meant = stayed.into_iter().filter(|id| asked.contains(&id.host_pid));
+        removed.extend(meant.filter(|id| host_removes(&root, *id).is_ok()));
+        kept -= removed.len() - before;
+    }
     let mut out = io::stdout().lock();
     for id in &removed {
         writeln!(out, "{id}")?;

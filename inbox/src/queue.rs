@@ -343,7 +343,7 @@ impl Queue {
         }
     }
 
-    #[cfg(test)]
+    /// The number of the next entry.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }

@@ -145,9 +145,12 @@ impl Queues {
     /// To be called after the results of the session's handles were delivered.
     pub fn close(&mut self, session_id: &SessionId, discard: bool) -> Vec<Effect> {
         let unread = self.queues.get(session_id).map_or(0, Queue::results) as u64;
+        let next = self.queues.get(session_id).filter(|_| self.journaled).map(Queue::next);
         let effects = self.change(session_id, |queue, effects| queue.close(discard, effects));
+        // Closing gives no number.
         let kept = self.has_queue(session_id);
-        let mut closed = vec![Effect::Closed(QueueClosed { session_id: session_id.clone(), unread, kept })];
+        let closed = QueueClosed { session_id: session_id.clone(), unread, kept, next };
+        let mut closed = vec![Effect::Closed(closed)];
         // A queue that goes at once was never kept.
         closed.extend(effects.into_iter().flatten().filter(|effect| !matches!(effect, Effect::Emptied(_))));
         closed

@@ -12,15 +12,17 @@ use nix::{
 };
 use ostler_messages::SessionId;
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::PathBuf,
 };
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Claims {
     file: File,
+    path: PathBuf,
 }
 impl Claims {
     /// Of a host that starts.
@@ -38,7 +40,14 @@ impl Claims {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
         let file = options.open(&path).map_err(io_error(&path, "opening it"))?;
-        Ok(Claims { file })
+        Ok(Claims { file, path })
+    }
+    /// Whether its file is still the one that others open.
+    pub fn is_there(&self) -> bool {
+        match (self.file.metadata(), fs::symlink_metadata(&self.path)) {
+            (Ok(file), Ok(path)) => (file.dev(), file.ino()) == (path.dev(), path.ino()),
+            _ => false,
+        }
     }
     /// Whether the session is this host's from now on: no other living one has it.
     ///

@@ -10,7 +10,7 @@ use crate::{
     store::{self, Host, Loaded, Store, StoreError},
 };
 use nix::{errno::Errno, libc};
-use ostler_messages::SessionId;
+use ostler_messages::{CommandId, SessionId};
 use std::{
     collections::BTreeSet,
     env,
@@ -30,6 +30,8 @@ pub const TAKEOVER_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at a lock that somebody has: twice as long each time, up to the longest.
 const LOCK_WAIT_FIRST: Duration = Duration::from_millis(1);
 const LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long somebody may look at a lock: it takes microseconds.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// Names that one host tries: each is new by the clock, and another one only where the clock was set back.
 const NAMES_MAX: u32 = 64;
 
@@ -43,6 +45,12 @@ pub enum FolderError {
     )]
     Name {
         /// What was given.
+        name: String,
+    },
+    /// Nobody has said where it is to be, and there is no home.
+    #[error("journal {name:?}: neither XDG_STATE_HOME nor HOME is set: name a directory for it")]
+    NoHome {
+        /// Its name.
         name: String,
     },
     /// Others could read or replace what is in it.
@@ -167,26 +175,62 @@ impl Folder {
         let lock = self.path.join("takeover.lock");
         let held = wait_for(&lock)?;
         let (mut left, mut trouble, mut last_n, mut anonymous) = (Vec::new(), Vec::new(), 0, 0);
+        let mut twice = BTreeSet::new();
         for member in self.members()? {
             if member.lives {
                 // Its numbers are not to come again.
                 match store::numbers(&member.path) {
-                    Ok(numbers) => (last_n, anonymous) = (numbers.0.max(last_n), numbers.1.max(anonymous)),
+                    Ok(numbers) => {
+                        (last_n, anonymous) = (numbers.last_n.max(last_n), numbers.anonymous.max(anonymous));
+                        twice.extend(numbers.taken_over);
+                    }
                     Err(error) => trouble.push(error.to_string()),
                 }
                 continue;
             }
-            let Lock::Free(lock) = try_lock(&lock_of(&member.path), Kind::Exclusive) else { continue };
+            let Some(lock) = lock_dead(&lock_of(&member.path)) else {
+                trouble.push(format!("{}: its lock can't be had", member.path.display()));
+                continue;
+            };
             match store::load(&member.path) {
                 Ok(loaded) => left.push(Left { path: member.path, loaded, _lock: lock }),
                 Err(error) => trouble.push(error.to_string()),
             }
         }
         // Whoever was killed between its own first commit and the removal of what it had taken over has both.
-        let twice: BTreeSet<String> =
-            left.iter().flat_map(|left| left.loaded.taken_over.iter().cloned()).collect();
+        twice.extend(left.iter().flat_map(|left| left.loaded.taken_over.iter().cloned()));
         let (twice, left) = left.into_iter().partition(|left| twice.contains(&file_name(&left.path)));
         Ok(TakeOver { folder: self.clone(), left, twice, trouble, last_n, anonymous, _lock: held })
+    }
+
+    /// The highest number that any database knows for the next entry of a session, but for one's own.
+    pub fn next_of(&self, session_id: &SessionId, own: &Path) -> Option<u64> {
+        let others = self.members().ok()?.into_iter().filter(|member| member.path != own);
+        others.filter_map(|member| store::next_of(&member.path, session_id).ok().flatten()).max()
+    }
+
+    /// Commands of which databases of other processes know, or may come to know: they are asked for by whoever takes those over.
+    ///
+    /// # Errors
+    /// One of them can't be read: then it may be any.
+    pub fn of_others(&self, own_pid: u32) -> Result<OfOthers, FolderError> {
+        let mut others = OfOthers::default();
+        // A living one's own commands are kept by his lock, and what he has taken over by this.
+        let is_own = |member: &Member| member.lives && member.pid == own_pid;
+        for member in self.members()?.into_iter().filter(|member| !is_own(member)) {
+            let known =
+                store::command_ids(&member.path).and_then(|ids| Ok((ids, store::numbers(&member.path)?)));
+            match known {
+                Ok((ids, numbers)) => {
+                    others.known.extend(ids);
+                    others.above.push((member.pid, numbers.last_n));
+                }
+                // Taken over meanwhile.
+                Err(_) if !member.path.exists() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(others)
     }
 
     /// The process that has this session open, if that can be told.
@@ -196,6 +240,21 @@ impl Folder {
             .filter(|member| store::has_open(&member.path, session_id).unwrap_or(false))
             .map(|member| member.pid)
             .next()
+    }
+}
+
+/// Commands of other databases of a name.
+#[derive(Clone, Debug, Default)]
+pub struct OfOthers {
+    known: BTreeSet<CommandId>,
+    /// Those of a process above a number may be on their way into its database.
+    above: Vec<(u32, u64)>,
+}
+impl OfOthers {
+    /// Whether one of them is meant.
+    pub fn has(&self, command_id: CommandId) -> bool {
+        let is_new = |(pid, last_n): &(u32, u64)| command_id.host_pid == *pid && command_id.n > *last_n;
+        self.known.contains(&command_id) || self.above.iter().any(is_new)
     }
 }
 
@@ -360,6 +419,19 @@ fn try_lock(path: &Path, kind: Kind) -> Lock {
         Kind::Exclusive => file.try_lock(),
     };
     if locked.is_ok() { Lock::Free(file) } else { Lock::Held }
+}
+
+/// The lock of a host that is dead. Who only looks has it for a moment, and is waited for.
+fn lock_dead(path: &Path) -> Option<File> {
+    let (until, mut wait) = (Instant::now() + LOOK_LIMIT, LOCK_WAIT_FIRST);
+    loop {
+        match try_lock(path, Kind::Exclusive) {
+            Lock::Free(lock) => return Some(lock),
+            Lock::Held if Instant::now() < until => thread::sleep(wait),
+            _ => return None,
+        }
+        wait = (wait * 2).min(LOCK_WAIT_MAX);
+    }
 }
 
 fn runs(pid: u32) -> bool {

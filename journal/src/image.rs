@@ -5,8 +5,8 @@
 //! * keeps: a result is owed, stands in an inbox or is taken; sequence numbers only grow
 
 use ostler_messages::{
-    CommandId, Content, Entry, Record, RecoveredCommand, RecoveredEntry, RecoveredSession, Row, SOURCE_EXIT,
-    SessionId, Stamp, TOOL_RESULT, TextOnDisk,
+    CommandId, Content, Entry, LaunchRequest, Record, RecoveredCommand, RecoveredEntry, RecoveredSession,
+    Row, SOURCE_EXIT, SessionId, Stamp, TOOL_RESULT, TextOnDisk,
 };
 use serde_json::Value;
 use std::{
@@ -29,8 +29,8 @@ pub struct Session {
 pub struct Command {
     /// The session that owns it.
     pub session_id: SessionId,
-    /// What was asked, in brief.
-    pub request: Value,
+    /// What was asked, in brief, as JSON.
+    pub request: Arc<str>,
     /// The handle response, if it is known to have started.
     pub started: Option<Arc<Record>>,
     /// When its leader was started, in clock ticks after the boot.
@@ -41,13 +41,6 @@ pub struct Command {
     pub text_on_disk: bool,
     /// Somebody has the result for good.
     pub taken: bool,
-}
-
-impl Command {
-    /// Under which key it was launched.
-    pub fn launch_key(&self) -> Option<&str> {
-        self.request.get("launch_key")?.as_str()
-    }
 }
 
 /// An entry that nobody has acknowledged.
@@ -104,16 +97,16 @@ impl Image {
                 self.anonymous = self.anonymous.max(anonymous.unwrap_or(0));
             }
             Row::SessionEnded { session_id } => self.session(session_id).ended = true,
-            Row::SessionForgotten { session_id } => {
-                self.sessions.remove(session_id);
-                self.entries.remove(session_id);
+            Row::SessionsForgotten { session_ids } => {
+                for session_id in session_ids {
+                    self.sessions.remove(session_id);
+                    self.entries.remove(session_id);
+                }
             }
             Row::Counted { session_id, next } => self.counted(session_id, *next),
             Row::Asked { command_id, request } => {
                 self.last_n = self.last_n.max(command_id.n);
-                // Paths are the only part that JSON could refuse, and they are escaped.
-                let brief = request.in_brief().unwrap_or_default();
-                let asked = Command::of(request.session_id.clone(), brief);
+                let asked = Command::of(request.session_id.clone(), brief(request).into());
                 self.commands.insert(*command_id, asked);
             }
             Row::Started { record, start_ticks } => {
@@ -158,9 +151,11 @@ impl Image {
     }
     fn has_result(&mut self, record: &Arc<Record>) {
         // One whose asking was not written, since the journal could not be.
-        let unknown = || Command::of(record.session_id.clone(), Value::Null);
+        let unknown = || Command::of(record.session_id.clone(), "null".into());
         let command = self.commands.entry(record.command_id).or_insert_with(unknown);
         command.text_on_disk = record.text_on_disk.0;
+        // The result has all that it said.
+        command.started = None;
         command.result = Some(without_text(record));
     }
     fn delivered(&mut self, entry: &Entry) {
@@ -222,7 +217,7 @@ impl Image {
     }
 
     /// A command whose asking was not written.
-    pub fn adopt(&mut self, command_id: CommandId, session_id: SessionId, request: Value) {
+    pub fn adopt(&mut self, command_id: CommandId, session_id: SessionId, request: Arc<str>) {
         self.session(&session_id);
         self.last_n = self.last_n.max(command_id.n);
         self.commands.entry(command_id).or_insert_with(|| Command::of(session_id, request));
@@ -298,10 +293,16 @@ impl Image {
 }
 
 impl Command {
-    pub(crate) fn of(session_id: SessionId, request: Value) -> Command {
+    pub(crate) fn of(session_id: SessionId, request: Arc<str>) -> Command {
         let (started, start_ticks, result) = (None, None, None);
         Command { session_id, request, started, start_ticks, result, text_on_disk: false, taken: false }
     }
+}
+
+/// A request as it is written.
+pub(crate) fn brief(request: &LaunchRequest) -> String {
+    // Paths are the only part that JSON could refuse, and they are escaped.
+    request.in_brief().unwrap_or_default().to_string()
 }
 
 fn of_result(command_id: CommandId, at: Stamp) -> Unread {

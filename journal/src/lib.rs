@@ -28,11 +28,15 @@ mod claims;
 pub mod folder;
 mod image;
 #[cfg(feature = "sqlite")]
+mod reader;
+#[cfg(feature = "sqlite")]
 pub mod store;
 
 #[cfg(feature = "sqlite")]
 pub use claims::Claims;
 pub use image::{Command, Image, Kept, Session, Unread};
+#[cfg(feature = "sqlite")]
+pub use reader::{CommandState, HostState, Reader, SessionState};
 
 /// What the rows outlive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use crate::{Durability, Image};
 use nix::sys::statfs::{NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
-use ostler_messages::{Row, SessionId};
+use ostler_messages::{CommandId, Row, SessionId};
 use reading::Reading;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::{
@@ -35,7 +35,7 @@ const SCHEMA: &str = "
 CREATE TABLE host (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   pid INTEGER NOT NULL, boot_id TEXT NOT NULL, start_ticks INTEGER NOT NULL,
-  artifact_root BLOB NOT NULL, root_lock TEXT, root_token INTEGER NOT NULL,
+  pid_namespace INTEGER NOT NULL, artifact_root BLOB NOT NULL, root_lock TEXT, root_token INTEGER NOT NULL,
   last_n INTEGER NOT NULL, anonymous INTEGER NOT NULL, alive_ticks INTEGER NOT NULL
 );
 CREATE TABLE sessions (
@@ -126,6 +126,9 @@ pub struct Host {
     pub boot_id: String,
     /// When its process was started, in clock ticks after the boot.
     pub start_ticks: u64,
+    /// In which namespace its numbers of processes mean something (pid_namespaces(7)): the inode of `/proc/self/ns/pid`; 0 if that can't
+    /// be told.
+    pub pid_namespace: u64,
     /// Where its artifacts lie.
     pub artifact_root: PathBuf,
     /// The name of its lock there.
@@ -159,8 +162,10 @@ impl Store {
         // SQLite makes its other files with the mode of this one.
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-        let file = options.open(path).map_err(StoreError::io(path, "making it"))?;
-        let made = file.metadata().map_err(StoreError::io(path, "looking at it"));
+        // Closed before SQLite opens it: the end of any descriptor of a file takes all locks of the process on it away (fcntl_locking(2)),
+        // and without its lock on it SQLite's next reader takes the file for one that nobody has, and removes its log.
+        drop(options.open(path).map_err(StoreError::io(path, "making it"))?);
+        let made = fs::symlink_metadata(path).map_err(StoreError::io(path, "looking at it"));
         let made = made.and_then(|about| {
             let file = (about.dev(), about.ino());
             let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -204,11 +209,12 @@ impl Store {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.execute(
-            "INSERT INTO host VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO host VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 host.pid,
                 host.boot_id,
                 number(host.start_ticks),
+                number(host.pid_namespace),
                 path_bytes(&host.artifact_root),
                 host.root_lock,
                 number(host.root_token),
@@ -230,6 +236,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: none of them is written.
     pub fn write<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> Result<(), StoreError> {
+        self.write_instead_of(rows, None)
+    }
+
+    /// The same, with all that stands in another database of this host, which counts no more from then on.
+    ///
+    /// # Errors
+    /// [`StoreError`]: none of them is written, and the other one counts.
+    pub fn write_instead_of<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a Row>,
+        other: Option<&str>,
+    ) -> Result<(), StoreError> {
         if !self.is_there() {
             return Err(StoreError::Gone { path: self.path.clone() });
         }
@@ -238,6 +256,9 @@ impl Store {
             let writing = Writing(&transaction);
             rows.into_iter().try_for_each(|row| writing.row(row))?;
             writing.alive(now_ticks())?;
+            if let Some(other) = other {
+                transaction.execute("INSERT OR IGNORE INTO taken_over VALUES (?)", [other])?;
+            }
             transaction.commit()
         });
         written.map_err(StoreError::sqlite(&self.path, "writing"))
@@ -298,16 +319,58 @@ pub fn has_open(path: &Path, session_id: &SessionId) -> Result<bool, StoreError>
     Ok(found.map_err(StoreError::sqlite(path, "reading it"))?.is_some())
 }
 
-/// The highest numbers that the writer of a database has given out: to a command, to an anonymous session.
+/// What others have to know of a database without reading all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// The highest that was given to a command, and to an anonymous session.
+    pub(crate) last_n: u64,
+    pub(crate) anonymous: u64,
+    /// Databases whose rows are in it.
+    pub(crate) taken_over: Vec<String>,
+}
+/// Of a host that lives, or is gone.
 ///
 /// # Errors
 /// [`StoreError`].
-pub(crate) fn numbers(path: &Path) -> Result<(u64, u64), StoreError> {
+pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     check(&connection, path)?;
-    let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)));
-    let numbers = connection.query_row("SELECT last_n, anonymous FROM host", [], read);
-    numbers.map_err(StoreError::sqlite(path, "reading it"))
+    let read = || -> rusqlite::Result<Numbers> {
+        let (last_n, anonymous) = connection.query_row("SELECT last_n, anonymous FROM host", [], |row| {
+            Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
+        })?;
+        let mut files = connection.prepare("SELECT file FROM taken_over")?;
+        let taken_over = files.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(Numbers { last_n, anonymous, taken_over })
+    };
+    read().map_err(StoreError::sqlite(path, "reading it"))
+}
+
+/// The number of a session's next entry, if a database knows the session.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn next_of(path: &Path, session_id: &SessionId) -> Result<Option<u64>, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    check(&connection, path)?;
+    let query = "SELECT next FROM sessions WHERE session_id = ?";
+    let found = connection.query_row(query, [session_id.as_str()], |row| row.get(0)).optional();
+    Ok(found.map_err(StoreError::sqlite(path, "reading it"))?.map(unsigned))
+}
+
+/// The commands of which a database knows.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn command_ids(path: &Path) -> Result<Vec<CommandId>, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    check(&connection, path)?;
+    let read = || -> rusqlite::Result<Vec<CommandId>> {
+        let mut ids = connection.prepare("SELECT command_id FROM commands")?;
+        let ids = ids.query_map([], |row| row.get::<_, String>(0))?;
+        ids.map(|id| Ok(id?.parse().ok())).filter_map(Result::transpose).collect()
+    };
+    read().map_err(StoreError::sqlite(path, "reading it"))
 }
 
 /// Removes a database with all that SQLite has beside it. What can't be removed is left.
@@ -340,6 +403,11 @@ fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         SCHEMA_VERSION => Ok(()),
         found => Err(StoreError::Newer { path: path.to_owned(), found }),
     }
+}
+
+/// The namespace in which this process has its number (pid_namespaces(7)); 0 if that can't be told.
+pub fn pid_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino())
 }
 
 /// Clock ticks after the boot, as the kernel counts them for the start of a process (proc_pid_stat(5)).

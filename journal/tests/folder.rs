@@ -5,7 +5,7 @@ mod common;
 
 use common::{command, entry_of, host, request, result};
 use ostler_journal::{
-    Claims, Durability, Image,
+    Claims, Durability, Image, Reader,
     folder::{Folder, FolderError, Own},
 };
 use ostler_messages::{Row, SessionId};
@@ -97,6 +97,63 @@ fn whoever_is_killed_while_he_takes_over_leaves_everything_once() {
 }
 
 #[test]
+fn what_a_database_was_made_anew_in_place_of_counts_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut old, _) = start(&folder, 1);
+    write(&mut old, "a", 1);
+    let mut new = folder.own(&host(1), Durability::HostDeath, (&Image::default(), &[])).unwrap();
+    // It dies between the two: the old one is all there is.
+    let name = old.store.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let rows = [Row::Reset, Row::Counted { session_id: "a".into(), next: 9 }];
+    new.store.write_instead_of(&rows, Some(&name)).unwrap();
+    dies(old);
+    // Also while the new one lives, for whoever starts beside it.
+    let (beside, image) = start(&folder, 2);
+    assert!(image.entries.is_empty() && !folder.path().join(&name).exists());
+    beside.remove();
+    dies(new);
+    let (_own, image) = start(&folder, 3);
+    assert_eq!((image.entries.len(), image.sessions[&SessionId::from("a")].next), (0, 9));
+}
+
+#[test]
+fn whoever_only_looks_holds_up_no_takeover() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 1);
+    write(&mut first, "a", 1);
+    let lock = first.store.path().with_extension("lock");
+    dies(first);
+    let looks = fs::File::open(&lock).unwrap();
+    looks.lock_shared().unwrap();
+    let let_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(looks);
+    });
+    let (_own, image) = start(&folder, 2);
+    assert_eq!(image.entries.len(), 1);
+    let_go.join().unwrap();
+}
+
+#[test]
+fn what_others_may_be_asked_for_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 7);
+    write(&mut first, "a", 3);
+    dies(first);
+    let others = folder.of_others(8).unwrap();
+    // What it has written, and what was on its way; what it has forgotten is not.
+    assert_eq!([3, 4, 2].map(|n| others.has(command(n))), [true, true, false]);
+    assert_eq!(folder.next_of(&"a".into(), "".as_ref()), Some(2));
+    let path = folder.members().unwrap()[0].path.clone();
+    assert_eq!(folder.next_of(&"a".into(), &path), None, "its own");
+    fs::write(&path, "damaged, and long enough to be looked at").unwrap();
+    assert!(folder.of_others(8).is_err(), "then it may be any");
+}
+
+#[test]
 fn a_database_that_cannot_be_read_stays_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
@@ -126,6 +183,33 @@ fn a_session_is_open_in_one_host_at_a_time() {
     assert!(other.claim(&a).unwrap());
     drop(other);
     assert!(one.claim(&a).unwrap() && one.claim(&b).unwrap(), "its host is gone");
+}
+
+#[test]
+fn a_reader_sees_hosts_that_live_and_that_are_gone_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 1);
+    write(&mut first, "a", 1);
+    let (mut second, _) = start(&folder, 2);
+    write(&mut second, "b", 2);
+    dies(first);
+    // What SQLite has beside a database, also to read it, is not told apart here.
+    let databases = || {
+        let mut names = names(&folder);
+        names.retain(|name| name.ends_with(".db") || name.ends_with(".lock"));
+        names
+    };
+    let before = databases();
+    let reader = Reader::open("agent", Some(&dir.path().join("journals"))).unwrap();
+    let hosts = reader.hosts().unwrap();
+    let brief: Vec<_> = hosts.iter().map(|host| (host.pid, host.lives, host.sessions.len())).collect();
+    assert_eq!(brief, [(1, false, 1), (2, true, 1)]);
+    let session = &hosts[0].sessions[0];
+    assert_eq!((session.session_id.as_str(), session.next, session.unread.len()), ("a", 2, 1));
+    assert_eq!((hosts[0].commands[0].command_id, hosts[0].commands[0].taken), (command(1), false));
+    assert_eq!(databases(), before);
+    assert!(Reader::open("none", Some(dir.path())).unwrap().hosts().unwrap().is_empty());
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn row(dice: &mut Dice) -> Row {
             Row::SessionOpened { session_id, anonymous }
         }
         2 => Row::SessionEnded { session_id },
-        3 => Row::SessionForgotten { session_id },
+        3 => Row::SessionsForgotten { session_ids: vec![session_id, SessionId::from("a")] },
         4 => Row::Counted { session_id, next: sequence },
         5 | 6 => Row::Asked { command_id, request: Arc::new(request(session)) },
         7 => Row::Started { record: blank(session, n).into(), start_ticks: (n > 2).then_some(sequence) },
@@ -47,8 +47,7 @@ fn row(dice: &mut Dice) -> Row {
             Row::Acknowledged { session_id, sequences }
         }
         15 => {
-            let (record, request) =
-                (result(session, n, false).into(), serde_json::json!({ "launch_key": "k" }));
+            let (record, request) = (result(session, n, false).into(), r#"{"launch_key":"k"}"#.into());
             Row::Kept(RecoveredCommand { record, text_on_disk: n > 2, request, unread: n > 3 })
         }
         _ if dice.below(2) == 0 => Row::Amended { record: result(session, n, false).into() },
@@ -99,6 +98,28 @@ fn it_is_private_and_one_file_after_its_end() {
     assert_eq!(files(), [path]);
 }
 
+/// As a person's `sqlite3` does, which may write: it closes as the last one who has the file, if nobody says that he has it too.
+#[test]
+fn a_reader_that_may_write_takes_nothing_of_a_living_writer_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("one.db");
+    let mut store = create(&path);
+    let row = |next| [Row::Counted { session_id: "s".into(), next }];
+    store.write(&row(2)).unwrap();
+    let reads = || {
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); print(c.execute('SELECT next FROM sessions').fetchall())";
+        std::process::Command::new("python3").args(["-c", script]).arg(&path).output()
+    };
+    match reads() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => return eprintln!("SKIPPED: another process with SQLite is wanted: python3: {error}"),
+    }
+    store.write(&row(3)).unwrap();
+    assert!(path.with_extension("db-wal").exists());
+    drop(store);
+    assert_eq!(load(&path).unwrap().image.sessions[&SessionId::from("s")].next, 3);
+}
+
 #[test]
 fn what_is_removed_or_replaced_while_it_is_open_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
@@ -141,7 +162,7 @@ fn a_damaged_row_says_where_it_is() {
     store.write(&[Row::Asked { command_id: command(1), request: Arc::new(request("s")) }]).unwrap();
     drop(store);
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.execute("UPDATE commands SET request = '{'", []).unwrap();
+    connection.execute("UPDATE commands SET result = '{'", []).unwrap();
     let error = load(&path).unwrap_err().to_string();
-    assert!(error.contains("commands can't be read: ") && error.contains("request"), "{error}");
+    assert!(error.contains("commands can't be read: ") && error.contains("result"), "{error}");
 }

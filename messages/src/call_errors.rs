@@ -117,6 +117,18 @@ pub enum CallError {
         /// The id.
         handle_id: HandleId,
     },
+    /// It has not ended: nothing of it is removed.
+    #[error("handle {handle_id} has not ended; cancel it first")]
+    HandleRuns {
+        /// The id.
+        handle_id: HandleId,
+    },
+    /// Somebody can still come to have its result: nothing of it is removed.
+    #[error("the result of handle {handle_id} is not read yet; read it first")]
+    HandleUnread {
+        /// The id.
+        handle_id: HandleId,
+    },
     /// It is being stopped, and what is being stopped goes on.
     #[error("handle {handle_id} is being stopped; it can't be paused any more")]
     HandleStopping {

@@ -1,6 +1,6 @@
 //! What another process of the same user can ask a host, a line of JSON each way. Never a launch, and no input.
 
-use crate::{CommandId, Record};
+use crate::{CommandId, Labels, OutputFile, Record};
 use serde::{Deserialize, Serialize};
 
 /// Longest line that is asked: far more than any of these needs.
@@ -21,6 +21,36 @@ pub enum ControlAsk {
         #[serde(default)]
         now: bool,
     },
+    /// The host's commands: those that live, and those that have ended and can still be asked for. → [`ControlAnswer::Listed`]
+    List {
+        /// Only those that have all of these labels.
+        #[serde(default)]
+        labels: Labels,
+    },
+    /// A page of its output, at most a mebibyte. → [`ControlAnswer::Page`]
+    Read {
+        /// Of which command.
+        command_id: CommandId,
+        /// Which file; both streams in the order of arrival by default.
+        #[serde(default)]
+        stream: OutputFile,
+        /// Where to begin, in bytes.
+        #[serde(default)]
+        offset: u64,
+        /// How long to wait for something to be there.
+        #[serde(default)]
+        wait_ms: u64,
+    },
+    /// Waits for its end. Its result goes where it goes without this. → [`ControlAnswer::Ended`]
+    Wait {
+        /// For what.
+        command_id: CommandId,
+    },
+    /// Removes what is kept of a command that has ended and whose result is read, its output too. → [`ControlAnswer::Removed`]
+    Remove {
+        /// Which.
+        command_id: CommandId,
+    },
 }
 
 /// What is answered: first, at once, that it was heard; then the rest.
@@ -37,6 +67,31 @@ pub enum ControlAnswer {
         /// Its result, without texts.
         record: Box<Record>,
     },
+    /// Its commands, without texts, in the order of their launches.
+    Listed {
+        /// Their records.
+        records: Vec<Record>,
+    },
+    /// What was read.
+    Page {
+        /// Where it begins: as was asked, or where the character begins.
+        offset: u64,
+        /// Where to go on.
+        next_offset: u64,
+        /// Bytes in the file when it was looked at.
+        total_bytes: u64,
+        /// Nothing follows, now or later.
+        eof: bool,
+        /// The text; what is no UTF-8 is U+FFFD.
+        text: String,
+    },
+    /// It has ended.
+    Ended {
+        /// Its result, without texts.
+        record: Box<Record>,
+    },
+    /// Nothing is kept of it.
+    Removed,
     /// It can't be done.
     Refused {
         /// Why, in words.

@@ -80,6 +80,9 @@ notices! {
         unread: u64,
         /// Its entries stay until taken; [`QueueEmptied`] follows when they are gone.
         kept: bool,
+        /// The number of its next entry, for a journal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     }
     /// All entries of a closed queue are gone.
     QueueEmptied {

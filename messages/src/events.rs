@@ -247,6 +247,8 @@ table! {
         commands: Vec<RecoveredCommand>,
         /// The number of the last anonymous session.
         anonymous: u64,
+        /// The highest number of a command.
+        last_n: u64,
     }
     /// Rows are written.
     Recorded {
@@ -260,6 +262,9 @@ table! {
         /// The process id of the host that has it, or 0 if that can't be told; none: it is this one's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         held_by: Option<u32>,
+        /// The number of its next entry, if another host has had it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     }
     /// The journal can't be written. Whatever was on its way is not in it, nor is what comes before [`JournalBack`].
     JournalFailed {

@@ -140,13 +140,20 @@ requests! {
     List {
         /// The call of the host.
         call: CallId,
-        /// The session.
-        session_id: SessionId,
+        /// The session; absent: of all.
+        session_id: Option<SessionId>,
         /// Also those that have finished, as far as they are kept.
         finished: bool,
         #[serde(default, skip_serializing_if = "crate::Labels::is_empty")]
         /// Only those that have all of these.
         labels: crate::Labels,
+    }
+    /// Forgets a command that has ended and whose result is read. → [`Answer::Done`](Answer::Done)
+    Forget {
+        /// The call of the host.
+        call: CallId,
+        /// Which.
+        handle_id: HandleId,
     }
     /// Writes to a command's stdin. → [`Answer::Written`](Answer::Written)
     Write {

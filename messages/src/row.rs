@@ -37,10 +37,10 @@ pub enum Row {
         /// Which.
         session_id: SessionId,
     },
-    /// Nobody can ask for it any more.
-    SessionForgotten {
+    /// Nobody can ask for these any more.
+    SessionsForgotten {
         /// Which.
-        session_id: SessionId,
+        session_ids: Vec<SessionId>,
     },
     /// The session's next entry has at least this number: progress is not written, but its number may have been seen.
     Counted {
@@ -108,7 +108,10 @@ impl fmt::Display for Row {
             Row::Numbers { last_n, anonymous } => write!(f, "numbers {last_n} {anonymous}"),
             Row::SessionOpened { session_id, .. } => write!(f, "session_opened {session_id}"),
             Row::SessionEnded { session_id } => write!(f, "session_ended {session_id}"),
-            Row::SessionForgotten { session_id } => write!(f, "session_forgotten {session_id}"),
+            Row::SessionsForgotten { session_ids } => {
+                f.write_str("sessions_forgotten")?;
+                session_ids.iter().try_for_each(|session_id| write!(f, " {session_id}"))
+            }
             Row::Counted { session_id, next } => write!(f, "counted {session_id} {next}"),
             Row::Asked { command_id, .. } => write!(f, "asked {command_id}"),
             Row::Started { record, .. } => write!(f, "started {}", record.handle_id),
@@ -165,8 +168,8 @@ pub struct RecoveredCommand {
     /// Its texts are left out, and on the disk.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub text_on_disk: bool,
-    /// What was asked, in brief.
-    pub request: serde_json::Value,
+    /// What was asked, in brief, as JSON: it is read only when it is asked for again.
+    pub request: Arc<str>,
     /// Its result stands in its session's inbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unread: bool,

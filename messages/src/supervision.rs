@@ -63,6 +63,9 @@ notices! {
         n: u64,
         /// The handle response.
         record: Shared,
+        /// When its leader was started, for a journal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start_ticks: Option<u64>,
     }
     /// It does not run and never will; nothing is left.
     LaunchFailed {

@@ -121,8 +121,9 @@ fn a_session_is_open_in_one_living_host_at_a_time() {
     second.ask(&json!({ "end": "other" }));
     assert_eq!(first.ask(&json!({ "open": "other" })), json!({ "recovered": false }));
     dies(first);
-    // Its old host is gone, and its unread waits for a host that starts.
+    // Its old host is gone, and its unread waits for a host that starts. No number is given twice.
     assert_eq!(second.ask(&json!({ "open": "chat" })), json!({ "recovered": false }));
+    assert_eq!(second.ask(&json!({ "push": 2, "session": "chat" })), 2);
     let (mut third, found) = lives.start();
     let trouble = found["trouble"][0].as_str().unwrap();
     assert!(trouble.contains("session chat is open in another host"), "{found}");
@@ -177,6 +178,13 @@ fn a_journal_on_a_full_disk_holds_nobody_up_and_is_written_again_when_there_is_r
 fn a_journal_that_is_removed_is_made_anew() {
     let lives = Lives::new(fixture!("journal-host"));
     let mut host = lives.open("chat");
+    host.ask(&json!({ "open": "other" }));
+    host.ask(&json!({ "open": "ended" }));
+    for n in 1..=2 {
+        host.ask(&json!({ "push": n, "session": "ended" }));
+        assert_eq!(brief(&host.ask(&json!({ "take": "ended" }))).len(), 1);
+    }
+    host.ask(&json!({ "end": "ended" }));
     host.ask(&json!({ "push": 1, "session": "chat" }));
     fs::remove_dir_all(lives.folder()).unwrap();
     let began = Instant::now();
@@ -188,7 +196,16 @@ fn a_journal_that_is_removed_is_made_anew() {
         was_told |= !host.ask(&json!({ "health": null })).is_null();
         assert!(began.elapsed() < LIMIT);
     }
+    assert!(host.ask(&json!({ "push": 9, "session": "ended" }))["error"].is_string());
+    let (mut second, _) = lives.start();
+    for session in ["chat", "other"] {
+        assert!(second.ask(&json!({ "open": session }))["error"].as_str().unwrap().contains("another host"));
+    }
+    assert_eq!(second.ask(&json!({ "open": "ended" })), json!({ "recovered": false }));
+    assert_eq!(second.ask(&json!({ "push": 1, "session": "ended" })), 3, "its numbers were written again");
+    ends(second);
     dies(host);
+    // Sessions that it has had are its own still, and numbers go on.
     let mut host = lives.open("chat");
     let read = host.ask(&json!({ "read": "chat" }));
     let notes: Vec<u64> =
@@ -211,6 +228,64 @@ fn a_disk_that_is_synced_says_the_same() {
     ends(host);
 }
 
+/// Through the socket that a host with a journal opens by itself.
+fn a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may() {
+    use std::io::{BufRead, BufReader, Write};
+    let lives = Lives::new(fixture!("journal-host"));
+    let mut host = lives.open("chat");
+    let done = host.ask(&shell("echo said; echo more", "chat"));
+    wait_for_result(&mut host, "chat");
+    let runs = host.ask(&shell("sleep 1000", "chat"));
+    let socket = fs::read_dir(lives.host.root()).unwrap().map(|entry| entry.unwrap().path());
+    let socket = socket.into_iter().find(|path| path.extension().is_some_and(|end| end == "sock")).unwrap();
+    let ask = |question: Value| -> Vec<Value> {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        writeln!(stream, "{question}").unwrap();
+        BufReader::new(stream).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+    };
+    let id = |record: &Value| record["command_id"].clone();
+    let listed = ask(json!({ "list": {} }));
+    let records = listed[0]["listed"]["records"].as_array().unwrap();
+    assert_eq!(
+        records.iter().map(|record| record["status"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["completed", "running"]
+    );
+    assert!(records.iter().all(|record| record["stdout"] == ""), "{listed:?}");
+    assert_eq!(ask(json!({ "list": { "labels": { "no": "such" } } }))[0]["listed"]["records"], json!([]));
+    let page = ask(json!({ "read": { "command_id": id(&done), "offset": 5 } }));
+    assert_eq!((&page[0]["page"]["text"], &page[0]["page"]["eof"]), (&json!("more\n"), &json!(true)));
+    // What lives, and what somebody can still come to have, is not removed.
+    let refused =
+        |record: &Value| ask(json!({ "remove": { "command_id": id(record) } }))[0]["refused"]["why"].clone();
+    assert!(refused(&runs).as_str().unwrap().contains("has not ended"));
+    assert!(refused(&done).as_str().unwrap().contains("not read yet"));
+    host.ask(&json!({ "acknowledge": [1], "session": "chat" }));
+    assert_eq!(ask(json!({ "remove": { "command_id": id(&done) } })), [json!("removed")]);
+    assert!(!lives.host.root().join(done["command_id"].as_str().unwrap()).exists());
+    let gone = host.ask(&json!({ "output": done["handle_id"], "session": "chat" }));
+    assert!(gone["error"].as_str().unwrap().contains("not kept any more"), "{gone}");
+    // Who waits hears of the end, and takes nothing.
+    let waits = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ask(json!({ "wait": { "command_id": id(&runs) } })));
+        let cancelled = ask(json!({ "cancel": { "command_id": id(&runs), "now": true } }));
+        assert_eq!(cancelled[1]["cancelled"]["cancelled"], true, "{cancelled:?}");
+        waits.join().unwrap()
+    });
+    assert_eq!((&waits[0], &waits[1]["ended"]["record"]["status"]), (&json!("heard"), &json!("killed")));
+    assert_eq!(brief(&host.ask(&json!({ "read": "chat" }))), [brief_result(2, false, "killed")]);
+    // Never a launch, and no input.
+    for question in
+        [json!({ "launch": {} }), json!({ "write": { "command_id": id(&runs) } }), json!("nonsense")]
+    {
+        assert!(
+            ask(question.clone())[0]["refused"]["why"].as_str().unwrap().contains("not understood"),
+            "{question}"
+        );
+    }
+    ends(host);
+    assert!(!socket.exists());
+}
+
 fn a_host_whose_journal_cannot_be_had_does_not_start_and_says_why() {
     let lives = Lives::new(fixture!("journal-host"));
     fs::create_dir_all(lives.base()).unwrap();
@@ -227,5 +302,6 @@ ostler_tests::in_every_tier!(
     a_journal_on_a_full_disk_holds_nobody_up_and_is_written_again_when_there_is_room,
     a_journal_that_is_removed_is_made_anew,
     a_disk_that_is_synced_says_the_same,
+    a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may,
     a_host_whose_journal_cannot_be_had_does_not_start_and_says_why,
 );

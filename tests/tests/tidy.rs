@@ -48,8 +48,8 @@ const LINUX: [(&str, &[&str]); 16] = [
     ("drain", &["sys", "clock", "mailbox"]),
     ("spawn", &["sys", "clock", "names", "mailbox", "exec", "contain", "sight", "watch", "drain"]),
     ("janitor", &[]),
-    ("no_journal", &[]),
-    ("journal", &["sys", "clock", "contain"]),
+    ("no_journal", &["janitor"]),
+    ("journal", &["sys", "clock", "contain", "janitor"]),
     (
         "kernel",
         &[

@@ -142,6 +142,7 @@ fn leave(dir: &TempDir, commands: u64, lost: u64) {
         pid: DEAD_PID,
         boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned(),
         start_ticks: 1,
+        pid_namespace: ostler_journal::store::pid_namespace(),
         artifact_root: root.clone(),
         root_lock: None,
         root_token: 1,

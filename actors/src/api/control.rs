@@ -1,11 +1,11 @@
 //! Being asked from outside: by other processes of the same user, through a socket beside the artifacts.
 
-use super::{Error, Ostler};
+use super::{Call, Error, Ostler};
 use crate::backend::thread::spawn;
-use ostler_artifacts::HostSocket;
+use ostler_artifacts::{HostSocket, OutputFile, Paths, remove_command};
 use ostler_messages::{
-    Answer, AwaitResult, CONTROL_ASK_MAX_BYTES, CallError, CommandId, ControlAnswer, ControlAsk, GetStatus,
-    HandleId,
+    Answer, AwaitResult, CONTROL_ASK_MAX_BYTES, CallError, CommandId, ControlAnswer, ControlAsk, Forget,
+    GetStatus, HandleId, Labels, List, Record, Shared,
 };
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -18,32 +18,56 @@ use std::{
 
 /// Most who are answered at a time; beyond it a connection is closed at once.
 const ASKING_MAX: usize = 16;
+/// How long a reader may wait for something to be there: it asks again, and a place is free for others between.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long each read and write of a line may take.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A graph that can be asked from outside as long as this value lives: `ostler cancel` does. Only processes of the same user are heard, and
-/// they can stop what runs, never start anything or write to it. It is one of the values that keep the graph alive.
+/// A graph that can be asked from outside as long as this value lives: `ostler cancel` and `ostler rm` do. Only processes of the same user
+/// are heard; they can list, read, wait, stop and remove, never start anything or write to it. It is one of the values that keep the graph
+/// alive.
 #[derive(Debug)]
 pub struct Control {
+    listening: Listening,
+    _graph: Ostler,
+}
+impl Control {
+    /// Where it is asked.
+    pub fn path(&self) -> &Path {
+        self.listening.socket.path()
+    }
+}
+
+/// The socket and its thread, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Listening {
     socket: Arc<HostSocket>,
     thread: Option<JoinHandle<()>>,
     asking: Arc<Asking>,
 }
-
-impl Control {
-    /// Where it is asked.
-    pub fn path(&self) -> &Path {
-        self.socket.path()
-    }
-}
-impl Drop for Control {
+impl Drop for Listening {
     /// Takes no more calls. What is being answered is answered, as far as its command has ended; nobody is waited for for more than five seconds.
     fn drop(&mut self) {
         self.socket.close();
-        self.thread.take().map(JoinHandle::join);
+        // The last value of a graph may be dropped by the thread itself, if it could make none to answer with.
+        let other = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        self.thread.take().filter(other).map(JoinHandle::join);
         let asking = self.asking.answered();
         // Only a count is kept there.
         drop(self.asking.left.wait_timeout_while(asking, LINE_LIMIT, |count| *count > 0));
+    }
+}
+impl Listening {
+    /// `graph`: whom it asks, as long as that is there.
+    pub(super) fn begin(
+        root: &Path,
+        graph: impl Fn() -> Option<Ostler> + Send + 'static,
+    ) -> io::Result<Listening> {
+        let socket = Arc::new(HostSocket::bind(root, std::process::id())?);
+        let (asking, listens) = (Arc::<Asking>::default(), socket.clone());
+        let counted = asking.clone();
+        let thread = spawn("ostler-control", move || listen(&graph, &listens, &counted))?;
+        Ok(Listening { socket, thread: Some(thread), asking })
     }
 }
 
@@ -85,26 +109,26 @@ impl Ostler {
     /// # Errors
     /// What the kernel said: the artifact root can't be written to, or there is no descriptor or thread.
     pub fn control(&self) -> io::Result<Control> {
-        let socket = Arc::new(HostSocket::bind(self.artifact_root(), std::process::id())?);
-        let (asking, ostler, listens) = (Arc::<Asking>::default(), self.clone(), socket.clone());
-        let counted = asking.clone();
-        let thread = spawn("ostler-control", move || listen(&ostler, &listens, &counted))?;
-        Ok(Control { socket, thread: Some(thread), asking })
+        let ostler = self.clone();
+        let listening = Listening::begin(self.artifact_root(), move || Some(ostler.clone()))?;
+        Ok(Control { listening, _graph: self.clone() })
     }
 }
 
-fn listen(ostler: &Ostler, socket: &HostSocket, asking: &Arc<Asking>) {
+fn listen(graph: &dyn Fn() -> Option<Ostler>, socket: &HostSocket, asking: &Arc<Asking>) {
     while let Some(stream) = socket.next() {
         let Some(one) = One::new(asking) else {
             let _ = tell(&stream, &refused("too many ask at once; ask again"));
             continue;
         };
-        let ostler = ostler.clone();
+        let Some(ostler) = graph() else { return };
         // Without a thread the connection is closed.
         let _ = spawn("ostler-answer", move || {
-            let _one = one;
             // Whoever asks sees a closed connection.
             let _ = answer(&ostler, &stream);
+            // It is answered before the graph goes, if this was its last value.
+            drop((stream, one));
+            drop(ostler);
         });
     }
 }
@@ -124,40 +148,111 @@ fn answer(ostler: &Ostler, stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(LINE_LIMIT))?;
     let mut line = Vec::new();
     BufReader::new(stream.take(CONTROL_ASK_MAX_BYTES)).read_until(b'\n', &mut line)?;
-    match serde_json::from_slice(&line) {
-        Ok(ControlAsk::Cancel { command_id, now }) => {
+    let ask = match serde_json::from_slice(&line) {
+        Ok(ask) => ask,
+        Err(error) => return tell(stream, &refused(format!("it is not understood: {error}"))),
+    };
+    match ask {
+        ControlAsk::Cancel { command_id, now } => {
             tell(stream, &ControlAnswer::Heard)?;
             tell(stream, &cancel(ostler, command_id, now).unwrap_or_else(refused))
         }
-        Ok(_) => tell(stream, &refused("this host is older, and does not know how")),
-        Err(error) => tell(stream, &refused(format!("it is not understood: {error}"))),
+        ControlAsk::Wait { command_id } => {
+            tell(stream, &ControlAnswer::Heard)?;
+            tell(stream, &wait(ostler, command_id).unwrap_or_else(refused))
+        }
+        ControlAsk::List { labels } => tell(stream, &list(ostler, labels).unwrap_or_else(refused)),
+        ControlAsk::Read { command_id, stream: which, offset, wait_ms } => {
+            let time = Duration::from_millis(wait_ms).min(READ_LIMIT);
+            tell(stream, &read(ostler, command_id, which, (offset, time)).unwrap_or_else(refused))
+        }
+        ControlAsk::Remove { command_id } => {
+            tell(stream, &remove(ostler, command_id).unwrap_or_else(refused))
+        }
+        _ => tell(stream, &refused("this host is older, and does not know how")),
     }
 }
 
-/// Takes nothing: the result goes to whoever of the host waits for it, or to the inbox.
-fn cancel(ostler: &Ostler, command_id: CommandId, now: bool) -> Result<ControlAnswer, String> {
-    let handle_id = HandleId { host_pid: command_id.host_pid, n: command_id.n };
-    let said = |error: Error| match error {
+fn said(error: Error) -> String {
+    match error {
         Error::Call(CallError::HandleUnknown { .. }) => "it is being started, or another host's".to_owned(),
         other => other.to_string(),
-    };
-    let status = |answer| match answer {
-        Answer::Status(record) | Answer::Result { record, .. } => Some(record.0),
-        _ => None,
-    };
-    let known =
-        ostler.call(|call| GetStatus { call, handle_id, session_id: None }, status).wait().map_err(said)?;
-    if known.command_id != command_id {
-        return Err("it is another host's".to_owned());
     }
-    let ended =
-        ostler.call(|call| AwaitResult { call, handle_id, wait_ms: None, take: false }, status).begin();
+}
+fn status(answer: Answer) -> Option<Shared> {
+    match answer {
+        Answer::Status(record) | Answer::Result { record, .. } => Some(record),
+        _ => None,
+    }
+}
+fn brief(record: &Record) -> Record {
+    let mut record = record.clone();
+    (record.stdout, record.stderr) = (String::new(), String::new());
+    record
+}
+
+/// Its handle in this host.
+fn known(ostler: &Ostler, command_id: CommandId) -> Result<HandleId, String> {
+    let handle_id = HandleId { host_pid: command_id.host_pid, n: command_id.n };
+    let known = ostler.call(|call| GetStatus { call, handle_id, session_id: None }, status);
+    match known.wait().map_err(said)?.command_id == command_id {
+        true => Ok(handle_id),
+        false => Err("it is another host's".to_owned()),
+    }
+}
+/// Takes nothing: the result goes to whoever of the host waits for it, or to the inbox.
+fn end_of(ostler: &Ostler, handle_id: HandleId) -> Call<Shared> {
+    ostler.call(|call| AwaitResult { call, handle_id, wait_ms: None, take: false }, status).begin()
+}
+
+fn cancel(ostler: &Ostler, command_id: CommandId, now: bool) -> Result<ControlAnswer, String> {
+    let handle_id = known(ostler, command_id)?;
+    let ended = end_of(ostler, handle_id);
     // The second one means now.
     let mut cancelled = false;
     for _ in 0..=u32::from(now) {
         cancelled |= ostler.cancel(handle_id, Some(Duration::ZERO), false).wait().map_err(said)?.cancelled;
     }
-    let mut record = (*ended.wait().map_err(said)?).clone();
-    (record.stdout, record.stderr) = (String::new(), String::new());
-    Ok(ControlAnswer::Cancelled { cancelled, record: Box::new(record) })
+    let ended = ended.wait().map_err(said)?;
+    Ok(ControlAnswer::Cancelled { cancelled, record: Box::new(brief(&ended)) })
+}
+
+fn wait(ostler: &Ostler, command_id: CommandId) -> Result<ControlAnswer, String> {
+    let ended = end_of(ostler, known(ostler, command_id)?).wait().map_err(said)?;
+    Ok(ControlAnswer::Ended { record: Box::new(brief(&ended)) })
+}
+
+fn list(ostler: &Ostler, labels: Labels) -> Result<ControlAnswer, String> {
+    let listed = |answer| match answer {
+        Answer::Listed(listed) => Some(listed),
+        _ => None,
+    };
+    let list = ostler.call(|call| List { call, session_id: None, finished: true, labels }, listed);
+    let records = list.wait().map_err(said)?.iter().map(|listed| brief(&listed.record)).collect();
+    Ok(ControlAnswer::Listed { records })
+}
+
+fn read(
+    ostler: &Ostler,
+    command_id: CommandId,
+    which: OutputFile,
+    (offset, time): (u64, Duration),
+) -> Result<ControlAnswer, String> {
+    let page =
+        ostler.read_command(command_id).stream(which).offset(offset).wait_for(time).wait().map_err(said)?;
+    let (next_offset, total_bytes, eof) = (page.next_offset, page.total_bytes, page.eof);
+    Ok(ControlAnswer::Page { offset: page.offset, next_offset, total_bytes, eof, text: page.text() })
+}
+
+/// The graph forgets it first: whoever asks for it then is told so, and finds no half of it.
+fn remove(ostler: &Ostler, command_id: CommandId) -> Result<ControlAnswer, String> {
+    let handle_id = HandleId { host_pid: command_id.host_pid, n: command_id.n };
+    let done = |answer| matches!(answer, Answer::Done).then_some(());
+    ostler.call(|call| Forget { call, handle_id }, done).wait().map_err(said)?;
+    let paths = Paths::find(ostler.artifact_root(), command_id);
+    match remove_command(&paths) {
+        Ok(true) => Ok(ControlAnswer::Removed),
+        Ok(false) => Err("there is something in its directory that ostler did not make".to_owned()),
+        Err(error) => Err(format!("{}: {error}", paths.dir.display())),
+    }
 }

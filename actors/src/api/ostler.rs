@@ -1,6 +1,6 @@
 //! The graph as a host holds it.
 
-use super::{Call, Session};
+use super::{Call, Session, control::Listening};
 use crate::{
     backend::{
         ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, Recovery, StartError,
@@ -17,7 +17,7 @@ use ostler_messages::{
 };
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -89,6 +89,8 @@ pub(crate) struct Client {
     containment: Containments,
     journal_trouble: Trouble,
     recovery: Recovery,
+    /// With a journal the graph can be asked from outside, as long as it is there.
+    listening: OnceLock<Listening>,
     graph: Option<JoinHandle<()>>,
     stopped: Receiver<()>,
 }
@@ -124,6 +126,7 @@ impl Drop for Client {
             std::mem::forget((self.requests.clone(), self.acks.clone(), self.stopped.clone()));
             return;
         }
+        drop(self.listening.take());
         let _ = self.requests.send(HostInput::HostGone(HostGone {}));
         // Disconnects when the graph's thread ends.
         let timed_out = matches!(
@@ -286,12 +289,13 @@ pub(crate) fn start_with(
         None => linux::start(&config)?,
         Some(world) => scripted::start(world, &config),
     };
+    let listens = world.is_none() && config.journal.as_ref().is_some_and(|journal| journal.listens);
     let (journal_trouble, recovery) = (facts.journal_trouble.clone(), facts.recovery.clone());
     let started = graph::start(config, facts, start_kernel, from_host, alive, faults)?;
     if let Some(world) = world {
         world.connect(requests.clone());
     }
-    Ok(Ostler(Arc::new(Client {
+    let ostler = Ostler(Arc::new(Client {
         requests,
         acks,
         next_call: AtomicU64::new(0),
@@ -307,7 +311,15 @@ pub(crate) fn start_with(
         containment: started.containment,
         journal_trouble,
         recovery,
+        listening: OnceLock::new(),
         graph: Some(started.thread),
         stopped,
-    })))
+    }));
+    if listens {
+        let client = Arc::downgrade(&ostler.0);
+        let listening = Listening::begin(ostler.artifact_root(), move || client.upgrade().map(Ostler));
+        // Without it everything works but for those who ask from outside; they are told that it takes no calls.
+        let _ = listening.map(|listening| ostler.0.listening.set(listening));
+    }
+    Ok(ostler)
 }

@@ -158,7 +158,7 @@ impl Session {
     fn list_with(&self, finished: bool, labels: Labels) -> Call<Vec<Listed>> {
         let (ostler, session_id) = (self.ostler.clone(), self.id.clone());
         self.ostler.call(
-            |call| List { call, session_id, finished, labels },
+            |call| List { call, session_id: Some(session_id), finished, labels },
             move |answer| match answer {
                 Answer::Listed(listed) => {
                     Some(listed.into_iter().map(|listed| Listed::new(&ostler, listed)).collect())

@@ -31,17 +31,24 @@ pub struct Journal {
     pub(crate) name: String,
     pub(crate) base: Option<PathBuf>,
     pub(crate) durability: Durability,
+    pub(crate) listens: bool,
 }
 
 impl Journal {
     /// Of this name: 1 to 64 letters, digits, '.', '_' or '-'. It lies below `$XDG_STATE_HOME/ostler/journals`, else
     /// `~/.local/state/ostler/journals`.
     pub fn named(name: impl Into<String>) -> Journal {
-        Journal { name: name.into(), base: None, durability: Durability::default() }
+        Journal { name: name.into(), base: None, durability: Durability::default(), listens: true }
     }
     /// Below another directory.
     pub fn below(mut self, base: impl Into<PathBuf>) -> Journal {
         self.base = Some(base.into());
+        self
+    }
+    /// Whether other processes of this user can ask the host (`ostler cancel`, `ostler rm`), through a socket beside its artifacts; by
+    /// default they can. See [`Ostler::control`](crate::Ostler::control), which a host without a journal calls itself.
+    pub fn listens(mut self, listens: bool) -> Journal {
+        self.listens = listens;
         self
     }
     /// What it outlives; by default the death of the host, and not that of the machine.

@@ -10,9 +10,11 @@ use std::{
     mem,
 };
 
-/// How long a write may take until nobody waits for it any more: a disk that answers takes milliseconds, one with a failing sector some
+/// After how long nobody waits any more for a write, at the latest: a disk that answers takes milliseconds, one with a failing sector some
 /// seconds.
 pub(crate) const LIMIT_MS: u64 = 5_000;
+/// What waited at a look and waits still at the next one is given up: so nobody waits for longer than two of them.
+pub(crate) const LOOK_MS: u64 = LIMIT_MS / 2;
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +24,10 @@ pub(crate) enum Effect {
     /// Make a session the host's own.
     Claim(SessionId),
     /// A session is the host's own, or another one's.
-    Claimed { session_id: SessionId, held_by: Option<u32> },
+    Claimed { session_id: SessionId, held_by: Option<u32>, next: Option<u64> },
     /// Answers that wait for these may go out.
     Clear(Vec<Mark>),
-    /// Look again after [`LIMIT_MS`].
+    /// Look again after [`LOOK_MS`].
     Arm,
     /// It can't be written.
     Trouble(String),
@@ -63,9 +65,12 @@ pub(crate) struct Journal {
     claims: BTreeSet<SessionId>,
     /// How often it began anew.
     begun: u64,
-    /// A timer runs; and whether the writer has said something since it does.
+    /// A timer runs.
     armed: bool,
-    heard: bool,
+    /// What waited at the last look.
+    due: (BTreeMap<ActorName, u64>, BTreeSet<SessionId>),
+    /// The host was told that it can't be written, and not that it can.
+    told: bool,
 }
 
 impl Journal {
@@ -77,7 +82,8 @@ impl Journal {
             claims: BTreeSet::new(),
             begun: 0,
             armed: false,
-            heard: false,
+            due: Default::default(),
+            told: false,
         }
     }
 
@@ -100,7 +106,7 @@ impl Journal {
 
     pub(crate) fn claim(&mut self, session_id: SessionId) -> Effects {
         if self.state == (State::Down { silent: true }) {
-            return vec![Effect::Claimed { session_id, held_by: None }];
+            return vec![Effect::Claimed { session_id, held_by: None, next: None }];
         }
         self.claims.insert(session_id.clone());
         let mut effects = vec![Effect::Claim(session_id)];
@@ -108,11 +114,15 @@ impl Journal {
         effects
     }
 
-    pub(crate) fn claimed(&mut self, session_id: SessionId, held_by: Option<u32>) -> Effects {
-        self.heard = true;
+    pub(crate) fn claimed(
+        &mut self,
+        session_id: SessionId,
+        held_by: Option<u32>,
+        next: Option<u64>,
+    ) -> Effects {
         // One that was not waited for any longer is open already.
         let mut effects = match self.claims.remove(&session_id) {
-            true => vec![Effect::Claimed { session_id, held_by }],
+            true => vec![Effect::Claimed { session_id, held_by, next }],
             false => Effects::new(),
         };
         if self.state == (State::Down { silent: true }) {
@@ -123,7 +133,6 @@ impl Journal {
 
     /// The writer has come so far.
     pub(crate) fn recorded(&mut self, marks: Vec<Mark>) -> Effects {
-        self.heard = true;
         match self.state {
             // It has come back from its disk, but has not been told everything.
             State::Down { .. } => self.back(),
@@ -134,7 +143,9 @@ impl Journal {
                 }
                 let whole = marks.iter().any(|mark| (mark.by, mark.n) == (ActorName::Journal, self.begun));
                 let mut effects = vec![Effect::Clear(marks)];
-                effects.extend(whole.then_some(Effect::Works));
+                if whole && mem::take(&mut self.told) {
+                    effects.push(Effect::Works);
+                }
                 effects
             }
         }
@@ -142,17 +153,20 @@ impl Journal {
 
     /// The writer has given up, until it says that it is back.
     pub(crate) fn failed(&mut self, error: String) -> Effects {
-        self.heard = true;
-        let was_up = !matches!(self.state, State::Down { .. });
         self.state = State::Down { silent: false };
         let mut effects = self.clear();
-        effects.extend(was_up.then_some(Effect::Trouble(error)));
+        self.tell(error, &mut effects);
         effects
+    }
+    /// Once, until all that there is is written again.
+    fn tell(&mut self, error: String, effects: &mut Effects) {
+        if !mem::replace(&mut self.told, true) {
+            effects.push(Effect::Trouble(error));
+        }
     }
 
     /// It can be written again.
     pub(crate) fn back(&mut self) -> Effects {
-        self.heard = true;
         self.state = State::Beginning { all: BTreeMap::new(), behind: Vec::new() };
         vec![Effect::WriteAgain]
     }
@@ -179,32 +193,36 @@ impl Journal {
         effects
     }
 
-    /// The time is up.
+    /// It is time to look who waits.
     pub(crate) fn time_up(&mut self) -> Effects {
         self.armed = false;
         let mut effects = Effects::new();
-        let waits = self.sent != self.written || !self.claims.is_empty();
-        if !waits || !matches!(self.state, State::Up) {
-            return effects;
-        }
-        if mem::take(&mut self.heard) {
-            self.arm(&mut effects);
+        let (sent, claims) = mem::take(&mut self.due);
+        let written = |by: &ActorName| self.written.get(by).copied().unwrap_or(0);
+        let late =
+            sent.iter().any(|(by, n)| written(by) < *n) || claims.iter().any(|id| self.claims.contains(id));
+        if !late {
+            if self.sent != self.written || !self.claims.is_empty() {
+                self.arm(&mut effects);
+            }
             return effects;
         }
         self.state = State::Down { silent: true };
         effects.extend(self.clear());
-        let claimed = |session_id| Effect::Claimed { session_id, held_by: None };
+        let claimed = |session_id| Effect::Claimed { session_id, held_by: None, next: None };
         effects.extend(mem::take(&mut self.claims).into_iter().map(claimed));
         let error = format!(
-            "the disk has not answered for {LIMIT_MS} ms; what happens now does not survive the host"
+            "the disk has not answered for up to {LIMIT_MS} ms; what happens now does not survive the host"
         );
-        effects.push(Effect::Trouble(error));
+        self.tell(error, &mut effects);
         effects
     }
 
     fn arm(&mut self, effects: &mut Effects) {
         if !self.armed {
-            (self.armed, self.heard) = (true, false);
+            self.armed = true;
+            // All that is on its way by now.
+            self.due = (self.sent.clone(), self.claims.clone());
             effects.push(Effect::Arm);
         }
     }
@@ -233,6 +251,10 @@ mod tests {
         marks.iter().map(|(by, n)| Mark { by: *by, n: *n }).collect()
     }
 
+    fn claimed(session_id: &str) -> Effect {
+        Effect::Claimed { session_id: session_id.into(), held_by: None, next: None }
+    }
+
     #[test]
     fn what_is_written_lets_answers_go_and_the_timer_runs_once() {
         let mut journal = Journal::new();
@@ -240,7 +262,7 @@ mod tests {
         assert_eq!(journal.append(append(B, 1)), [Effect::Append(append(B, 1))]);
         assert_eq!(journal.append(append(ActorName::Process(1), 0)).len(), 1, "nobody waits for it");
         assert_eq!(journal.recorded(marks(&[(A, 1)])), [clear(&[(A, 1)])]);
-        assert_eq!(journal.time_up(), [Effect::Arm], "it gets on");
+        assert_eq!(journal.time_up(), [Effect::Arm], "the second has waited for less than a look");
         assert_eq!(journal.recorded(marks(&[(B, 1)])), [clear(&[(B, 1)])]);
         assert_eq!(journal.time_up(), [], "nobody waits");
         assert_eq!(journal.append(append(A, 2))[1], Effect::Arm);
@@ -255,10 +277,15 @@ mod tests {
         assert_eq!(journal.append(append(A, 2)), [clear(&[(A, 2)])]);
         assert_eq!(journal.failed("still full".into()), [clear(&[(A, 2)])]);
         assert_eq!(journal.time_up(), []);
+        // Not again, if a new one can be made and not be filled.
+        journal.back();
+        journal.all(A, vec![]);
+        journal.all(B, vec![]);
+        let cleared = clear(&[(A, 2), (ActorName::Journal, 1)]);
+        assert_eq!(journal.failed("still full".into()), [cleared]);
         // A claim can be had without it.
         assert_eq!(journal.claim("s".into())[0], Effect::Claim("s".into()));
-        let own = Effect::Claimed { session_id: "s".into(), held_by: None };
-        assert_eq!(journal.claimed("s".into(), None), [own]);
+        assert_eq!(journal.claimed("s".into(), None, None), [claimed("s")]);
     }
 
     #[test]
@@ -280,19 +307,28 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_does_not_answer_holds_up_nobody_for_long() {
+    fn a_disk_that_does_not_answer_holds_up_nobody_for_longer_than_its_limit() {
         let mut journal = Journal::new();
         journal.append(append(A, 1));
+        journal.recorded(marks(&[(A, 1)]));
+        // Right after the timer was set.
+        journal.append(append(A, 2));
         journal.claim("s".into());
+        assert_eq!(journal.time_up(), [Effect::Arm], "half of it");
         let effects = journal.time_up();
-        assert_eq!(
-            effects[..2],
-            [clear(&[(A, 1)]), Effect::Claimed { session_id: "s".into(), held_by: None }]
-        );
+        assert_eq!(effects[..2], [clear(&[(A, 2)]), claimed("s")]);
         assert!(matches!(&effects[2..], [Effect::Trouble(error)] if error.contains("5000 ms")));
-        let own = Effect::Claimed { session_id: "t".into(), held_by: None };
-        assert_eq!(journal.claim("t".into()), [own], "nobody is asked who does not answer");
+        assert_eq!(journal.claim("t".into()), [claimed("t")], "nobody is asked who does not answer");
         // It comes back, too late for that one: what it has written is not all.
-        assert_eq!(journal.claimed("s".into(), Some(7)), [Effect::WriteAgain]);
+        assert_eq!(journal.claimed("s".into(), Some(7), None), [Effect::WriteAgain]);
+    }
+
+    #[test]
+    fn a_journal_that_has_failed_and_hangs_then_keeps_no_session_closed() {
+        let mut journal = Journal::new();
+        journal.failed("input/output error".into());
+        assert_eq!(journal.claim("s".into()), [Effect::Claim("s".into()), Effect::Arm]);
+        assert_eq!(journal.time_up(), [claimed("s")], "the host was told already");
+        assert_eq!(journal.recorded(vec![]), [Effect::WriteAgain]);
     }
 }

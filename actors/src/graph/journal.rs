@@ -7,7 +7,7 @@
 use super::actors::CoreActors;
 use crate::{
     backend::{Kernel, Trouble},
-    core::journal::{Effect, Journal, LIMIT_MS},
+    core::journal::{Effect, Journal, LOOK_MS},
 };
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent};
@@ -44,13 +44,13 @@ impl JournalActor {
                     let claim = ClaimSession { session_id };
                     self.kernel.borrow_mut().perform(KernelCommand::ClaimSession(claim));
                 }
-                Effect::Claimed { session_id, held_by } => {
-                    supervisor.do_send(Sent(SessionClaimed { session_id, held_by }));
+                Effect::Claimed { session_id, held_by, next } => {
+                    supervisor.do_send(Sent(SessionClaimed { session_id, held_by, next }));
                 }
                 Effect::Clear(marks) => host.do_send(Sent(Cleared { marks })),
                 Effect::Arm => {
                     let (owner, kind) = (ActorName::Journal, TimerKind::JournalLimit);
-                    kernel.do_send(Sent(Arm { owner, kind, after_ms: LIMIT_MS }));
+                    kernel.do_send(Sent(Arm { owner, kind, after_ms: LOOK_MS }));
                 }
                 Effect::Trouble(error) => {
                     self.trouble.set(Some(error.clone()));
@@ -85,7 +85,7 @@ on! {
     Append => |journal, m| journal.append(m);
     AppendAll => |journal, m| journal.all(m.by, m.rows);
     ClaimSession => |journal, m| journal.claim(m.session_id);
-    SessionClaimed => |journal, m| journal.claimed(m.session_id, m.held_by);
+    SessionClaimed => |journal, m| journal.claimed(m.session_id, m.held_by, m.next);
     Recorded => |journal, m| journal.recorded(m.marks);
     JournalFailed => |journal, m| journal.failed(m.error);
     JournalBack => |journal, _m| journal.back();

@@ -46,6 +46,8 @@ pub(crate) struct ProcessActor {
     first: Effects,
     error: Option<LaunchError>,
     read_error: Option<String>,
+    /// For a journal.
+    start_ticks: Option<u64>,
     children: Option<Children>,
 }
 
@@ -74,8 +76,8 @@ impl ProcessActor {
         record: Arc<Record>,
         (life, first): (Life, Effects),
     ) -> ProcessActor {
-        let (error, read_error, children) = (None, None, None);
-        ProcessActor { origin, request, record, life, first, error, read_error, children }
+        let (error, read_error, start_ticks, children) = (None, None, None, None);
+        ProcessActor { origin, request, record, life, first, error, read_error, start_ticks, children }
     }
 
     fn on(&mut self, event: Event, ctx: &mut Context<ProcessActor>) {
@@ -145,7 +147,7 @@ impl ProcessActor {
             process_actors.drains = Some(drains.clone());
             process_actors.ticker = ticker.clone();
         }
-        let launched = Launched { n, record: self.record.clone().into() };
+        let launched = Launched { n, record: self.record.clone().into(), start_ticks: self.start_ticks };
         if let Some(ticker) = &ticker {
             ticker.do_send(Sent(launched.clone()));
         }
@@ -298,6 +300,7 @@ impl Handler<Sent<Started>> for ProcessActor {
         record.toolchain_error = started.toolchain_error;
         if self.origin.journaled {
             let record = self.record.clone().into();
+            self.start_ticks = started.start_ticks;
             let rows = vec![Row::Started { record, start_ticks: started.start_ticks }];
             // Nobody waits for it: without it the command is lost all the same.
             let append = Append { by: ActorName::Process(self.origin.n), n: 0, rows };

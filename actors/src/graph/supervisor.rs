@@ -20,8 +20,8 @@ use ostler_context::{Context, Parent, Sent, start};
 use ostler_messages::{
     Ack, ActorName, Answer, Append, AppendAll, Arm, AwaitResult, CallId, Cancel, ClaimSession, CloseQueue,
     CloseStdin, CommandEnded, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession,
-    Fed, Feed, Finished, ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed, Launch,
-    LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Mark, Nack,
+    Fed, Feed, Finished, Forget, ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed,
+    Launch, LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Mark, Nack,
     NoQueue, OpenQueue, OpenSession, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise, Recovered,
     RefuseLaunch, Release, Released, Reply, Report, Reported, Resize, RestoreQueues, ResultsGone, Resume,
     Retain, RetentionDue, Row, SendSignal, SessionClaimed, SetSize, Shutdown, Sleep, Stop, StopWaiting,
@@ -228,6 +228,7 @@ on! {
     AwaitResult => |registry, m| registry.await_result(m.call, m.handle_id, m.wait_ms, m.take);
     GetStatus => |registry, m| registry.status(m.call, m.handle_id, m.session_id.as_ref());
     List => |registry, m| registry.list(m);
+    Forget => |registry, m| registry.forget(m.call, m.handle_id);
     WaitFor => |registry, m| registry.wait_for(m);
     WaitOver => |registry, m| registry.wait_over(m.call);
     ListPorts => |registry, m| registry.list_ports(m.call, m.handle_id);
@@ -249,15 +250,15 @@ on! {
     Nack => |registry, m| registry.nack(m.call);
     Shutdown => |registry, m| registry.shutdown(m.call);
     HostGone => |registry, _m| registry.host_gone();
-    Launched => |registry, m| registry.launched(m.n, m.record);
+    Launched => |registry, m| registry.launched(m.n, m.record, m.start_ticks);
     LaunchFailed => |registry, m| registry.launch_failed(m.n, m.error);
     Finished => |registry, m| registry.finished(m.n, m.record, m.kept);
     Released => |registry, m| registry.released(m.n, m.leftovers);
-    QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept);
+    QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept, m.next);
     NoQueue => |registry, m| registry.no_queue(m.call, &m.session_id, m.nothing);
     Discarded => |registry, m| registry.discarded(m.unread);
-    Recovered => |registry, m| registry.restore(m.sessions, m.commands, m.anonymous);
-    SessionClaimed => |registry, m| registry.session_claimed(m.session_id, m.held_by);
+    Recovered => |registry, m| registry.restore(m.sessions, m.commands, m.anonymous, m.last_n);
+    SessionClaimed => |registry, m| registry.session_claimed(m.session_id, m.held_by, m.next);
     ResultsGone => |registry, m| registry.results_gone(&m.handle_ids);
     QueueEmptied => |registry, m| registry.queue_emptied(&m.session_id);
 }

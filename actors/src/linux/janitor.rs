@@ -6,7 +6,7 @@
 
 use crate::backend::{Outputs, thread::spawn};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use ostler_artifacts::{RetentionLimits, Wanted, retain};
+use ostler_artifacts::{Others, RetentionLimits, Wanted, retain};
 use ostler_messages::{CommandId, Retain};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,6 +22,10 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_millis(200);
 /// Beyond it the oldest are left to the host's next start. 32 bytes each.
 const OWN_MAX: usize = 65_536;
 
+/// Which commands of dead hosts of the journal's name nobody has taken over yet, as it is now. None: that can't be told.
+pub(super) type Look = Arc<dyn Fn() -> Option<IsMeant> + Send + Sync>;
+type IsMeant = Arc<dyn Fn(CommandId) -> bool + Send + Sync>;
+
 /// See the [module](self).
 pub(super) struct Janitor {
     root: PathBuf,
@@ -31,7 +35,7 @@ pub(super) struct Janitor {
     own: VecDeque<CommandId>,
     /// Of earlier lives of the host, those that somebody can still ask for; and the journal that knows of them.
     past: BTreeSet<CommandId>,
-    journal: Option<String>,
+    journal: Option<(String, Look)>,
     /// Tells what was removed, once the removal is over.
     at_work: Option<Receiver<Vec<CommandId>>>,
 }
@@ -42,7 +46,7 @@ impl Janitor {
         Janitor { root: root.to_owned(), limits, outputs, own, past, journal, at_work: None }
     }
     /// The host has earlier lives, of which these commands can still be asked for.
-    pub(super) fn has_past(&mut self, journal: String, past: BTreeSet<CommandId>) {
+    pub(super) fn has_past(&mut self, journal: (String, Look), past: BTreeSet<CommandId>) {
         (self.past, self.journal) = (past, Some(journal));
     }
 
@@ -84,11 +88,14 @@ impl Janitor {
             let but: BTreeSet<u64> = but.into_iter().collect();
             self.own.iter().filter(|id| id.n <= up_to && !but.contains(&id.n)).copied().collect()
         });
-        let (past, journal) = (self.past.clone(), self.journal.clone());
-        let wanted = Wanted { may_go: may_go.unwrap_or_default(), past, journal };
+        let (may_go, past, journal) = (may_go.unwrap_or_default(), self.past.clone(), self.journal.clone());
         let (root, limits, outputs) = (self.root.clone(), self.limits, self.outputs.clone());
         let (tell, at_work) = bounded(1);
         let thread = spawn("ostler-retention", move || {
+            // Where it can't be told, everything of any journal stays until its age.
+            let others = journal.as_ref().and_then(|(_, look)| look());
+            let journal = journal.filter(|_| others.is_some()).map(|(name, _)| name);
+            let wanted = Wanted { may_go, past, journal, others: Others(others) };
             // What could not be removed is tried again at the next time.
             let removed = retain(&root, &limits, &wanted).removed;
             outputs.give_back(&removed);

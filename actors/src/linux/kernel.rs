@@ -406,14 +406,12 @@ fn threads(
     }
     let trouble = tiers.trouble().clone();
     drop(tiers);
-    if let Some(journal) = journal {
-        let (writer, body) = journal.writer(events.clone());
-        dispatcher.journal = Some((writer, made("ostler-journal", body)?));
-    }
-    if let Some(journal) = &config.journal {
+    if let (Some(journal), Some(found)) = (&config.journal, journal) {
         let past = recovered.iter().flat_map(|recovered| &recovered.commands);
         let past = past.map(|command| command.record.command_id).collect();
-        dispatcher.janitor.has_past(journal.name.clone(), past);
+        dispatcher.janitor.has_past((journal.name.clone(), found.others()), past);
+        let (writer, body) = found.writer(events.clone());
+        dispatcher.journal = Some((writer, made("ostler-journal", body)?));
     }
     let mut add = |name: &str, run| -> Result<(), StartError> {
         let before_guard = dispatcher.threads.len() - 1;

@@ -3,6 +3,7 @@
 use crate::{
     backend::{KernelEvent, Recovery, StartError},
     config::Journal,
+    linux::janitor::Look,
 };
 use crossbeam_channel::Sender;
 use ostler_artifacts::Root;
@@ -20,6 +21,9 @@ pub(crate) fn open(_: &Journal, _: &Root) -> Result<Found, StartError> {
 
 impl Found {
     pub(crate) fn recovered(&mut self) -> (Option<Recovered>, Recovery) {
+        match self.0 {}
+    }
+    pub(crate) fn others(&self) -> Look {
         match self.0 {}
     }
     pub(crate) fn last_n(&self) -> u64 {

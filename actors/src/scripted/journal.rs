@@ -61,8 +61,12 @@ impl Disk {
         image.deliver_owed(now);
         let fresh: BTreeSet<CommandId> = unfinished.into_iter().collect();
         let sessions = image.recovered_sessions(&|command_id| fresh.contains(&command_id));
-        let recovered =
-            Recovered { sessions, commands: image.recovered_commands(), anonymous: image.anonymous };
+        let recovered = Recovered {
+            sessions,
+            commands: image.recovered_commands(),
+            anonymous: image.anonymous,
+            last_n: image.last_n,
+        };
         self.journals.insert(journal.to_owned(), image);
         Some(recovered)
     }
@@ -75,7 +79,7 @@ impl Disk {
         let handle_id = HandleId { host_pid: HOST_PID, n: command_id.n };
         let blank = || {
             let mut record = Record::new(command.session_id.clone(), command_id, handle_id);
-            if let Ok(request) = serde_json::from_value::<LaunchRequest>(command.request.clone()) {
+            if let Ok(request) = serde_json::from_str::<LaunchRequest>(&command.request) {
                 record.command = request.display();
                 record.command_or_op_descriptor.clone_from(&record.command);
                 (record.cwd, record.labels) = (request.cwd, request.labels);

@@ -220,7 +220,7 @@ fn a_session_ends_with_its_unread_results_and_one_whose_canceller_is_gone_still_
         let heard = bench.heard().await;
         assert_eq!(
             heard[0],
-            Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2, kept: true })
+            Heard::QueueClosed(QueueClosed { session_id: session_id(), unread: 2, kept: true, next: None })
         );
         assert_eq!(drained(&heard[1]).len(), 3);
         bench.inbox.do_send(Sent(Ack { call: CallId(4) }));

@@ -22,6 +22,8 @@ pub(crate) struct Log {
     wait: bool,
     /// For which append they wait.
     after: Option<Mark>,
+    /// The last append; 0 before the first.
+    last: u64,
 }
 
 impl Queue {
@@ -68,11 +70,12 @@ impl Queue {
             *appends += 1;
             let append = Append { by: ActorName::Inbox, n: *appends, rows };
             effects.insert(0, Effect::Append(append));
-            if std::mem::take(&mut log.wait) {
-                log.after = Some(Mark { by: ActorName::Inbox, n: *appends });
-            }
+            log.last = *appends;
         }
-        log.wait = false;
+        // Also for one that another operation has sent, and that nobody has waited for.
+        if std::mem::take(&mut log.wait) && log.last > 0 {
+            log.after = Some(Mark { by: ActorName::Inbox, n: log.last });
+        }
         self.wait_for_log(effects);
     }
     /// Answers that show what the queue holds.

@@ -90,7 +90,7 @@ pub(super) fn paused(paused: bool) -> Vec<Effect> {
     vec![Effect::Paused(LaunchesPaused { session_id: session(), paused })]
 }
 pub(super) fn closed(unread: u64, kept: bool) -> Effect {
-    Effect::Closed(QueueClosed { session_id: session(), unread, kept })
+    Effect::Closed(QueueClosed { session_id: session(), unread, kept, next: None })
 }
 pub(super) fn emptied() -> Vec<Effect> {
     vec![Effect::Emptied(QueueEmptied { session_id: session() })]

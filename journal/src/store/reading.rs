@@ -28,6 +28,7 @@ impl Reading<'_> {
                 pid: row.get("pid")?,
                 boot_id: row.get("boot_id")?,
                 start_ticks: unsigned(row.get("start_ticks")?),
+                pid_namespace: unsigned(row.get("pid_namespace")?),
                 artifact_root: std::ffi::OsString::from_vec(root).into(),
                 root_lock: row.get("root_lock")?,
                 root_token: unsigned(row.get("root_token")?),
@@ -40,8 +41,10 @@ impl Reading<'_> {
             Ok(())
         })?;
         self.each("commands", "SELECT * FROM commands", |row| {
-            let mut command =
-                Command::of(SessionId::from(row.get::<_, String>("session_id")?), parsed(row, "request")?);
+            let mut command = Command::of(
+                SessionId::from(row.get::<_, String>("session_id")?),
+                row.get::<_, Arc<str>>("request")?,
+            );
             command.started = maybe(row, "started")?;
             command.start_ticks = row.get::<_, Option<i64>>("start_ticks")?.map(unsigned);
             command.result = maybe(row, "result")?;

@@ -5,7 +5,7 @@
 //! * keeps: what the [`Image`] says that a row does
 
 use super::number;
-use crate::image::{Command, Image, Kept, without_text};
+use crate::image::{Command, Image, Kept, brief, without_text};
 use ostler_messages::{CommandId, Content, Entry, Record, Row, SessionId, Stamp};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 use std::sync::Arc;
@@ -30,16 +30,18 @@ impl Writing<'_> {
                 let sql = "INSERT INTO sessions VALUES (?, 1, 1) ON CONFLICT DO UPDATE SET ended = 1";
                 self.prepared(sql)?.execute([session_id.as_str()]).map(drop)
             }
-            Row::SessionForgotten { session_id } => {
-                self.prepared("DELETE FROM sessions WHERE session_id = ?")?.execute([session_id.as_str()])?;
-                self.prepared("DELETE FROM entries WHERE session_id = ?")?
-                    .execute([session_id.as_str()])
-                    .map(drop)
+            Row::SessionsForgotten { session_ids } => {
+                let mut sessions = self.prepared("DELETE FROM sessions WHERE session_id = ?")?;
+                let mut entries = self.prepared("DELETE FROM entries WHERE session_id = ?")?;
+                session_ids.iter().try_for_each(|session_id| {
+                    sessions.execute([session_id.as_str()])?;
+                    entries.execute([session_id.as_str()]).map(drop)
+                })
             }
             Row::Counted { session_id, next } => self.counted(session_id, *next),
             Row::Asked { command_id, request } => {
                 self.numbers(command_id.n, 0)?;
-                let brief = request.in_brief().unwrap_or_default().to_string();
+                let brief = brief(request);
                 let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, NULL, NULL, NULL, 0, 0)";
                 let session_id = request.session_id.as_str();
                 self.prepared(sql)?.execute(params![command_id.to_string(), session_id, brief]).map(drop)
@@ -104,7 +106,7 @@ impl Writing<'_> {
     }
     fn has_result(&self, record: &Arc<Record>) -> rusqlite::Result<()> {
         let sql = "INSERT INTO commands VALUES (?1, ?2, 'null', NULL, NULL, ?3, ?4, 0)
-            ON CONFLICT DO UPDATE SET result = ?3, text_on_disk = ?4";
+            ON CONFLICT DO UPDATE SET result = ?3, text_on_disk = ?4, started = NULL";
         let result = json(&without_text(record));
         let (id, session_id) = (record.command_id.to_string(), record.session_id.as_str());
         self.prepared(sql)?.execute(params![id, session_id, result, record.text_on_disk.0]).map(drop)
@@ -139,7 +141,7 @@ impl Writing<'_> {
         let values = params![
             command_id.to_string(),
             command.session_id.as_str(),
-            command.request.to_string(),
+            &*command.request,
             command.started.as_deref().map(json),
             command.start_ticks.map(number),
             command.result.as_deref().map(json),

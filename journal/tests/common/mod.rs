@@ -24,6 +24,7 @@ pub(crate) fn host(pid: u32) -> Host {
         pid,
         boot_id: "boot".into(),
         start_ticks: 5,
+        pid_namespace: 6,
         artifact_root: "/artifacts".into(),
         root_lock: Some(".host-7-1.lock".into()),
         root_token: 9,

@@ -6,7 +6,7 @@
 
 use super::{
     input::Input,
-    results::{Waiting, Want},
+    results::{Waiting, Want, refuse},
     *,
 };
 use ostler_messages::OLDEST_HANDLES;
@@ -39,6 +39,8 @@ pub(super) struct Handle {
     pub(super) command_id: Option<CommandId>,
     /// The append that says that it is asked for; 0 without a journal.
     pub(super) asked: u64,
+    /// When its leader was started, for a journal.
+    pub(super) start_ticks: Option<u64>,
 }
 
 impl Registry {
@@ -133,6 +135,7 @@ impl Registry {
                 unread: false,
                 command_id: None,
                 asked: self.asked,
+                start_ticks: None,
             },
         );
         self.waiting.insert(call, n);
@@ -146,8 +149,9 @@ impl Registry {
         }
     }
 
-    pub(crate) fn launched(&mut self, n: u64, record: Shared) -> Effects {
+    pub(crate) fn launched(&mut self, n: u64, record: Shared, start_ticks: Option<u64>) -> Effects {
         let Some(handle) = self.handles.get_mut(&n) else { return Vec::new() };
+        handle.start_ticks = start_ticks;
         match std::mem::replace(&mut handle.state, State::Live(record.clone())) {
             State::Launching { calls } => {
                 let (mut effects, after) = (Effects::new(), Some(handle.asked));
@@ -248,6 +252,36 @@ impl Registry {
         effects
     }
 
+    /// One that has finished and is read is forgotten now.
+    pub(crate) fn forget(&mut self, call: CallId, handle_id: HandleId) -> Effects {
+        let refused = match self.known(handle_id) {
+            // That is what was asked for.
+            Err(CallError::HandleForgotten { .. }) => return vec![Effect::Reply(call, Ok(Answer::Done))],
+            Err(error) => Some(error),
+            Ok(Handle { unread: true, .. }) => Some(CallError::HandleUnread { handle_id }),
+            Ok(Handle { state: State::Finished(_), .. }) => None,
+            Ok(_) => Some(CallError::HandleRuns { handle_id }),
+        };
+        if let Some(error) = refused {
+            return vec![refuse(call, error)];
+        }
+        let mut effects = Effects::new();
+        if self.past.handles.contains_key(&handle_id) {
+            self.forget_past(handle_id, &mut effects);
+        } else {
+            self.finished.retain(|n| *n != handle_id.n);
+            self.forget_handle(handle_id.n, &mut effects);
+        }
+        effects.push(Effect::Reply(call, Ok(Answer::Done)));
+        effects
+    }
+    fn forget_handle(&mut self, n: u64, effects: &mut Effects) {
+        let Some(handle) = self.handles.remove(&n) else { return };
+        self.remove_key(n, &handle);
+        let command_ids = handle.command_id.into_iter().collect();
+        self.append(|| Row::Forgotten { command_ids }, effects);
+    }
+
     /// One that has finished and is read can be forgotten when enough others can be.
     fn keep_for_replay(&mut self, n: u64, effects: &mut Effects) {
         let over = |handle: &Handle| !handle.unread && matches!(handle.state, State::Finished(_));
@@ -257,10 +291,7 @@ impl Registry {
         self.finished.push_back(n);
         while self.finished.len() as u64 > self.limits.replay_results {
             if let Some(oldest) = self.finished.pop_front() {
-                let Some(handle) = self.handles.remove(&oldest) else { continue };
-                self.remove_key(oldest, &handle);
-                let command_ids = handle.command_id.into_iter().collect();
-                self.append(|| Row::Forgotten { command_ids }, effects);
+                self.forget_handle(oldest, effects);
             }
         }
     }

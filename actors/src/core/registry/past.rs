@@ -10,7 +10,7 @@ use super::{
     sessions::{ENDED_IDS, Session},
     *,
 };
-use ostler_messages::{RecoveredCommand, TextOnDisk};
+use ostler_messages::{RecoveredCommand, Stdin, TextOnDisk};
 use serde_json::Value;
 
 /// See the [module](self).
@@ -19,15 +19,28 @@ pub(super) struct Past {
     /// Commands that can be asked for. All have ended.
     pub(super) handles: BTreeMap<HandleId, Handle>,
     /// What was asked for them, in brief.
-    requests: BTreeMap<HandleId, Value>,
+    requests: BTreeMap<HandleId, Arc<str>>,
     /// By session and launch key.
     keys: BTreeMap<(SessionId, String), HandleId>,
     /// Those whose results are read, in the order of that.
     finished: VecDeque<HandleId>,
     /// Sessions that are open since then, and that nobody has opened by their ids yet.
     pub(super) open: BTreeSet<SessionId>,
+    /// Sessions that had ended with something that is unread still.
+    pub(super) unread: usize,
     /// Sessions that had ended, with the number of their next entry: they may be opened anew.
     pub(super) ended: BTreeMap<SessionId, u64>,
+}
+
+/// A request that was written by an older or a newer ostler, as this one would have it: `form` is how this one writes requests. What it does not
+/// know is left out, and what was not there yet has its default.
+fn request_as_now(text: &str, form: &Value) -> Option<LaunchRequest> {
+    let Value::Object(mut fields) = serde_json::from_str(text).ok()? else { return None };
+    fields.retain(|name, _| form.get(name).is_some() || ["labels", "launch_key"].contains(&name.as_str()));
+    serde_json::from_value(Value::Object(fields)).ok()
+}
+fn as_now(text: &str, form: &Value) -> Option<Value> {
+    request_as_now(text, form)?.in_brief().ok()
 }
 
 impl Past {
@@ -43,7 +56,10 @@ impl Past {
         }
         let key = (request.session_id.clone(), launch_key.clone());
         let Some(handle_id) = self.keys.get(&key) else { return Ok(None) };
-        if self.requests.get(handle_id) != request.in_brief().ok().as_ref() {
+        let brief = request.in_brief().ok();
+        let asked =
+            self.requests.get(handle_id).zip(brief.as_ref()).and_then(|(text, now)| as_now(text, now));
+        if asked != brief {
             return Err(LaunchError::LaunchKeyReused { launch_key: launch_key.clone() });
         }
         Ok(self.handles.get(handle_id).and_then(|handle| match &handle.state {
@@ -63,7 +79,7 @@ impl Past {
             let mut record = record.0.clone();
             let stored = Arc::make_mut(&mut record);
             (stored.text_omitted, stored.text_on_disk) = (false, TextOnDisk(false));
-            let request = self.requests.get(handle_id).cloned().unwrap_or_default();
+            let request = self.requests.get(handle_id).cloned().unwrap_or_else(|| "null".into());
             Some(RecoveredCommand { record, text_on_disk, request, unread: handle.unread })
         })
     }
@@ -76,8 +92,10 @@ impl Registry {
         sessions: Vec<RecoveredSession>,
         commands: Vec<RecoveredCommand>,
         anonymous: u64,
+        last_n: u64,
     ) -> Effects {
         let mut effects = Effects::new();
+        self.last_n = self.last_n.max(last_n);
         self.anonymous = self.anonymous.max(anonymous);
         let mut queues = Vec::new();
         for session in sessions {
@@ -91,16 +109,16 @@ impl Registry {
             self.past.ended.insert(id.clone(), session.next);
             if !session.entries.is_empty() {
                 self.unread_sessions.insert(id);
+                self.past.unread += 1;
                 queues.push(session);
             }
         }
-        while self.past.ended.len() > ENDED_IDS {
-            // In the order of their names: when they had ended nobody knows any more.
-            let Some((id, _)) = self.past.ended.pop_first() else { break };
-            if !self.unread_sessions.contains(&id) {
-                self.append(|| Row::SessionForgotten { session_id: id }, &mut effects);
-            }
-        }
+        // In the order of their names: when they had ended nobody knows any more.
+        let beyond = self.past.ended.len().saturating_sub(ENDED_IDS);
+        let beyond = self.past.ended.keys().filter(|id| !self.unread_sessions.contains(*id)).take(beyond);
+        let beyond: Vec<SessionId> = beyond.cloned().collect();
+        self.past.ended.retain(|id, _| beyond.binary_search(id).is_err());
+        self.forget_sessions(beyond, &mut effects);
         effects.push(Effect::RestoreQueues(queues));
         for command in commands {
             self.restore_command(command, &mut effects);
@@ -114,8 +132,15 @@ impl Registry {
         (stored.text_omitted, stored.text_on_disk) = (text_on_disk, TextOnDisk(text_on_disk));
         let (handle_id, session_id) = (record.handle_id, record.session_id.clone());
         // It is asked only whether it has a terminal and an open stdin, and for its labels.
-        let request = serde_json::from_value::<LaunchRequest>(brief.clone());
-        let request = request.unwrap_or_else(|_| LaunchRequest::new(session_id.clone(), "?"));
+        let mut request = serde_json::from_str::<LaunchRequest>(&brief).unwrap_or_else(|_| {
+            let now = LaunchRequest::new(session_id.clone(), "?");
+            let read = now.in_brief().ok().and_then(|form| request_as_now(&brief, &form));
+            read.unwrap_or(now)
+        });
+        if let Stdin::Bytes(_) = request.stdin {
+            // Of which only the size is known.
+            request.stdin = Stdin::Null;
+        }
         if let Some(key) = request.launch_key.clone() {
             self.past.keys.insert((session_id.clone(), key), handle_id);
         }
@@ -130,6 +155,7 @@ impl Registry {
             recovered: false,
             unread,
             asked: 0,
+            start_ticks: None,
         };
         self.past.requests.insert(handle_id, brief);
         self.past.handles.insert(handle_id, handle);
@@ -145,15 +171,19 @@ impl Registry {
             self.past.finished.push_back(handle_id);
         }
         while self.past.finished.len() as u64 > self.limits.replay_results {
-            let Some(oldest) = self.past.finished.pop_front() else { break };
-            self.past.requests.remove(&oldest);
-            let Some(handle) = self.past.handles.remove(&oldest) else { continue };
-            if let Some(key) = &handle.request.launch_key {
-                self.past.keys.remove(&(handle.session_id.clone(), key.clone()));
-            }
-            let command_ids = handle.command_id.into_iter().collect();
-            self.append(|| Row::Forgotten { command_ids }, effects);
+            let Some(oldest) = self.past.finished.front().copied() else { break };
+            self.forget_past(oldest, effects);
         }
+    }
+    pub(super) fn forget_past(&mut self, handle_id: HandleId, effects: &mut Effects) {
+        self.past.finished.retain(|other| *other != handle_id);
+        self.past.requests.remove(&handle_id);
+        let Some(handle) = self.past.handles.remove(&handle_id) else { return };
+        if let Some(key) = &handle.request.launch_key {
+            self.past.keys.remove(&(handle.session_id.clone(), key.clone()));
+        }
+        let command_ids = handle.command_id.into_iter().collect();
+        self.append(|| Row::Forgotten { command_ids }, effects);
     }
 
     /// All that there is, for a journal that begins anew.
@@ -162,17 +192,20 @@ impl Registry {
         let open = |id: &SessionId| Row::SessionOpened { session_id: id.clone(), anonymous: None };
         let ended = |id: &SessionId| Row::SessionEnded { session_id: id.clone() };
         rows.extend(self.sessions.keys().map(open));
-        rows.extend(self.ended.named.iter().chain(&self.unread_sessions).map(ended));
+        rows.extend(self.ended.named.keys().chain(&self.unread_sessions).map(ended));
         rows.extend(self.past.ended.keys().map(ended));
         let counted = |(id, next): (&SessionId, &u64)| Row::Counted { session_id: id.clone(), next: *next };
-        rows.extend(self.past.ended.iter().map(counted));
+        rows.extend(self.ended.named.iter().chain(&self.past.ended).map(counted));
         rows.extend(self.past.commands().map(Row::Kept));
         for handle in self.handles.values() {
             let Some(command_id) = handle.command_id else { continue };
             rows.push(Row::Asked { command_id, request: handle.request.clone() });
             match &handle.state {
                 State::Launching { .. } => {}
-                State::Live(record) => rows.push(Row::Started { record: record.clone(), start_ticks: None }),
+                State::Live(record) => {
+                    let (record, start_ticks) = (record.clone(), handle.start_ticks);
+                    rows.push(Row::Started { record, start_ticks });
+                }
                 State::Kept(record) | State::Finished(record) => {
                     rows.push(Row::Owed { record: record.clone() });
                     if !handle.unread {

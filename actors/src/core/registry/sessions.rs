@@ -34,14 +34,14 @@ pub(super) struct Session {
 /// Ids of sessions that have ended, so that they are not used again and reading on finds nothing instead of an error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndedIds {
-    /// Those that a host chose; the newest [`ENDED_IDS`].
-    pub(super) named: BTreeSet<SessionId>,
+    /// Those that a host chose; the newest [`ENDED_IDS`]. With a journal also the number of its next entry, else 0.
+    pub(super) named: BTreeMap<SessionId, u64>,
     pub(super) oldest_first: VecDeque<SessionId>,
 }
 impl EndedIds {
     /// Returns those that are not remembered any more.
-    pub(super) fn insert(&mut self, id: SessionId) -> Vec<SessionId> {
-        if self.named.insert(id.clone()) {
+    pub(super) fn insert(&mut self, id: SessionId, next: u64) -> Vec<SessionId> {
+        if self.named.insert(id.clone(), next).is_none() {
             self.oldest_first.push_back(id);
         }
         let beyond = self.oldest_first.len().saturating_sub(ENDED_IDS);
@@ -62,6 +62,8 @@ impl Registry {
             return vec![Effect::Reply(call, Ok(Answer::Recovered(id.clone())))];
         }
         let count = self.sessions.len() + self.unread_sessions.len() + self.claiming.len();
+        // What earlier lives have left is no reason to refuse anything in this one.
+        let count = count.saturating_sub(self.past.open.len() + self.past.unread);
         if count as u64 >= self.limits.sessions {
             let (limit, max) = (Limit::Sessions, self.limits.sessions);
             return refuse(CallError::LimitReached { limit, max, leased: 0 });
@@ -82,7 +84,7 @@ impl Registry {
             None => loop {
                 self.anonymous += 1;
                 let id = anonymous_id(self.host_pid, self.anonymous);
-                if !self.sessions.contains_key(&id) && !self.ended.named.contains(&id) {
+                if !self.sessions.contains_key(&id) && !self.ended.named.contains_key(&id) {
                     break id;
                 }
             },
@@ -109,7 +111,13 @@ impl Registry {
     }
 
     /// Whether a session is this host's own now. It is open then, whether or not anybody waits for that.
-    pub(crate) fn session_claimed(&mut self, session_id: SessionId, held_by: Option<u32>) -> Effects {
+    /// `next`: where another host that has had it would go on.
+    pub(crate) fn session_claimed(
+        &mut self,
+        session_id: SessionId,
+        held_by: Option<u32>,
+        next: Option<u64>,
+    ) -> Effects {
         let Some(call) = self.claiming.remove(&session_id) else { return Effects::new() };
         if let Some(pid) = held_by {
             let pid = Some(pid).filter(|pid| *pid > 0);
@@ -123,10 +131,13 @@ impl Registry {
             let error = CallError::SessionClosed { session_id: session_id.to_string() };
             self.append(|| Row::SessionEnded { session_id }, &mut effects);
             effects.push(refuse(call, error));
+            self.check_stopped(&mut effects);
             return effects;
         }
-        let next = self.past.ended.remove(&session_id);
-        self.unread_sessions.remove(&session_id);
+        let next = next.max(self.past.ended.remove(&session_id));
+        if self.unread_sessions.remove(&session_id) {
+            self.past.unread = self.past.unread.saturating_sub(1);
+        }
         self.sessions.insert(session_id.clone(), Session::default());
         effects.push(Effect::OpenQueue { session_id: session_id.clone(), next });
         effects.push(Effect::Reply(call, Ok(Answer::Opened(session_id))));
@@ -135,19 +146,26 @@ impl Registry {
 
     /// The handles of a session. Of live ones the kernel is asked first.
     pub(crate) fn list(&mut self, List { call, session_id, finished, labels }: List) -> Effects {
-        let session_id = &session_id;
-        if !self.sessions.contains_key(session_id) && !self.has_ended(session_id) {
-            let error = CallError::SessionUnknown { session_id: session_id.to_string() };
-            return vec![Effect::Reply(call, Err(error.into()))];
+        let unknown = |id: &&SessionId| !self.sessions.contains_key(*id) && !self.has_ended(id);
+        if let Some(id) = session_id.as_ref().filter(unknown) {
+            return vec![refuse(call, CallError::SessionUnknown { session_id: id.to_string() })];
         }
+        let is_of = |of: &SessionId| session_id.as_ref().is_none_or(|id| id == of);
         let of_session = |n: &u64| self.handles.get(n).map(|handle| (*n, handle));
-        let live = self.sessions.get(session_id).into_iter().flat_map(|session| &session.live);
+        // Of one session it costs nothing what the others have.
+        let one = session_id.as_ref().map(|id| self.sessions.get(id).into_iter().collect::<Vec<_>>());
+        let sessions = one.unwrap_or_else(|| self.sessions.values().collect());
+        let live = sessions.into_iter().flat_map(|session| &session.live);
         let handles: Vec<(u64, &Handle)> = match finished {
-            false => live.filter_map(of_session).collect(),
+            false => {
+                let mut live: Vec<(u64, &Handle)> = live.filter_map(of_session).collect();
+                live.sort_by_key(|(n, _)| *n);
+                live
+            }
             true => {
                 let past = self.past.handles.iter().map(|(id, handle)| (id.n, handle));
                 let all = past.chain(self.handles.iter().map(|(n, handle)| (*n, handle)));
-                all.filter(|(_, handle)| handle.session_id == *session_id).collect()
+                all.filter(|(_, handle)| is_of(&handle.session_id)).collect()
             }
         };
         let (mut listed, mut ns) = (Vec::new(), Vec::new());
@@ -213,7 +231,7 @@ impl Registry {
         if let Some(session) = self.sessions.get(id) {
             return session.ending;
         }
-        self.ended.named.contains(id)
+        self.ended.named.contains_key(id)
             || self.unread_sessions.contains(id)
             || self.past.ended.contains_key(id)
             || self.is_anonymous(id)
@@ -263,7 +281,13 @@ impl Registry {
     }
 
     /// The inbox has closed the queue of a session whose handles have all ended.
-    pub(crate) fn queue_closed(&mut self, session_id: SessionId, unread: u64, kept: bool) -> Effects {
+    pub(crate) fn queue_closed(
+        &mut self,
+        session_id: SessionId,
+        unread: u64,
+        kept: bool,
+        next: Option<u64>,
+    ) -> Effects {
         let mut effects = Effects::new();
         let Some(mut session) = self.sessions.remove(&session_id) else { return effects };
         if kept {
@@ -279,9 +303,9 @@ impl Registry {
         self.past.open.remove(&session_id);
         let forgotten = match self.is_anonymous(&session_id) {
             true => vec![session_id],
-            false => self.ended.insert(session_id),
+            false => self.ended.insert(session_id, next.unwrap_or(0)),
         };
-        forgotten.into_iter().for_each(|id| self.forget_session(id, &mut effects));
+        self.forget_sessions(forgotten, &mut effects);
         self.check_stopped(&mut effects);
         effects
     }
@@ -289,16 +313,24 @@ impl Registry {
     /// The last entry of a session that has ended is taken.
     pub(crate) fn queue_emptied(&mut self, session_id: &SessionId) -> Effects {
         let mut effects = Effects::new();
-        self.unread_sessions.remove(session_id);
-        self.forget_session(session_id.clone(), &mut effects);
+        if self.unread_sessions.remove(session_id) && self.past.ended.contains_key(session_id) {
+            self.past.unread = self.past.unread.saturating_sub(1);
+        }
+        self.forget_sessions(vec![session_id.clone()], &mut effects);
         effects
     }
 
-    /// If nobody can ask for it any more, the journal need not know it.
-    fn forget_session(&mut self, id: SessionId, effects: &mut Effects) {
-        let numbers_go_on = self.ended.named.contains(&id) || self.past.ended.contains_key(&id);
-        if !numbers_go_on && !self.unread_sessions.contains(&id) && !self.sessions.contains_key(&id) {
-            self.append(|| Row::SessionForgotten { session_id: id }, effects);
+    /// If nobody can ask for them any more, the journal need not know them.
+    pub(super) fn forget_sessions(&mut self, ids: Vec<SessionId>, effects: &mut Effects) {
+        let is_known = |id: &SessionId| {
+            self.ended.named.contains_key(id)
+                || self.past.ended.contains_key(id)
+                || self.unread_sessions.contains(id)
+                || self.sessions.contains_key(id)
+        };
+        let session_ids: Vec<SessionId> = ids.into_iter().filter(|id| !is_known(id)).collect();
+        if !session_ids.is_empty() {
+            self.append(|| Row::SessionsForgotten { session_ids }, effects);
         }
     }
 
@@ -339,7 +371,7 @@ impl Registry {
         if self.host_gone {
             // Nobody is left who asks what was unread.
             effects.extend((self.live == 0).then_some(Effect::Stopped));
-        } else if self.shutting_down && self.sessions.is_empty() {
+        } else if self.shutting_down && self.sessions.is_empty() && self.claiming.is_empty() {
             effects.push(Effect::DiscardAll);
         }
     }

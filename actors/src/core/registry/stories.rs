@@ -51,7 +51,7 @@ fn a_session_id_is_never_used_twice_not_even_after_its_end() {
     let reused = CallError::SessionReused { session_id: "a".into() };
     assert_eq!(refusal(open(&mut registry, "a")), reused);
     registry.end(CALL, &SessionId::new("a"), false);
-    registry.queue_closed(SessionId::new("a"), 0, false);
+    registry.queue_closed(SessionId::new("a"), 0, false, None);
     assert_eq!(refusal(open(&mut registry, "a")), reused);
 }
 
@@ -83,7 +83,7 @@ fn a_session_counts_until_it_has_ended_and_is_read() {
     open(&mut registry, "a").unwrap();
     assert_eq!(refusal(open(&mut registry, "b")), full);
     registry.end(CALL, &SessionId::new("a"), false);
-    registry.queue_closed(SessionId::new("a"), 3, true);
+    registry.queue_closed(SessionId::new("a"), 3, true, None);
     assert_eq!(refusal(open(&mut registry, "b")), full, "its results are unread");
     registry.queue_emptied(&SessionId::new("a"));
     open(&mut registry, "b").unwrap();
@@ -101,7 +101,7 @@ fn a_graph_can_open_one_session_after_another_for_ever() {
             };
             registry.ack(CALL);
             assert_eq!(registry.end(CALL, &id, false).len(), 1);
-            registry.queue_closed(id.clone(), 0, false);
+            registry.queue_closed(id.clone(), 0, false, None);
             let nothing = registry.no_queue(CALL, &id, Some(Answer::Pending(0)));
             assert_eq!(nothing, [Effect::Reply(CALL, Ok(Answer::Pending(0)))], "{id} has ended");
         }
@@ -144,7 +144,7 @@ fn a_launch_that_the_end_of_its_session_undid_answers_session_closed_and_is_tall
     assert_eq!(effects[0], Effect::Reply(CallId(2), Err(Refusal::Launch(closed()))));
     assert_eq!(effects[1..], [Effect::Remove { n: 1 }, close("a", false)]);
     let [Effect::Reply(CallId(3), Ok(Answer::Ended(tally)))] =
-        &registry.queue_closed(SessionId::new("a"), 2, true)[..]
+        &registry.queue_closed(SessionId::new("a"), 2, true, None)[..]
     else {
         panic!("not ended")
     };
@@ -164,7 +164,7 @@ fn a_session_that_was_never_opened_is_unknown_to_every_call() {
     assert_eq!(
         registry.list(ostler_messages::List {
             call: CALL,
-            session_id: SessionId::new("a"),
+            session_id: Some(SessionId::new("a")),
             finished: false,
             labels: Default::default()
         }),
@@ -178,7 +178,7 @@ fn a_handle_that_is_not_there_is_refused_by_why() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), None, || 1);
-    registry.launched(1, record(1, 0, Status::Running));
+    registry.launched(1, record(1, 0, Status::Running), None);
     registry.launch(CALL, request(0, None), None, || 2);
     let asked = |registry: &mut Registry, host_pid, n, error: fn(HandleId) -> CallError| {
         let handle_id = HandleId { host_pid, n };
@@ -208,7 +208,7 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
         let mut registry = registry();
         open(&mut registry, "a").unwrap();
         registry.launch(CALL, request(0, None), None, || 1);
-        registry.launched(1, record(1, 0, Status::Running));
+        registry.launched(1, record(1, 0, Status::Running), None);
         let mut result = (*record(1, 0, Status::Completed)).clone();
         (result.stdout, result.text_on_disk) = ("x".repeat(5_000), TextOnDisk(text_on_disk));
         let effects = registry.finished(1, result.clone().into(), false);
@@ -227,9 +227,9 @@ fn events_that_come_after_the_end_of_a_handle_mean_nothing() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), None, || 1);
-    registry.launched(1, record(1, 0, Status::Running));
+    registry.launched(1, record(1, 0, Status::Running), None);
     registry.finished(1, record(1, 0, Status::Completed), false);
-    assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
+    assert_eq!(registry.launched(1, record(1, 0, Status::Running), None), []);
     assert_eq!(registry.launch_failed(1, closed()), []);
     assert_eq!(registry.finished(1, record(1, 0, Status::Killed), false), []);
     assert_eq!(registry.released(1, None), []);
@@ -257,10 +257,10 @@ fn a_launch_whose_caller_is_gone_stands_and_answers_nobody() {
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), None, || 1);
     assert_eq!(registry.nack(CALL), []);
-    assert_eq!(registry.launched(1, record(1, 0, Status::Running)), []);
+    assert_eq!(registry.launched(1, record(1, 0, Status::Running), None), []);
     let listed = registry.list(ostler_messages::List {
         call: CallId(2),
-        session_id: SessionId::new("a"),
+        session_id: Some(SessionId::new("a")),
         finished: false,
         labels: Default::default(),
     });
@@ -277,7 +277,7 @@ fn the_same_key_with_another_request_is_an_error() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, Some("key")), None, || 1);
-    registry.launched(1, record(1, 0, Status::Running));
+    registry.launched(1, record(1, 0, Status::Running), None);
     let mut other = (*request(0, Some("key"))).clone();
     other.args.push("more".into());
     let refused = registry.launch(CALL, other.into(), None, || panic!("a number is taken"));
@@ -292,7 +292,7 @@ fn a_tally_counts_how_each_ended_and_who_outlived_sigkill() {
     let ends = [Status::Killed, Status::Killed, Status::Completed, Status::Completed, Status::TimedOut];
     for (n, status) in (1..).zip(ends) {
         registry.launch(CALL, request(0, None), None, || n);
-        registry.launched(n, record(n, 0, Status::Running));
+        registry.launched(n, record(n, 0, Status::Running), None);
         let mut result = (*record(n, 0, status)).clone();
         let left = [Outcome::Terminated, Outcome::Survived, Outcome::Killed];
         let left = (1..).zip(left).map(|(pid, outcome)| Leftover::new(pid, "x", outcome));
@@ -300,7 +300,7 @@ fn a_tally_counts_how_each_ended_and_who_outlived_sigkill() {
         registry.finished(n, result.into(), false);
     }
     registry.end(CALL, &SessionId::new("a"), false);
-    let ended = registry.queue_closed(SessionId::new("a"), 1, true);
+    let ended = registry.queue_closed(SessionId::new("a"), 1, true, None);
     let [Effect::Reply(_, Ok(Answer::Ended(tally)))] = &ended[..] else { panic!("{ended:?}") };
     assert_eq!((tally.killed, tally.completed, tally.timed_out), (2, 2, 1));
     assert_eq!((tally.survivors, tally.unread), (2, 1));
@@ -314,7 +314,7 @@ fn a_launch_key_is_free_again_when_its_record_is_no_longer_kept() {
         let effects = registry.launch(CALL, request(0, key), None, || n);
         let spawned = matches!(effects[..], [Effect::Spawn { .. }]);
         if spawned {
-            registry.launched(n, record(n, 0, Status::Running));
+            registry.launched(n, record(n, 0, Status::Running), None);
             registry.finished(n, record(n, 0, Status::Completed), false);
         }
         if reads {
@@ -338,7 +338,7 @@ fn what_nobody_can_follow_any_more_is_lost_without_a_code() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), None, || 1);
-    registry.launched(1, record(1, 0, Status::Running));
+    registry.launched(1, record(1, 0, Status::Running), None);
     assert!(matches!(registry.down(1)[..], [Effect::Recover { .. }]));
     let lost = registry.down(1);
     let record = lost.iter().find_map(|effect| match effect {
@@ -354,12 +354,12 @@ fn the_id_of_a_session_that_is_not_read_is_never_free() {
     let mut registry = registry();
     open(&mut registry, "unread").unwrap();
     registry.end(CALL, &SessionId::new("unread"), false);
-    registry.queue_closed(SessionId::new("unread"), 1, true);
+    registry.queue_closed(SessionId::new("unread"), 1, true, None);
     for n in 0..=ENDED_IDS {
         let id = SessionId::new(format!("named-{n}"));
         registry.open(CALL, Some(id.clone()));
         registry.end(CALL, &id, false);
-        registry.queue_closed(id, 0, false);
+        registry.queue_closed(id, 0, false, None);
     }
     let reused = CallError::SessionReused { session_id: "unread".into() };
     assert_eq!(refusal(open(&mut registry, "unread")), reused);
@@ -372,7 +372,7 @@ fn a_caller_of_an_end_that_is_gone_is_not_remembered() {
     let mut registry = registry();
     open(&mut registry, "a").unwrap();
     registry.launch(CALL, request(0, None), None, || 1);
-    registry.launched(1, record(1, 0, Status::Running));
+    registry.launched(1, record(1, 0, Status::Running), None);
     for call in (2..100).map(CallId) {
         registry.end(call, &SessionId::new("a"), false);
         registry.nack(call);

@@ -187,7 +187,7 @@ impl Plan {
                 let process = state.process(n);
                 (process.state, process.launched) = (State::Live, true);
                 let session = process.session;
-                state.registry.launched(n, record(n, session, Status::Running))
+                state.registry.launched(n, record(n, session, Status::Running), None)
             }
             Step::LaunchFailed(n) => {
                 state.process(n).state = State::Stopped;
@@ -250,7 +250,7 @@ impl Plan {
             }
             Step::QueueClosed(session) => {
                 state.queues[session] = Queue::Closed;
-                state.registry.queue_closed(SessionId::new(SESSIONS[session]), 0, false)
+                state.registry.queue_closed(SessionId::new(SESSIONS[session]), 0, false, None)
             }
             Step::Discarded => {
                 state.discarding = false;

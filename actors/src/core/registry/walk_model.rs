@@ -335,7 +335,7 @@ impl Model {
             let runs = self.processes.iter().filter(runs).count();
             let listed = registry.clone().list(ostler_messages::List {
                 call: CallId(0),
-                session_id: SessionId::new(id),
+                session_id: Some(SessionId::new(id)),
                 finished: false,
                 labels: Default::default(),
             });

@@ -24,13 +24,16 @@ use ostler_messages::{Containment, Leftover, Outcome, Record};
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::{AsFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often they are looked at until nobody is left but the anchor: who forks meanwhile is seen by the next look.
 const PASSES_MAX: u32 = 8;
 /// How long one may take to end that was killed.
 const KILLED_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long ending what is left may take in all.
+const ENDING_LIMIT: Duration = Duration::from_secs(3);
 
 /// A living process that proves whose the leader's number is: as long as it is of that session or group, so is whoever else is.
 ///
@@ -74,7 +77,11 @@ impl Anchor {
 }
 
 /// The numbers of all groups and sessions that there are: one look for all commands.
-pub(super) struct Led(BTreeSet<u32>);
+pub(super) struct Led {
+    numbers: BTreeSet<u32>,
+    /// Until then whoever is left is ended: the next host waits for this one.
+    until: Instant,
+}
 impl Led {
     /// None: nobody is able to look.
     pub(super) fn look() -> Option<Led> {
@@ -88,7 +95,7 @@ impl Led {
             let both = [getpgid(pid), getsid(pid)];
             numbers.extend(both.into_iter().flatten().map(|number| number.as_raw().cast_unsigned()));
         }
-        Some(Led(numbers))
+        Some(Led { numbers, until: Instant::now() + ENDING_LIMIT })
     }
 }
 
@@ -100,12 +107,12 @@ pub(super) fn end_what_is_left(
     led: &Led,
 ) -> Option<Vec<Leftover>> {
     let (leader, started) = (record.pid?, started?);
-    if !led.0.contains(&leader) {
+    if !led.numbers.contains(&leader) {
         // Nobody is left; but only a group is all of a tree that is held by its group.
         return (record.containment == Some(Containment::Group)).then(Vec::new);
     }
-    if is_led(std::process::id(), leader) {
-        // This host is itself what that command was to run.
+    // This host is itself what that command was to run; or so many others hang that there is no more time.
+    if is_led(std::process::id(), leader) || Instant::now() >= led.until {
         return None;
     }
     let anchor = Anchor::find(leader, started, host_lived).ok()??;

@@ -11,13 +11,14 @@ mod writer;
 use crate::{
     backend::{KernelEvent, Recovery, StartError},
     config::Journal,
+    linux::janitor::Look,
 };
 use crossbeam_channel::{Sender, unbounded};
 use ostler_artifacts::Root;
 use ostler_journal::Durability;
 use ostler_messages::{Append, ClaimSession, Recovered};
 use recovery::Opened;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use writer::{WriterCommand, WriterThread};
 
 /// A journal that is open, before anything is written.
@@ -41,6 +42,16 @@ impl Found {
     pub(crate) fn recovered(&mut self) -> (Option<Recovered>, Recovery) {
         (self.opened.recovered.take(), std::mem::take(&mut self.opened.recovery))
     }
+    /// Which commands other databases of the name know, as that is when it is asked.
+    pub(crate) fn others(&self) -> Look {
+        let folder = self.opened.folder.clone();
+        let own_pid = std::process::id();
+        Arc::new(move || {
+            // All of this process: a database of its own may have been made anew meanwhile.
+            let others = folder.of_others(own_pid).ok()?;
+            Some(Arc::new(move |command_id| others.has(command_id)))
+        })
+    }
     /// The highest number of a command in any database of the name.
     pub(crate) fn last_n(&self) -> u64 {
         self.opened.last_n
@@ -48,11 +59,20 @@ impl Found {
     /// What writes it, and the body of its thread.
     pub(crate) fn writer(self, events: Sender<KernelEvent>) -> (Writer, Box<dyn FnOnce() + Send>) {
         let (writer, commands) = unbounded();
-        let Found { opened: Opened { folder, own, claims, host, .. }, durability } = self;
+        let Found { opened: Opened { folder, own, claims, host, open, .. }, durability } = self;
         let artifact_root = host.artifact_root.clone();
         let by_group = BTreeSet::new();
-        let thread =
-            WriterThread { commands, events, folder, claims, host, durability, artifact_root, by_group };
+        let thread = WriterThread {
+            commands,
+            events,
+            folder,
+            claims,
+            host,
+            durability,
+            artifact_root,
+            open,
+            by_group,
+        };
         (Writer(writer), Box::new(move || thread.run(own)))
     }
 }

@@ -10,12 +10,12 @@ use ostler_artifacts::{LaunchFile, Paths, Root, abandoned_result, boot_id, said_
 use ostler_journal::{
     Claims, Command, Image,
     folder::{Folder, FolderError, Own, default_base},
-    store::{Host, now_ticks},
+    store::{Host, now_ticks, pid_namespace},
 };
 use ostler_messages::{
-    CommandId, HandleId, LaunchRequest, Record, Recovered, Stamp, Status, StopCause, TextOnDisk,
+    CommandId, HandleId, LaunchRequest, Record, Recovered, SessionId, Stamp, Status, StopCause, TextOnDisk,
 };
-use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, sync::Arc};
 
 /// A journal that is open.
 pub(crate) struct Opened {
@@ -23,6 +23,8 @@ pub(crate) struct Opened {
     pub(crate) own: Own,
     pub(crate) claims: Claims,
     pub(crate) host: Host,
+    /// Sessions that are open.
+    pub(crate) open: BTreeSet<SessionId>,
     /// None: there was no life before this one.
     pub(crate) recovered: Option<Recovered>,
     pub(crate) recovery: Recovery,
@@ -35,14 +37,8 @@ pub(crate) struct Opened {
 /// # Errors
 /// What stood in the way; nothing is lost then, and the next one does the same again.
 pub(crate) fn open(journal: &Journal, root: &Root, host_pid: u32) -> Result<Opened, FolderError> {
-    let base = journal.base.clone().or_else(default_base).ok_or_else(|| FolderError::Io {
-        path: PathBuf::from(&journal.name),
-        doing: "finding a home for it",
-        source: io::Error::new(
-            io::ErrorKind::NotFound,
-            "neither XDG_STATE_HOME nor HOME is set; name a directory",
-        ),
-    })?;
+    let base = journal.base.clone().or_else(default_base);
+    let base = base.ok_or_else(|| FolderError::NoHome { name: journal.name.clone() })?;
     let folder = Folder::open(&base, &journal.name)?;
     let host = host(root, host_pid);
     let claims = Claims::open(&folder)?;
@@ -76,10 +72,13 @@ pub(crate) fn open(journal: &Journal, root: &Root, host_pid: u32) -> Result<Open
         sessions: image.recovered_sessions(&|command_id| fresh.contains(&command_id)),
         commands: image.recovered_commands(),
         anonymous: image.anonymous,
+        last_n: image.last_n,
     });
     let mut recovery = recovered.as_ref().map(Recovery::of).unwrap_or_default();
     recovery.trouble = trouble;
-    Ok(Opened { folder, own, claims, host, recovered, recovery, last_n: image.last_n })
+    let open = image.sessions.iter().filter(|(_, session)| !session.ended);
+    let open = open.map(|(session_id, _)| session_id.clone()).collect();
+    Ok(Opened { folder, own, claims, host, open, recovered, recovery, last_n: image.last_n })
 }
 
 fn host(root: &Root, pid: u32) -> Host {
@@ -88,6 +87,7 @@ fn host(root: &Root, pid: u32) -> Host {
         pid,
         boot_id: identity.boot_id,
         start_ticks: identity.start_ticks,
+        pid_namespace: pid_namespace(),
         artifact_root: root.path().to_owned(),
         root_lock: identity.lock,
         root_token: identity.token,
@@ -115,7 +115,7 @@ fn adopt_unwritten(dead: &Host, journal: &str, left: &mut Image) {
             == (dead.root_token, &dead.root_lock, dead.start_ticks)
             && launch.host.boot_id == dead.boot_id;
         if by_it && launch.journal.as_deref() == Some(journal) && launch.command_id == command_id {
-            left.adopt(command_id, launch.session_id, launch.request);
+            left.adopt(command_id, launch.session_id, launch.request.to_string().into());
         }
     }
 }
@@ -125,20 +125,23 @@ fn finish(dead: &Host, left: &mut Image, fresh: &mut BTreeSet<CommandId>, led: O
     let unfinished: Vec<CommandId> = left.unfinished().map(|(command_id, _)| command_id).collect();
     for command_id in unfinished {
         let Some(command) = left.commands.get(&command_id) else { continue };
-        let record = result_of(dead, command_id, command, led);
+        let (record, is_new) = result_of(dead, command_id, command, led);
         left.finish(&Arc::new(record), now());
-        fresh.insert(command_id);
+        // Who was told of one that its host has written nobody knows: the journal may have failed then.
+        if is_new {
+            fresh.insert(command_id);
+        }
     }
 }
 
-/// What its host has written, or what its files say.
-fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<&Led>) -> Record {
+/// What its host has written, or what its files say; and whether it is that.
+fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<&Led>) -> (Record, bool) {
     let paths = Paths::find(&dead.artifact_root, command_id);
     if let Some(mut record) = abandoned_result(&paths).filter(|record| record.command_id == command_id) {
         record.text_on_disk = TextOnDisk(true);
-        return record;
+        return (record, false);
     }
-    let request = serde_json::from_value::<LaunchRequest>(command.request.clone());
+    let request = serde_json::from_str::<LaunchRequest>(&command.request);
     let request = request.unwrap_or_else(|_| LaunchRequest::new(command.session_id.clone(), "?"));
     let mut record = match command.started.as_deref() {
         Some(started) => started.clone(),
@@ -147,7 +150,11 @@ fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<
     record.set_output(said_until_now(&paths, request.capture));
     record.exit_code = Some(-1);
     record.leftovers = match dead.boot_id == boot_id() {
-        true => led.and_then(|led| end_what_is_left(&record, command.start_ticks, dead.alive_ticks, led)),
+        // A number means somebody else in another namespace of processes.
+        true if dead.pid_namespace == pid_namespace() => {
+            led.and_then(|led| end_what_is_left(&record, command.start_ticks, dead.alive_ticks, led))
+        }
+        true => None,
         // Nothing outlives the machine.
         false => Some(Vec::new()),
     };
@@ -156,7 +163,7 @@ fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<
         Ok(()) => record.text_on_disk = TextOnDisk(true),
         Err(error) => record.artifact_error = Some(format!("{}: {error}", paths.result().display())),
     }
-    record
+    (record, true)
 }
 
 fn blank(command_id: CommandId, command: &Command, request: &LaunchRequest, paths: &Paths) -> Record {

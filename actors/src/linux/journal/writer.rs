@@ -51,6 +51,8 @@ pub(crate) struct WriterThread {
     pub(crate) durability: Durability,
     /// Where the artifacts lie, to sync them before what is told of them.
     pub(crate) artifact_root: PathBuf,
+    /// Sessions that are open in this host: all are claimed again where the locks were removed.
+    pub(crate) open: BTreeSet<SessionId>,
     /// Commands that live, and are held by their group alone.
     pub(crate) by_group: BTreeSet<CommandId>,
 }
@@ -129,19 +131,24 @@ impl WriterThread {
                 }
                 WriterCommand::Claim(ClaimSession { session_id }) => {
                     let held_by = self.claim(&session_id);
+                    let own = match &state {
+                        State::Up(own) | State::Down { old: own, .. } => own.store.path(),
+                    };
+                    let next = held_by.is_none().then(|| self.folder.next_of(&session_id, own)).flatten();
                     if held_by.is_none() {
                         rows.push(Row::SessionOpened { session_id: session_id.clone(), anonymous: None });
                     }
-                    claimed.push(SessionClaimed { session_id, held_by });
+                    if let Some(next) = next {
+                        rows.push(Row::Counted { session_id: session_id.clone(), next });
+                    }
+                    claimed.push(SessionClaimed { session_id, held_by, next });
                 }
                 WriterCommand::Quit => {}
             }
         }
         rows.iter().for_each(|row| self.note(row));
         let ended = rows.iter().filter_map(|row| match row {
-            Row::SessionEnded { session_id } | Row::SessionForgotten { session_id } => {
-                Some(session_id.clone())
-            }
+            Row::SessionEnded { session_id } => Some(session_id.clone()),
             _ => None,
         });
         let ended: Vec<SessionId> = ended.collect();
@@ -150,7 +157,10 @@ impl WriterThread {
             down => self.write_down(down, rows),
         };
         // Not before that is written: the next one to open it is to find it ended.
-        ended.iter().for_each(|session_id| self.claims.release(session_id));
+        for session_id in &ended {
+            self.claims.release(session_id);
+            self.open.remove(session_id);
+        }
         claimed.into_iter().for_each(|claimed| self.tell(claimed));
         if written && !marks.is_empty() {
             let marks = marks.into_iter().map(|(by, n)| Mark { by, n }).collect();
@@ -170,6 +180,9 @@ impl WriterThread {
             Row::Delivered(entry) => {
                 entry.record().map(|record| self.by_group.remove(&record.command_id));
             }
+            Row::SessionOpened { session_id, .. } => {
+                self.open.insert(session_id.clone());
+            }
             Row::Undone { command_id } => {
                 self.by_group.remove(command_id);
             }
@@ -178,7 +191,7 @@ impl WriterThread {
     }
 
     fn write_up(&self, mut own: Own, rows: &[Row]) -> (State, bool) {
-        match self.store(&mut own, rows) {
+        match self.store(&mut own, rows, None) {
             Ok(()) => (State::Up(own), true),
             Err(error) => {
                 self.tell(JournalFailed { error });
@@ -188,16 +201,20 @@ impl WriterThread {
         }
     }
 
-    fn write_down(&self, state: State, rows: Vec<Row>) -> (State, bool) {
+    fn write_down(&mut self, state: State, rows: Vec<Row>) -> (State, bool) {
         let State::Down { old, mut new, mut claimed, at, after } = state else { return (state, false) };
         let all = rows.iter().position(|row| *row == Row::Reset);
         let (Some(begin), Some(mut own)) = (all, new.take_if(|_| all.is_some())) else {
             // Dropped, but for sessions: what will come may have been put together before they were this host's.
-            claimed.extend(rows.into_iter().filter(|row| matches!(row, Row::SessionOpened { .. })));
+            let is_of_session = |row: &Row| matches!(row, Row::SessionOpened { .. } | Row::Counted { .. });
+            claimed.extend(rows.into_iter().filter(is_of_session));
             return (State::Down { old, new, claimed, at, after }, false);
         };
         let rows = [&rows[begin..], &claimed].concat();
-        match self.store(&mut own, &rows) {
+        // Whatever was locked while nobody could tell is locked now.
+        self.claim_all();
+        let instead_of = old.store.path().file_name().map(|name| name.to_string_lossy().into_owned());
+        match self.store(&mut own, &rows, instead_of.as_deref()) {
             Ok(()) => {
                 old.remove();
                 (State::Up(*own), true)
@@ -214,12 +231,12 @@ impl WriterThread {
     }
 
     /// In words what was wrong, if something was.
-    fn store(&self, own: &mut Own, rows: &[Row]) -> Result<(), String> {
+    fn store(&self, own: &mut Own, rows: &[Row], instead_of: Option<&str>) -> Result<(), String> {
         if self.durability == Durability::PowerLoss && rows.iter().any(tells_of_artifacts) {
             let synced = File::open(&self.artifact_root).and_then(|root| Ok(syncfs(&root)?));
             synced.map_err(|error| format!("{}: syncing it: {error}", self.artifact_root.display()))?;
         }
-        own.store.write(rows).map_err(|error| error.to_string())
+        own.store.write_instead_of(rows, instead_of).map_err(|error| error.to_string())
     }
 
     fn retry(&self, state: State) -> State {
@@ -245,8 +262,20 @@ impl WriterThread {
         self.folder.own(&self.host, self.durability, (&Image::default(), &[]))
     }
 
+    /// Where the file of the locks is gone, or some were given without it.
+    fn claim_all(&mut self) {
+        if let Ok(claims) = Claims::open(&self.folder) {
+            self.claims = claims;
+        }
+        // Whoever has got one of them meanwhile has it: nobody can take it from him.
+        self.open.iter().for_each(|session_id| drop(self.claims.claim(session_id)));
+    }
+
     /// The process that has the session, if it is not this one's now.
-    fn claim(&self, session_id: &SessionId) -> Option<u32> {
+    fn claim(&mut self, session_id: &SessionId) -> Option<u32> {
+        if !self.claims.is_there() {
+            self.claim_all();
+        }
         match self.claims.claim(session_id) {
             Ok(true) => None,
             Ok(false) => Some(self.folder.holder_of(session_id).unwrap_or(0)),

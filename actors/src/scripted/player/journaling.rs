@@ -59,7 +59,7 @@ impl Player {
         let row = Row::SessionOpened { session_id: session_id.clone(), anonymous: None };
         // One that can't be written now comes with all that there is.
         self.written(&Append { by: ActorName::Journal, n: 0, rows: vec![row] });
-        let claimed = SessionClaimed { session_id, held_by: None };
+        let claimed = SessionClaimed { session_id, held_by: None, next: None };
         self.events.push_back(KernelEvent::new(ActorName::Journal, claimed));
     }
 

@@ -68,7 +68,7 @@ fn live() -> Registry {
     let mut request = LaunchRequest::new(SessionId::new("s"), "p");
     request.stdin = Stdin::Open;
     registry.launch(CallId(99), request.into(), None, || N);
-    registry.launched(N, record(Status::Running));
+    registry.launched(N, record(Status::Running), None);
     registry
 }
 fn record(status: Status) -> Shared {

@@ -1,0 +1,58 @@
+//! Asking the host of a command, through its socket.
+//!
+//! * in: a question about a command
+//! * out: the answer of whichever host has it, or why nobody has answered
+//! * keeps: no wait for a host that does not say at once that it has heard
+
+use ostler::{CommandId, ControlAnswer, ControlAsk, connect_to_host};
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+/// How long a host may take to say that it has heard the question.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks. The error says why there is no answer.
+pub(crate) fn ask(
+    root: &Path,
+    command_id: CommandId,
+    question: &ControlAsk,
+) -> Result<ControlAnswer, String> {
+    let pid = command_id.host_pid;
+    let hosts = connect_to_host(root, pid).map_err(|error| format!("{}: {error}", root.display()))?;
+    let mut why = format!("its host (pid {pid}) takes no calls from outside");
+    // Several hosts can have the pid: whichever does not know the command refuses.
+    for host in hosts {
+        match asked(&host, question) {
+            Ok(ControlAnswer::Refused { why: said }) => why = said,
+            Ok(answer) => return Ok(answer),
+            Err(error) => why = format!("its host (pid {pid}) does not answer: {error}"),
+        }
+    }
+    Err(why)
+}
+
+fn asked(mut host: &UnixStream, question: &ControlAsk) -> io::Result<ControlAnswer> {
+    host.set_write_timeout(Some(ASK_LIMIT))?;
+    host.set_read_timeout(Some(ASK_LIMIT))?;
+    let mut line = serde_json::to_vec(question)?;
+    line.push(b'\n');
+    host.write_all(&line)?;
+    let mut lines = BufReader::new(host.take(ostler::CONTROL_ANSWER_MAX_BYTES));
+    let mut next = || -> io::Result<ControlAnswer> {
+        let mut line = Vec::new();
+        lines.read_until(b'\n', &mut line)?;
+        Ok(serde_json::from_slice(&line)?)
+    };
+    match next()? {
+        ControlAnswer::Heard => {
+            // As long as the command's grace takes; a host that ends closes it.
+            host.set_read_timeout(None)?;
+            next()
+        }
+        other => Ok(other),
+    }
+}
