@@ -28,6 +28,8 @@ mod claims;
 pub mod folder;
 mod image;
 #[cfg(feature = "sqlite")]
+mod others;
+#[cfg(feature = "sqlite")]
 mod reader;
 #[cfg(feature = "sqlite")]
 pub mod store;
@@ -35,6 +37,8 @@ pub mod store;
 #[cfg(feature = "sqlite")]
 pub use claims::Claims;
 pub use image::{Command, Image, Kept, Session, Unread};
+#[cfg(feature = "sqlite")]
+pub use others::OfOthers;
 #[cfg(feature = "sqlite")]
 pub use reader::{CommandState, HostState, Reader, SessionState};
 
