@@ -43,8 +43,9 @@ CREATE TABLE sessions (
 ) WITHOUT ROWID;
 CREATE TABLE commands (
   command_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, request TEXT NOT NULL,
-  started TEXT, start_ticks INTEGER, result TEXT, text_on_disk INTEGER NOT NULL, taken INTEGER NOT NULL
+  started TEXT, start_ticks INTEGER, result TEXT, text_on_disk INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE taken (command_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (
   session_id TEXT NOT NULL, sequence INTEGER NOT NULL,
   kind TEXT NOT NULL, source TEXT NOT NULL, at INTEGER NOT NULL, command_id TEXT, content TEXT,
@@ -135,7 +136,7 @@ pub struct Host {
     pub root_lock: Option<String>,
     /// What stands in that.
     pub root_token: u64,
-    /// When it has written last, in clock ticks after the boot: it lived then, and what it followed had not ended.
+    /// When it has said last that it lives, in clock ticks after the boot: what it followed had not ended then.
     pub alive_ticks: u64,
 }
 
@@ -146,6 +147,8 @@ pub struct Store {
     path: PathBuf,
     /// Device and inode: whether it is still what the path names.
     file: (u64, u64),
+    /// Each transaction says that the host lives.
+    says_alive: bool,
 }
 
 impl Store {
@@ -169,7 +172,7 @@ impl Store {
         let made = made.and_then(|about| {
             let file = (about.dev(), about.ino());
             let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            let mut store = Store { connection, path: path.to_owned(), file };
+            let mut store = Store { connection, path: path.to_owned(), file, says_alive: false };
             store
                 .set_up(host, durability, image, taken_over)
                 .map_err(StoreError::sqlite(path, "making it"))?;
@@ -255,13 +258,20 @@ impl Store {
         let written = transaction.and_then(|transaction| {
             let writing = Writing(&transaction);
             rows.into_iter().try_for_each(|row| writing.row(row))?;
-            writing.alive(now_ticks())?;
+            if self.says_alive {
+                writing.alive(now_ticks())?;
+            }
             if let Some(other) = other {
                 transaction.execute("INSERT OR IGNORE INTO taken_over VALUES (?)", [other])?;
             }
             transaction.commit()
         });
         written.map_err(StoreError::sqlite(&self.path, "writing"))
+    }
+
+    /// Whether each transaction says from now on that the host lives ([`Host::alive_ticks`]). It costs each of them a page.
+    pub fn says_alive(&mut self, says: bool) {
+        self.says_alive = says;
     }
 
     /// Where it is.
@@ -339,11 +349,19 @@ pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
         let (last_n, anonymous) = connection.query_row("SELECT last_n, anonymous FROM host", [], |row| {
             Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
         })?;
+        let last_n = last_n.max(newest(&connection)?);
         let mut files = connection.prepare("SELECT file FROM taken_over")?;
         let taken_over = files.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(Numbers { last_n, anonymous, taken_over })
     };
     read().map_err(StoreError::sqlite(path, "reading it"))
+}
+
+/// The number of the newest command that is there. Those that are not any more have left theirs in `host`.
+fn newest(connection: &Connection) -> rusqlite::Result<u64> {
+    let query = "SELECT command_id FROM commands ORDER BY command_id DESC LIMIT 1";
+    let id = connection.query_row(query, [], |row| row.get::<_, String>(0)).optional()?;
+    Ok(id.and_then(|id| id.parse::<CommandId>().ok()).map_or(0, |id| id.n))
 }
 
 /// The number of a session's next entry, if a database knows the session.
@@ -353,8 +371,10 @@ pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
 pub(crate) fn next_of(path: &Path, session_id: &SessionId) -> Result<Option<u64>, StoreError> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     check(&connection, path)?;
-    let query = "SELECT next FROM sessions WHERE session_id = ?";
-    let found = connection.query_row(query, [session_id.as_str()], |row| row.get(0)).optional();
+    // Of what is unread the number says where it goes on; else the session does.
+    let query = "SELECT max(next) FROM (SELECT next FROM sessions WHERE session_id = ?1
+        UNION ALL SELECT max(sequence) + 1 FROM entries WHERE session_id = ?1)";
+    let found = connection.query_row(query, [session_id.as_str()], |row| row.get::<_, Option<i64>>(0));
     Ok(found.map_err(StoreError::sqlite(path, "reading it"))?.map(unsigned))
 }
 

@@ -62,6 +62,7 @@ fn it_holds_what_the_image_of_the_same_rows_does() {
         let (mut dice, mut image) = (Dice(seed * 0x9e37_79b9), Image::default());
         let path = dir.path().join(format!("{seed}.db"));
         let mut store = create(&path);
+        store.says_alive(true);
         for _ in 0..12 {
             let rows: Vec<Row> = (0..1 + dice.below(12)).map(|_| row(&mut dice)).collect();
             store.write(&rows).unwrap();

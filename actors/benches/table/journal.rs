@@ -59,6 +59,26 @@ pub(crate) fn journal(table: &mut Table, sizes: &Sizes) {
     let [ours, theirs] = in_turns(count * 2, [&mut || with.one(&nothing()), &mut || without.one(&nothing())]);
     table.row("spawn to result, with a journal", "ms", &ours).against("without", &theirs);
     table.row("… what that adds", "ms", &added(&ours, &theirs)).target(Target::Below(0.3));
+    let push = |graph: &Graph| {
+        let inbox = graph.session.inbox();
+        let took = timed(|| assert!(inbox.push("note", "bench", 1.into()).wait().is_ok()));
+        inbox.drain().wait().unwrap();
+        took
+    };
+    let [ours, theirs] = in_turns(count * 2, [&mut || push(&with), &mut || push(&without)]);
+    table.row("a push, and its answer, with a journal", "ms", &ours).against("without", &theirs);
+    // From exit to inbox: a fifo says when it exits, and both wait for nothing else.
+    let end = |graph: &Graph| {
+        let handle = graph.session.launch(Command::new("cat").stdin_open()).wait().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        timed(|| {
+            handle.close_stdin().wait().unwrap();
+            graph.results(1);
+        })
+    };
+    let [ours, theirs] = in_turns(count, [&mut || end(&with), &mut || end(&without)]);
+    table.row("exit to inbox, with a journal", "ms", &ours).against("without", &theirs);
+    table.row("… what that adds", "ms", &added(&ours, &theirs)).target(Target::Below(0.3));
     let burst = |graph: &Graph| {
         count as f64
             / 1e-3

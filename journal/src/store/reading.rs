@@ -40,7 +40,7 @@ impl Reading<'_> {
             image.sessions.insert(SessionId::from(row.get::<_, String>("session_id")?), session);
             Ok(())
         })?;
-        self.each("commands", "SELECT * FROM commands", |row| {
+        self.each("commands", "SELECT *, command_id IN taken AS taken FROM commands", |row| {
             let mut command = Command::of(
                 SessionId::from(row.get::<_, String>("session_id")?),
                 row.get::<_, Arc<str>>("request")?,
@@ -50,7 +50,9 @@ impl Reading<'_> {
             command.result = maybe(row, "result")?;
             command.text_on_disk = row.get("text_on_disk")?;
             command.taken = row.get("taken")?;
-            image.commands.insert(command_id(row)?, command);
+            let command_id = command_id(row)?;
+            image.last_n = image.last_n.max(command_id.n);
+            image.commands.insert(command_id, command);
             Ok(())
         })?;
         self.each("entries", "SELECT * FROM entries", |row| {
@@ -62,8 +64,11 @@ impl Reading<'_> {
             let at = Stamp(unsigned(row.get("at")?));
             let unread = Unread { kind: kind.into(), source: source.into(), at, content };
             let session_id = SessionId::from(row.get::<_, String>("session_id")?);
-            let entries = image.entries.entry(session_id).or_default();
-            entries.insert(unsigned(row.get("sequence")?), unread);
+            let sequence = unsigned(row.get("sequence")?);
+            let new = Session { next: 1, ended: false };
+            let session = image.sessions.entry(session_id.clone()).or_insert(new);
+            session.next = session.next.max(sequence + 1);
+            image.entries.entry(session_id).or_default().insert(sequence, unread);
             Ok(())
         })?;
         let mut taken_over = Vec::new();

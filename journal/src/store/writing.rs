@@ -4,7 +4,7 @@
 //! * out: statements of one transaction
 //! * keeps: what the [`Image`] says that a row does
 
-use super::number;
+use super::{newest, number};
 use crate::image::{Command, Image, Kept, brief, without_text};
 use ostler_messages::{CommandId, Content, Entry, Record, Row, SessionId, Stamp};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
@@ -40,11 +40,11 @@ impl Writing<'_> {
             }
             Row::Counted { session_id, next } => self.counted(session_id, *next),
             Row::Asked { command_id, request } => {
-                self.numbers(command_id.n, 0)?;
                 let brief = brief(request);
-                let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, NULL, NULL, NULL, 0, 0)";
-                let session_id = request.session_id.as_str();
-                self.prepared(sql)?.execute(params![command_id.to_string(), session_id, brief]).map(drop)
+                let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, NULL, NULL, NULL, 0)";
+                let (id, session_id) = (command_id.to_string(), request.session_id.as_str());
+                self.prepared(sql)?.execute(params![id, session_id, brief])?;
+                self.not_taken(&id)
             }
             Row::Started { record, start_ticks } => {
                 let sql = "UPDATE commands SET started = ?, start_ticks = ? WHERE command_id = ?";
@@ -58,15 +58,19 @@ impl Writing<'_> {
             Row::Acknowledged { session_id, sequences } => {
                 let sql = "DELETE FROM entries WHERE session_id = ? AND sequence = ? RETURNING command_id";
                 let mut delete = self.prepared(sql)?;
+                let mut last = None;
                 for sequence in sequences {
                     let gone = delete
                         .query_row(params![session_id.as_str(), number(*sequence)], |row| {
                             row.get::<_, Option<String>>(0)
                         })
                         .optional()?;
-                    gone.flatten().map_or(Ok(()), |command_id| self.taken(&command_id))?;
+                    if let Some(command_id) = gone {
+                        last = last.max(Some(*sequence));
+                        command_id.map_or(Ok(()), |command_id| self.taken(&command_id))?;
+                    }
                 }
-                Ok(())
+                last.map_or(Ok(()), |last| self.counted(session_id, last + 1))
             }
             Row::Kept(kept) => {
                 self.numbers(kept.record.command_id.n, 0)?;
@@ -85,7 +89,10 @@ impl Writing<'_> {
         self.prepared("UPDATE host SET alive_ticks = ?")?.execute([number(ticks)]).map(drop)
     }
     fn reset(&self) -> rusqlite::Result<()> {
-        self.0.execute_batch("DELETE FROM sessions; DELETE FROM commands; DELETE FROM entries;")
+        self.numbers(newest(self.0)?, 0)?;
+        self.0.execute_batch(
+            "DELETE FROM sessions; DELETE FROM commands; DELETE FROM taken; DELETE FROM entries;",
+        )
     }
     fn numbers(&self, last_n: u64, anonymous: u64) -> rusqlite::Result<()> {
         let sql = "UPDATE host SET last_n = max(last_n, ?), anonymous = max(anonymous, ?)";
@@ -97,15 +104,23 @@ impl Writing<'_> {
         self.prepared(sql)?.execute(params![session_id.as_str(), number(next)]).map(drop)
     }
     fn taken(&self, command_id: &str) -> rusqlite::Result<()> {
-        let sql = "UPDATE commands SET taken = 1 WHERE command_id = ?";
+        // Only of one that is there.
+        let sql = "INSERT OR IGNORE INTO taken SELECT command_id FROM commands WHERE command_id = ?";
         self.prepared(sql)?.execute([command_id]).map(drop)
     }
+    fn not_taken(&self, command_id: &str) -> rusqlite::Result<()> {
+        self.prepared("DELETE FROM taken WHERE command_id = ?")?.execute([command_id]).map(drop)
+    }
     fn forgotten(&self, command_id: CommandId) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM commands WHERE command_id = ?";
-        self.prepared(sql)?.execute([command_id.to_string()]).map(drop)
+        let id = command_id.to_string();
+        // Its number does not come again, and is not in its row any more.
+        if self.prepared("DELETE FROM commands WHERE command_id = ?")?.execute([&id])? > 0 {
+            self.numbers(command_id.n, 0)?;
+        }
+        self.not_taken(&id)
     }
     fn has_result(&self, record: &Arc<Record>) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO commands VALUES (?1, ?2, 'null', NULL, NULL, ?3, ?4, 0)
+        let sql = "INSERT INTO commands VALUES (?1, ?2, 'null', NULL, NULL, ?3, ?4)
             ON CONFLICT DO UPDATE SET result = ?3, text_on_disk = ?4, started = NULL";
         let result = json(&without_text(record));
         let (id, session_id) = (record.command_id.to_string(), record.session_id.as_str());
@@ -119,7 +134,7 @@ impl Writing<'_> {
             }
             Content::Other(value) => (None, Some(value.to_string())),
         };
-        self.counted(&entry.session_id, entry.sequence + 1)?;
+        // That the session's numbers go on behind it is written when it goes.
         let about = (&*entry.kind, &*entry.source, entry.at);
         self.entry(&entry.session_id, entry.sequence, about, command_id, content)
     }
@@ -137,18 +152,19 @@ impl Writing<'_> {
         self.prepared(sql)?.execute(values).map(drop)
     }
     fn command(&self, command_id: CommandId, command: &Command) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let id = command_id.to_string();
         let values = params![
-            command_id.to_string(),
+            id,
             command.session_id.as_str(),
             &*command.request,
             command.started.as_deref().map(json),
             command.start_ticks.map(number),
             command.result.as_deref().map(json),
-            command.text_on_disk,
-            command.taken
+            command.text_on_disk
         ];
-        self.prepared(sql)?.execute(values).map(drop)
+        self.prepared(sql)?.execute(values)?;
+        if command.taken { self.taken(&id) } else { self.not_taken(&id) }
     }
 
     /// All of an image, into empty tables.

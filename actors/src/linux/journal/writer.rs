@@ -30,6 +30,10 @@ const ROWS_MAX: usize = 4_096;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// For how long results are gathered that are synced together, after two have come together: twice as long while it goes on so. A lone one waits for
+/// nobody.
+const GATHER_FIRST: Duration = Duration::from_millis(10);
+const GATHER_MAX: Duration = Duration::from_millis(100);
 /// How often a host says that it lives while it follows commands that only their group holds: who was of such a group then is proven to be
 /// of it by the time of its own start, if nobody is left who could end it when the host dies.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -74,7 +78,7 @@ enum State {
 
 impl WriterThread {
     pub(crate) fn run(mut self, own: Own) {
-        let mut state = State::Up(own);
+        let (mut state, mut gather) = (State::Up(own), Duration::ZERO);
         loop {
             let first = match &state {
                 State::Down { new: None, at, .. } => self.commands.recv_deadline(*at),
@@ -88,7 +92,7 @@ impl WriterThread {
                     down => self.retry(down),
                 },
                 Ok(first) => {
-                    let (batch, quits) = self.batch(first);
+                    let (batch, quits) = self.batch(first, &mut gather);
                     let next = self.write(state, batch);
                     if quits {
                         return end(next);
@@ -99,15 +103,16 @@ impl WriterThread {
         }
     }
 
-    /// Whatever waits by now, and whether it is the last.
-    fn batch(&self, first: WriterCommand) -> (Vec<WriterCommand>, bool) {
+    /// Whatever waits by now, and whether it is the last. Where each batch is synced, more is waited for while results come in a row.
+    fn batch(&self, first: WriterCommand, gather: &mut Duration) -> (Vec<WriterCommand>, bool) {
         let rows = |command: &WriterCommand| match command {
             WriterCommand::Append(append) => append.rows.len(),
             WriterCommand::Claim(_) | WriterCommand::Quit => 1,
         };
         let (mut count, mut batch) = (rows(&first), vec![first]);
+        let until = Instant::now() + *gather;
         while count < ROWS_MAX {
-            match self.commands.try_recv() {
+            match self.commands.recv_deadline(until) {
                 Ok(WriterCommand::Quit) => return (batch, true),
                 Ok(command) => {
                     count += rows(&command);
@@ -115,6 +120,16 @@ impl WriterThread {
                 }
                 Err(_) => break,
             }
+        }
+        if self.durability == Durability::PowerLoss {
+            let results = batch.iter().filter(|command| match command {
+                WriterCommand::Append(append) => append.rows.iter().any(tells_of_artifacts),
+                WriterCommand::Claim(_) | WriterCommand::Quit => false,
+            });
+            *gather = match results.count() {
+                0 | 1 => Duration::ZERO,
+                _ => (*gather * 2).clamp(GATHER_FIRST, GATHER_MAX),
+            };
         }
         (batch, false)
     }
@@ -236,6 +251,7 @@ impl WriterThread {
             let synced = File::open(&self.artifact_root).and_then(|root| Ok(syncfs(&root)?));
             synced.map_err(|error| format!("{}: syncing it: {error}", self.artifact_root.display()))?;
         }
+        own.store.says_alive(!self.by_group.is_empty());
         own.store.write_instead_of(rows, instead_of).map_err(|error| error.to_string())
     }
 
