@@ -107,10 +107,12 @@ impl Image {
             Row::Asked { command_id, request } => {
                 self.last_n = self.last_n.max(command_id.n);
                 let asked = Command::of(request.session_id.clone(), brief(request).into());
-                self.commands.insert(*command_id, asked);
+                self.commands.entry(*command_id).or_insert(asked);
             }
             Row::Started { record, start_ticks } => {
-                if let Some(command) = self.commands.get_mut(&record.command_id) {
+                let command = self.commands.get_mut(&record.command_id);
+                // A result has all that it said.
+                if let Some(command) = command.filter(|command| command.result.is_none()) {
                     (command.started, command.start_ticks) = (Some(record.0.clone()), *start_ticks);
                 }
             }
@@ -151,11 +153,11 @@ impl Image {
     }
     fn has_result(&mut self, record: &Arc<Record>) {
         // One whose asking was not written, since the journal could not be.
+        self.last_n = self.last_n.max(record.command_id.n);
         let unknown = || Command::of(record.session_id.clone(), "null".into());
         let command = self.commands.entry(record.command_id).or_insert_with(unknown);
         command.text_on_disk = record.text_on_disk.0;
-        // The result has all that it said.
-        command.started = None;
+        (command.started, command.start_ticks) = (None, None);
         command.result = Some(without_text(record));
     }
     fn delivered(&mut self, entry: &Entry) {

@@ -16,7 +16,9 @@
 //! |---|---|---|
 //! | `host` | who writes this database: process, boot, artifacts; the highest numbers that it gave out | one row |
 //! | `sessions` | a session: whether it has ended, the number of its next entry | `session_id` |
-//! | `commands` | a launch: what was asked (no value of its environment), the handle response, the result | `command_id` |
+//! | `commands` | a launch: what was asked, without the values of its environment | `command_id` |
+//! | `started` | the handle response, as long as there is no result | `command_id` |
+//! | `results` | how it ended | `command_id` |
 //! | `taken` | a command whose result somebody has for good | `command_id` |
 //! | `entries` | a delivery that nobody has acknowledged; the content of a result is its command's | `session_id, sequence` |
 //! | `taken_over` | a database whose rows are in this one | `file` |

@@ -42,9 +42,10 @@ CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY, ended INTEGER NOT NULL, next INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE commands (
-  command_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, request TEXT NOT NULL,
-  started TEXT, start_ticks INTEGER, result TEXT, text_on_disk INTEGER NOT NULL
+  command_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, request TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE started (command_id TEXT PRIMARY KEY, record TEXT NOT NULL, start_ticks INTEGER) WITHOUT ROWID;
+CREATE TABLE results (command_id TEXT PRIMARY KEY, record TEXT NOT NULL, text_on_disk INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE taken (command_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE entries (
   session_id TEXT NOT NULL, sequence INTEGER NOT NULL,

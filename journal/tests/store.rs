@@ -163,7 +163,7 @@ fn a_damaged_row_says_where_it_is() {
     store.write(&[Row::Asked { command_id: command(1), request: Arc::new(request("s")) }]).unwrap();
     drop(store);
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.execute("UPDATE commands SET result = '{'", []).unwrap();
+    connection.execute("INSERT INTO results VALUES ((SELECT command_id FROM commands), '{', 0)", []).unwrap();
     let error = load(&path).unwrap_err().to_string();
     assert!(error.contains("commands can't be read: ") && error.contains("result"), "{error}");
 }

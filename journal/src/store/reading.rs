@@ -11,6 +11,12 @@ use rusqlite::Transaction;
 use serde::de::DeserializeOwned;
 use std::{io, path::Path, sync::Arc};
 
+/// All that is known of each command.
+const COMMANDS: &str = "
+SELECT commands.*, started.record AS started, start_ticks, results.record AS result, text_on_disk,
+  commands.command_id IN taken AS taken
+FROM commands LEFT JOIN started USING (command_id) LEFT JOIN results USING (command_id)";
+
 /// A transaction that reads.
 pub(super) struct Reading<'a> {
     pub(super) transaction: Transaction<'a>,
@@ -40,15 +46,17 @@ impl Reading<'_> {
             image.sessions.insert(SessionId::from(row.get::<_, String>("session_id")?), session);
             Ok(())
         })?;
-        self.each("commands", "SELECT *, command_id IN taken AS taken FROM commands", |row| {
+        self.each("commands", COMMANDS, |row| {
             let mut command = Command::of(
                 SessionId::from(row.get::<_, String>("session_id")?),
                 row.get::<_, Arc<str>>("request")?,
             );
-            command.started = maybe(row, "started")?;
-            command.start_ticks = row.get::<_, Option<i64>>("start_ticks")?.map(unsigned);
             command.result = maybe(row, "result")?;
-            command.text_on_disk = row.get("text_on_disk")?;
+            command.text_on_disk = row.get::<_, Option<bool>>("text_on_disk")?.unwrap_or(false);
+            if command.result.is_none() {
+                command.started = maybe(row, "started")?;
+                command.start_ticks = row.get::<_, Option<i64>>("start_ticks")?.map(unsigned);
+            }
             command.taken = row.get("taken")?;
             let command_id = command_id(row)?;
             image.last_n = image.last_n.max(command_id.n);

@@ -41,15 +41,16 @@ impl Writing<'_> {
             Row::Counted { session_id, next } => self.counted(session_id, *next),
             Row::Asked { command_id, request } => {
                 let brief = brief(request);
-                let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, NULL, NULL, NULL, 0)";
                 let (id, session_id) = (command_id.to_string(), request.session_id.as_str());
-                self.prepared(sql)?.execute(params![id, session_id, brief])?;
-                self.not_taken(&id)
+                let sql = "INSERT OR IGNORE INTO commands VALUES (?, ?, ?)";
+                self.prepared(sql)?.execute(params![id, session_id, brief]).map(drop)
             }
             Row::Started { record, start_ticks } => {
-                let sql = "UPDATE commands SET started = ?, start_ticks = ? WHERE command_id = ?";
+                // Only of one that is there.
+                let sql = "INSERT OR REPLACE INTO started SELECT command_id, ?2, ?3 FROM commands
+                    WHERE command_id = ?1";
                 let (id, ticks) = (record.command_id.to_string(), start_ticks.map(number));
-                self.prepared(sql)?.execute(params![json(&record.0), ticks, id]).map(drop)
+                self.prepared(sql)?.execute(params![id, json(&record.0), ticks]).map(drop)
             }
             Row::Undone { command_id } => self.forgotten(*command_id),
             Row::Owed { record } | Row::Amended { record } => self.has_result(&record.0),
@@ -91,7 +92,8 @@ impl Writing<'_> {
     fn reset(&self) -> rusqlite::Result<()> {
         self.numbers(newest(self.0)?, 0)?;
         self.0.execute_batch(
-            "DELETE FROM sessions; DELETE FROM commands; DELETE FROM taken; DELETE FROM entries;",
+            "DELETE FROM sessions; DELETE FROM entries;
+            DELETE FROM commands; DELETE FROM started; DELETE FROM results; DELETE FROM taken;",
         )
     }
     fn numbers(&self, last_n: u64, anonymous: u64) -> rusqlite::Result<()> {
@@ -108,23 +110,31 @@ impl Writing<'_> {
         let sql = "INSERT OR IGNORE INTO taken SELECT command_id FROM commands WHERE command_id = ?";
         self.prepared(sql)?.execute([command_id]).map(drop)
     }
-    fn not_taken(&self, command_id: &str) -> rusqlite::Result<()> {
-        self.prepared("DELETE FROM taken WHERE command_id = ?")?.execute([command_id]).map(drop)
-    }
+
     fn forgotten(&self, command_id: CommandId) -> rusqlite::Result<()> {
         let id = command_id.to_string();
         // Its number does not come again, and is not in its row any more.
         if self.prepared("DELETE FROM commands WHERE command_id = ?")?.execute([&id])? > 0 {
             self.numbers(command_id.n, 0)?;
         }
-        self.not_taken(&id)
+        self.forget_parts(&id)
+    }
+    /// What other tables have of it.
+    fn forget_parts(&self, command_id: &str) -> rusqlite::Result<()> {
+        self.prepared("DELETE FROM started WHERE command_id = ?")?.execute([command_id])?;
+        self.prepared("DELETE FROM results WHERE command_id = ?")?.execute([command_id])?;
+        self.prepared("DELETE FROM taken WHERE command_id = ?")?.execute([command_id]).map(drop)
     }
     fn has_result(&self, record: &Arc<Record>) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO commands VALUES (?1, ?2, 'null', NULL, NULL, ?3, ?4)
-            ON CONFLICT DO UPDATE SET result = ?3, text_on_disk = ?4, started = NULL";
-        let result = json(&without_text(record));
         let (id, session_id) = (record.command_id.to_string(), record.session_id.as_str());
-        self.prepared(sql)?.execute(params![id, session_id, result, record.text_on_disk.0]).map(drop)
+        // One whose asking was not written, since the journal could not be.
+        let sql = "INSERT OR IGNORE INTO commands VALUES (?, ?, 'null')";
+        self.prepared(sql)?.execute(params![id, session_id])?;
+        self.result(&id, &without_text(record), record.text_on_disk.0)
+    }
+    fn result(&self, command_id: &str, record: &Record, text_on_disk: bool) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO results VALUES (?, ?, ?)";
+        self.prepared(sql)?.execute(params![command_id, json(record), text_on_disk]).map(drop)
     }
     fn delivered(&self, entry: &Entry) -> rusqlite::Result<()> {
         let (command_id, content) = match &entry.content {
@@ -152,19 +162,19 @@ impl Writing<'_> {
         self.prepared(sql)?.execute(values).map(drop)
     }
     fn command(&self, command_id: CommandId, command: &Command) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?)";
         let id = command_id.to_string();
-        let values = params![
-            id,
-            command.session_id.as_str(),
-            &*command.request,
-            command.started.as_deref().map(json),
-            command.start_ticks.map(number),
-            command.result.as_deref().map(json),
-            command.text_on_disk
-        ];
+        let sql = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?)";
+        let values = params![id, command.session_id.as_str(), &*command.request];
         self.prepared(sql)?.execute(values)?;
-        if command.taken { self.taken(&id) } else { self.not_taken(&id) }
+        self.forget_parts(&id)?;
+        if let Some(started) = &command.started {
+            let sql = "INSERT INTO started VALUES (?, ?, ?)";
+            self.prepared(sql)?.execute(params![id, json(started), command.start_ticks.map(number)])?;
+        }
+        if let Some(result) = &command.result {
+            self.result(&id, result, command.text_on_disk)?;
+        }
+        if command.taken { self.taken(&id) } else { Ok(()) }
     }
 
     /// All of an image, into empty tables.
