@@ -5,8 +5,9 @@
 //! * keeps: a transaction is there whole or not at all, whatever becomes of the process; with [`Durability::PowerLoss`], of the machine
 
 use crate::{Durability, Image};
+pub(crate) use asking::{command_ids, next_of, numbers};
 use nix::sys::statfs::{NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
-use ostler_messages::{CommandId, Row, SessionId};
+use ostler_messages::{Row, SessionId};
 use reading::Reading;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::{
@@ -17,6 +18,7 @@ use std::{
 };
 use writing::Writing;
 
+mod asking;
 mod reading;
 mod writing;
 
@@ -328,70 +330,6 @@ pub fn has_open(path: &Path, session_id: &SessionId) -> Result<bool, StoreError>
     let query = "SELECT 1 FROM sessions WHERE session_id = ? AND ended = 0";
     let found = connection.query_row(query, [session_id.as_str()], |_| Ok(())).optional();
     Ok(found.map_err(StoreError::sqlite(path, "reading it"))?.is_some())
-}
-
-/// What others have to know of a database without reading all of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    /// The highest that was given to a command, and to an anonymous session.
-    pub(crate) last_n: u64,
-    pub(crate) anonymous: u64,
-    /// Databases whose rows are in it.
-    pub(crate) taken_over: Vec<String>,
-}
-/// Of a host that lives, or is gone.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    check(&connection, path)?;
-    let read = || -> rusqlite::Result<Numbers> {
-        let (last_n, anonymous) = connection.query_row("SELECT last_n, anonymous FROM host", [], |row| {
-            Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
-        })?;
-        let last_n = last_n.max(newest(&connection)?);
-        let mut files = connection.prepare("SELECT file FROM taken_over")?;
-        let taken_over = files.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(Numbers { last_n, anonymous, taken_over })
-    };
-    read().map_err(StoreError::sqlite(path, "reading it"))
-}
-
-/// The number of the newest command that is there. Those that are not any more have left theirs in `host`.
-fn newest(connection: &Connection) -> rusqlite::Result<u64> {
-    let query = "SELECT command_id FROM commands ORDER BY command_id DESC LIMIT 1";
-    let id = connection.query_row(query, [], |row| row.get::<_, String>(0)).optional()?;
-    Ok(id.and_then(|id| id.parse::<CommandId>().ok()).map_or(0, |id| id.n))
-}
-
-/// The number of a session's next entry, if a database knows the session.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) fn next_of(path: &Path, session_id: &SessionId) -> Result<Option<u64>, StoreError> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    check(&connection, path)?;
-    // Of what is unread the number says where it goes on; else the session does.
-    let query = "SELECT max(next) FROM (SELECT next FROM sessions WHERE session_id = ?1
-        UNION ALL SELECT max(sequence) + 1 FROM entries WHERE session_id = ?1)";
-    let found = connection.query_row(query, [session_id.as_str()], |row| row.get::<_, Option<i64>>(0));
-    Ok(found.map_err(StoreError::sqlite(path, "reading it"))?.map(unsigned))
-}
-
-/// The commands of which a database knows.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) fn command_ids(path: &Path) -> Result<Vec<CommandId>, StoreError> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    check(&connection, path)?;
-    let read = || -> rusqlite::Result<Vec<CommandId>> {
-        let mut ids = connection.prepare("SELECT command_id FROM commands")?;
-        let ids = ids.query_map([], |row| row.get::<_, String>(0))?;
-        ids.map(|id| Ok(id?.parse().ok())).filter_map(Result::transpose).collect()
-    };
-    read().map_err(StoreError::sqlite(path, "reading it"))
 }
 
 /// Removes a database with all that SQLite has beside it. What can't be removed is left.

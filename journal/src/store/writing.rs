@@ -4,7 +4,7 @@
 //! * out: statements of one transaction
 //! * keeps: what the [`Image`] says that a row does
 
-use super::{newest, number};
+use super::{asking::newest, number};
 use crate::image::{Command, Image, Kept, brief, without_text};
 use ostler_messages::{CommandId, Content, Entry, Record, Row, SessionId, Stamp};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
