@@ -65,6 +65,11 @@ impl LaunchFile {
         }
     }
 
+    /// Whether a graph of this process has made it.
+    pub fn is_own(&self) -> bool {
+        self.host.is_here()
+    }
+
     /// Of a command's directory. None: there is none, or it is not whole.
     pub fn read(dir: &Path) -> Option<LaunchFile> {
         result::read(&dir.join(LAUNCH_FILE))

@@ -123,11 +123,21 @@ pub fn retain(root: &Path, limits: &RetentionLimits, wanted: &Wanted) -> Retaine
     };
     let stays = |command: CommandId, old: bool| match command.host_pid {
         _ if wanted.past.contains(&command) => true,
-        pid if pid == std::process::id() => !wanted.may_go.contains(&command),
+        // In a container an earlier life had this process's number too.
+        pid if pid == std::process::id() && !is_of_dead_twin(root, command) => {
+            !wanted.may_go.contains(&command)
+        }
+        pid if pid == std::process::id() => !old && wanted.is_kept(root, command),
         pid => living.contains(&pid) || runs(pid) || (!old && wanted.is_kept(root, command)),
     };
     choose(root, limits, found, stays, &mut retained, remove_command);
     retained
+}
+
+/// Whether it says that another host has made it, which is dead and had the pid of this one.
+fn is_of_dead_twin(root: &Path, command: CommandId) -> bool {
+    let launch = LaunchFile::read(&Paths::find(root, command).dir);
+    launch.is_some_and(|launch| !launch.host.is_here() && !launch.host.lives(root, command.host_pid))
 }
 
 /// What [`retain`] would remove of hosts that are gone; nothing is changed.

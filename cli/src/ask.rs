@@ -40,14 +40,15 @@ fn asked(mut host: &UnixStream, question: &ControlAsk) -> io::Result<ControlAnsw
     host.set_read_timeout(Some(ASK_LIMIT))?;
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');
-    host.write_all(&line)?;
+    // A host that refuses before it has read says why all the same.
+    let written = host.write_all(&line);
     let mut lines = BufReader::new(host.take(ostler::CONTROL_ANSWER_MAX_BYTES));
     let mut next = || -> io::Result<ControlAnswer> {
         let mut line = Vec::new();
         lines.read_until(b'\n', &mut line)?;
         Ok(serde_json::from_slice(&line)?)
     };
-    match next()? {
+    match next().or_else(|error| written.and(Err(error)))? {
         ControlAnswer::Heard => {
             // As long as the command's grace takes; a host that ends closes it.
             host.set_read_timeout(None)?;

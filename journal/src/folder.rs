@@ -174,33 +174,46 @@ impl Folder {
     pub fn take_over(&self) -> Result<TakeOver, FolderError> {
         let lock = self.path.join("takeover.lock");
         let held = wait_for(&lock)?;
-        let (mut left, mut trouble, mut last_n, mut anonymous) = (Vec::new(), Vec::new(), 0, 0);
-        let mut twice = BTreeSet::new();
-        for member in self.members()? {
-            if member.lives {
-                // Its numbers are not to come again.
-                match store::numbers(&member.path) {
-                    Ok(numbers) => {
-                        (last_n, anonymous) = (numbers.last_n.max(last_n), numbers.anonymous.max(anonymous));
-                        twice.extend(numbers.taken_over);
-                    }
-                    Err(error) => trouble.push(error.to_string()),
+        let members = self.members()?;
+        let mut take_over = TakeOver {
+            folder: self.clone(),
+            left: Vec::new(),
+            twice: Vec::new(),
+            names: BTreeSet::new(),
+            trouble: Vec::new(),
+            last_n: 0,
+            anonymous: 0,
+            _lock: held,
+        };
+        // Whoever was killed between its own first commit and the removal of what it had taken over has both; and that may be half gone.
+        for member in &members {
+            match store::numbers(&member.path) {
+                Ok(numbers) => {
+                    // Also those of living ones are not to come again.
+                    take_over.last_n = numbers.last_n.max(take_over.last_n);
+                    take_over.anonymous = numbers.anonymous.max(take_over.anonymous);
+                    take_over.names.extend(numbers.taken_over);
                 }
-                continue;
-            }
-            let Some(lock) = lock_dead(&lock_of(&member.path)) else {
-                trouble.push(format!("{}: its lock can't be had", member.path.display()));
-                continue;
-            };
-            match store::load(&member.path) {
-                Ok(loaded) => left.push(Left { path: member.path, loaded, _lock: lock }),
-                Err(error) => trouble.push(error.to_string()),
+                Err(error) if member.lives => take_over.trouble.push(error.to_string()),
+                // Told below, if it is not one of those.
+                Err(_) => {}
             }
         }
-        // Whoever was killed between its own first commit and the removal of what it had taken over has both.
-        twice.extend(left.iter().flat_map(|left| left.loaded.taken_over.iter().cloned()));
-        let (twice, left) = left.into_iter().partition(|left| twice.contains(&file_name(&left.path)));
-        Ok(TakeOver { folder: self.clone(), left, twice, trouble, last_n, anonymous, _lock: held })
+        for member in members.into_iter().filter(|member| !member.lives) {
+            let Some(lock) = lock_dead(&lock_of(&member.path)) else {
+                take_over.trouble.push(format!("{}: its lock can't be had", member.path.display()));
+                continue;
+            };
+            if take_over.names.contains(&file_name(&member.path)) {
+                take_over.twice.push((member.path, lock));
+                continue;
+            }
+            match store::load(&member.path) {
+                Ok(loaded) => take_over.left.push(Left { path: member.path, loaded, _lock: lock }),
+                Err(error) => take_over.trouble.push(error.to_string()),
+            }
+        }
+        Ok(take_over)
     }
 
     /// The process that has this session open, if that can be told.
@@ -226,8 +239,9 @@ struct Left {
 pub struct TakeOver {
     folder: Folder,
     left: Vec<Left>,
-    /// These are in one of the others already.
-    twice: Vec<Left>,
+    /// These are in others already; and the names of all of which that is said.
+    twice: Vec<(PathBuf, File)>,
+    names: BTreeSet<String>,
     /// Databases that could not be read, and why.
     trouble: Vec<String>,
     last_n: u64,
@@ -256,12 +270,16 @@ impl TakeOver {
     /// # Errors
     /// [`FolderError`]; what was there is there still.
     pub fn into_own(self, host: &Host, durability: Durability, image: &Image) -> Result<Own, FolderError> {
-        let all = || self.left.iter().chain(&self.twice);
-        let files: Vec<String> = all().map(|left| file_name(&left.path)).collect();
+        let left = self.left.iter().map(|left| &left.path);
+        let all: Vec<&PathBuf> = left.chain(self.twice.iter().map(|(path, _)| path)).collect();
+        // What is there still under a name that was taken over before counts no more after this one either.
+        let before = self.names.iter().filter(|name| self.folder.path.join(name).exists()).cloned();
+        let files: BTreeSet<String> = all.iter().map(|path| file_name(path)).chain(before).collect();
+        let files: Vec<String> = files.into_iter().collect();
         let own = self.folder.own(host, durability, (image, &files))?;
-        for left in all() {
-            store::remove(&left.path);
-            let _ = fs::remove_file(lock_of(&left.path));
+        for path in all {
+            store::remove(path);
+            let _ = fs::remove_file(lock_of(path));
         }
         Ok(own)
     }

@@ -167,3 +167,39 @@ fn a_damaged_row_says_where_it_is() {
     let error = load(&path).unwrap_err().to_string();
     assert!(error.contains("commands can't be read: ") && error.contains("result"), "{error}");
 }
+
+/// A host that runs for months forgets what is read and what others have come after: what it writes then goes where that was.
+#[test]
+fn it_does_not_grow_with_what_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("one.db");
+    let mut store = create(&path);
+    let kept = 256;
+    let mut sizes = Vec::new();
+    for round in 0..4_u64 {
+        for group in 0..20 {
+            let ns = (0..20).map(|n| 1 + round * 400 + group * 20 + n);
+            let rows: Vec<Row> = ns
+                .flat_map(|n| {
+                    let forgotten = vec![command(n.saturating_sub(kept))];
+                    [
+                        Row::Asked { command_id: command(n), request: Arc::new(request("s")) },
+                        Row::Started { record: blank("s", n).into(), start_ticks: None },
+                        Row::Delivered(entry_of("s", n, result("s", n, true))),
+                        Row::Acknowledged { session_id: "s".into(), sequences: vec![n] },
+                        Row::Forgotten { command_ids: forgotten },
+                    ]
+                })
+                .collect();
+            store.write(&rows).unwrap();
+        }
+        let length = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
+        sizes.push(length(&path) + length(&path.with_extension("db-wal")));
+    }
+    assert!(sizes[3] < 8 << 20 && sizes[3] <= sizes[1] * 3 / 2, "{sizes:?}");
+    let image = load(&path).unwrap().image;
+    assert_eq!(
+        (image.commands.len() as u64, image.last_n, image.sessions[&SessionId::from("s")].next),
+        (kept, 1_600, 1_601)
+    );
+}

@@ -8,6 +8,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// What to run and within which limits. Read [`LaunchRequest`] for the defaults.
 ///
+/// **Secrets belong into [`env`](Command::env) or stdin.** Program, arguments, labels and output are stored as they are: in the artifacts, in a trace, in a
+/// [`Journal`](crate::Journal), and `ostler ps` shows them. The values of the environment and what is written to stdin are stored nowhere.
+///
 /// ```
 /// use ostler::Command;
 /// use std::time::Duration;

@@ -1,15 +1,16 @@
 //! Being asked from outside: by other processes of the same user, through a socket beside the artifacts.
 
-use super::{Call, Error, Ostler};
+use super::{Error, Ostler};
 use crate::backend::thread::spawn;
-use ostler_artifacts::{HostSocket, OutputFile, Paths, remove_command};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ostler_artifacts::{HostSocket, LaunchFile, OutputFile, Paths, remove_command};
 use ostler_messages::{
     Answer, AwaitResult, CONTROL_ASK_MAX_BYTES, CallError, CommandId, ControlAnswer, ControlAsk, Forget,
-    GetStatus, HandleId, Labels, List, Record, Shared,
+    GetStatus, HandleId, Labels, List, Record, Shared, Status,
 };
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::net::UnixStream,
+    os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -20,6 +21,10 @@ use std::{
 const ASKING_MAX: usize = 16;
 /// How long a reader may wait for something to be there: it asks again, and a place is free for others between.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+/// How long one look for the end of a command takes that somebody waits for.
+const TURN_MS: u64 = 200;
+/// What is said when the graph is gone.
+const ENDING: &str = "its host ends just now";
 /// How long each read and write of a line may take.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -44,10 +49,16 @@ pub(super) struct Listening {
     socket: Arc<HostSocket>,
     thread: Option<JoinHandle<()>>,
     asking: Arc<Asking>,
+    /// A forked copy of that process has neither the thread nor a right to the socket.
+    pid: u32,
 }
 impl Drop for Listening {
     /// Takes no more calls. What is being answered is answered, as far as its command has ended; nobody is waited for for more than five seconds.
     fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            std::mem::forget((self.socket.clone(), self.asking.clone()));
+            return;
+        }
         self.socket.close();
         // The last value of a graph may be dropped by the thread itself, if it could make none to answer with.
         let other = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
@@ -61,13 +72,14 @@ impl Listening {
     /// `graph`: whom it asks, as long as that is there.
     pub(super) fn begin(
         root: &Path,
-        graph: impl Fn() -> Option<Ostler> + Send + 'static,
+        graph: impl Fn() -> Option<Ostler> + Send + Sync + 'static,
     ) -> io::Result<Listening> {
         let socket = Arc::new(HostSocket::bind(root, std::process::id())?);
         let (asking, listens) = (Arc::<Asking>::default(), socket.clone());
         let counted = asking.clone();
+        let graph: Graph = Arc::new(graph);
         let thread = spawn("ostler-control", move || listen(&graph, &listens, &counted))?;
-        Ok(Listening { socket, thread: Some(thread), asking })
+        Ok(Listening { socket, thread: Some(thread), asking, pid: std::process::id() })
     }
 }
 
@@ -115,20 +127,21 @@ impl Ostler {
     }
 }
 
-fn listen(graph: &dyn Fn() -> Option<Ostler>, socket: &HostSocket, asking: &Arc<Asking>) {
+/// The graph, as long as it is there. Whoever is answered has it only for moments: its last value is the host's.
+type Graph = Arc<dyn Fn() -> Option<Ostler> + Send + Sync>;
+
+fn listen(graph: &Graph, socket: &HostSocket, asking: &Arc<Asking>) {
     while let Some(stream) = socket.next() {
         let Some(one) = One::new(asking) else {
             let _ = tell(&stream, &refused("too many ask at once; ask again"));
             continue;
         };
-        let Some(ostler) = graph() else { return };
+        let graph = graph.clone();
         // Without a thread the connection is closed.
         let _ = spawn("ostler-answer", move || {
+            let _one = one;
             // Whoever asks sees a closed connection.
-            let _ = answer(&ostler, &stream);
-            // It is answered before the graph goes, if this was its last value.
-            drop((stream, one));
-            drop(ostler);
+            let _ = answer(&graph, &stream);
         });
     }
 }
@@ -144,7 +157,7 @@ fn tell(mut stream: &UnixStream, answer: &ControlAnswer) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn answer(ostler: &Ostler, stream: &UnixStream) -> io::Result<()> {
+fn answer(graph: &Graph, stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(LINE_LIMIT))?;
     let mut line = Vec::new();
     BufReader::new(stream.take(CONTROL_ASK_MAX_BYTES)).read_until(b'\n', &mut line)?;
@@ -152,25 +165,33 @@ fn answer(ostler: &Ostler, stream: &UnixStream) -> io::Result<()> {
         Ok(ask) => ask,
         Err(error) => return tell(stream, &refused(format!("it is not understood: {error}"))),
     };
-    match ask {
+    let Some(ostler) = graph() else { return tell(stream, &refused(ENDING)) };
+    let answer = match ask {
         ControlAsk::Cancel { command_id, now } => {
             tell(stream, &ControlAnswer::Heard)?;
-            tell(stream, &cancel(ostler, command_id, now).unwrap_or_else(refused))
+            let stopped = cancel(&ostler, command_id, now);
+            drop(ostler);
+            stopped.and_then(|(handle_id, cancelled)| {
+                let record = end_of(graph, handle_id, stream)?;
+                Ok(ControlAnswer::Cancelled { cancelled, record })
+            })
         }
         ControlAsk::Wait { command_id } => {
             tell(stream, &ControlAnswer::Heard)?;
-            tell(stream, &wait(ostler, command_id).unwrap_or_else(refused))
+            let known = known(&ostler, command_id);
+            drop(ostler);
+            let ended = known.and_then(|handle_id| end_of(graph, handle_id, stream));
+            ended.map(|record| ControlAnswer::Ended { record })
         }
-        ControlAsk::List { labels } => tell(stream, &list(ostler, labels).unwrap_or_else(refused)),
+        ControlAsk::List { labels } => list(&ostler, labels),
         ControlAsk::Read { command_id, stream: which, offset, wait_ms } => {
             let time = Duration::from_millis(wait_ms).min(READ_LIMIT);
-            tell(stream, &read(ostler, command_id, which, (offset, time)).unwrap_or_else(refused))
+            read(&ostler, command_id, which, (offset, time))
         }
-        ControlAsk::Remove { command_id } => {
-            tell(stream, &remove(ostler, command_id).unwrap_or_else(refused))
-        }
-        _ => tell(stream, &refused("this host is older, and does not know how")),
-    }
+        ControlAsk::Remove { command_id } => remove(&ostler, command_id),
+        _ => Err("this host is older, and does not know how".to_owned()),
+    };
+    tell(stream, &answer.unwrap_or_else(refused))
 }
 
 fn said(error: Error) -> String {
@@ -200,26 +221,40 @@ fn known(ostler: &Ostler, command_id: CommandId) -> Result<HandleId, String> {
         false => Err("it is another host's".to_owned()),
     }
 }
-/// Takes nothing: the result goes to whoever of the host waits for it, or to the inbox.
-fn end_of(ostler: &Ostler, handle_id: HandleId) -> Call<Shared> {
-    ostler.call(|call| AwaitResult { call, handle_id, wait_ms: None, take: false }, status).begin()
+/// Waits for its end, and takes nothing: the result goes to whoever of the host waits for it, or to the inbox. In turns, between which the graph
+/// may go and whoever asks may have gone.
+fn end_of(graph: &Graph, handle_id: HandleId, stream: &UnixStream) -> Result<Box<Record>, String> {
+    loop {
+        let ostler = graph().ok_or(ENDING)?;
+        let wait_ms = Some(TURN_MS);
+        let ended = ostler.call(|call| AwaitResult { call, handle_id, wait_ms, take: false }, status);
+        let record = ended.wait().map_err(said)?;
+        if record.status != Status::Running {
+            return Ok(Box::new(brief(&record)));
+        }
+        drop(ostler);
+        if has_hung_up(stream) {
+            return Err("nobody waits for it any more".to_owned());
+        }
+    }
+}
+fn has_hung_up(stream: &UnixStream) -> bool {
+    // Told without being asked for (poll(2)). Who has only nothing more to say still listens.
+    let mut peer = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
+    poll(&mut peer, PollTimeout::ZERO).is_ok()
+        && peer[0].revents().is_some_and(|events| events.intersects(hung_up))
 }
 
-fn cancel(ostler: &Ostler, command_id: CommandId, now: bool) -> Result<ControlAnswer, String> {
+/// Whether this has stopped it.
+fn cancel(ostler: &Ostler, command_id: CommandId, now: bool) -> Result<(HandleId, bool), String> {
     let handle_id = known(ostler, command_id)?;
-    let ended = end_of(ostler, handle_id);
     // The second one means now.
     let mut cancelled = false;
     for _ in 0..=u32::from(now) {
         cancelled |= ostler.cancel(handle_id, Some(Duration::ZERO), false).wait().map_err(said)?.cancelled;
     }
-    let ended = ended.wait().map_err(said)?;
-    Ok(ControlAnswer::Cancelled { cancelled, record: Box::new(brief(&ended)) })
-}
-
-fn wait(ostler: &Ostler, command_id: CommandId) -> Result<ControlAnswer, String> {
-    let ended = end_of(ostler, known(ostler, command_id)?).wait().map_err(said)?;
-    Ok(ControlAnswer::Ended { record: Box::new(brief(&ended)) })
+    Ok((handle_id, cancelled))
 }
 
 fn list(ostler: &Ostler, labels: Labels) -> Result<ControlAnswer, String> {
@@ -247,9 +282,21 @@ fn read(
 /// The graph forgets it first: whoever asks for it then is told so, and finds no half of it.
 fn remove(ostler: &Ostler, command_id: CommandId) -> Result<ControlAnswer, String> {
     let handle_id = HandleId { host_pid: command_id.host_pid, n: command_id.n };
-    let done = |answer| matches!(answer, Answer::Done).then_some(());
-    ostler.call(|call| Forget { call, handle_id }, done).wait().map_err(said)?;
     let paths = Paths::find(ostler.artifact_root(), command_id);
+    let status = ostler.call(|call| GetStatus { call, handle_id, session_id: None }, status).wait();
+    match status {
+        Ok(record) if record.command_id == command_id => {
+            let done = |answer| matches!(answer, Answer::Done).then_some(());
+            ostler.call(|call| Forget { call, handle_id }, done).wait().map_err(said)?;
+        }
+        // Another host has had this pid; or it is forgotten here, and its files say whose they are.
+        Err(Error::Call(CallError::HandleForgotten { .. }))
+            if LaunchFile::read(&paths.dir).is_some_and(|launch| launch.is_own()) => {}
+        Err(Error::Call(CallError::HandleForgotten { .. })) | Ok(_) => {
+            return Err("it is another host's".to_owned());
+        }
+        Err(error) => return Err(said(error)),
+    }
     match remove_command(&paths) {
         Ok(true) => Ok(ControlAnswer::Removed),
         Ok(false) => Err("there is something in its directory that ostler did not make".to_owned()),

@@ -185,7 +185,8 @@ impl Inbox {
             },
         )
     }
-    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own. Dropped after it was
+    /// Adds an entry of the host's own; answers its sequence number. Kind and source may not be ostler's own. With a
+    /// [`Journal`](crate::Journal) it is stored as it is, and survives the host. Dropped after it was
     /// begun or polled, the entry is added all the same.
     pub fn push(
         &self,

@@ -124,6 +124,7 @@ impl Drop for Client {
             // The last end of a queue takes a lock, which a thread that is not here may have held when this copy was made: so
             // none of them is the last.
             std::mem::forget((self.requests.clone(), self.acks.clone(), self.stopped.clone()));
+            std::mem::forget(self.listening.take());
             return;
         }
         drop(self.listening.take());

@@ -50,16 +50,17 @@ impl Disk {
     pub(super) fn recover(&mut self, journal: &str, now: Stamp) -> Option<Recovered> {
         let mut image = self.journals.remove(journal)?;
         let unfinished: Vec<CommandId> = image.unfinished().map(|(command_id, _)| command_id).collect();
-        for command_id in &unfinished {
-            let result = self.results.get(command_id).cloned();
-            let result =
-                result.or_else(|| Some(Arc::new(self.lost(*command_id, image.commands.get(command_id)?))));
-            if let Some(result) = result {
+        let mut fresh = BTreeSet::new();
+        for command_id in unfinished {
+            let result = self.results.get(&command_id).cloned();
+            // Whoever had a result on the disk may have been told of it.
+            let lost = || Some(Arc::new(self.lost(command_id, image.commands.get(&command_id)?)));
+            fresh.extend(result.is_none().then_some(command_id));
+            if let Some(result) = result.or_else(lost) {
                 image.finish(&result, now);
             }
         }
         image.deliver_owed(now);
-        let fresh: BTreeSet<CommandId> = unfinished.into_iter().collect();
         let sessions = image.recovered_sessions(&|command_id| fresh.contains(&command_id));
         let recovered = Recovered {
             sessions,

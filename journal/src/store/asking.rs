@@ -6,7 +6,7 @@
 
 use super::{StoreError, check, open, unsigned};
 use ostler_messages::{CommandId, SessionId};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 /// What others have to know of a database without reading all of it.
@@ -29,7 +29,7 @@ pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
         let (last_n, anonymous) = connection.query_row("SELECT last_n, anonymous FROM host", [], |row| {
             Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
         })?;
-        let last_n = last_n.max(newest(&connection)?);
+        let last_n = last_n.max(highest(&connection)?);
         let mut files = connection.prepare("SELECT file FROM taken_over")?;
         let taken_over = files.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(Numbers { last_n, anonymous, taken_over })
@@ -37,11 +37,17 @@ pub(crate) fn numbers(path: &Path) -> Result<Numbers, StoreError> {
     read().map_err(StoreError::sqlite(path, "reading it"))
 }
 
-/// The number of the newest command that is there. Those that are not any more have left theirs in `host`.
-pub(super) fn newest(connection: &Connection) -> rusqlite::Result<u64> {
-    let query = "SELECT command_id FROM commands ORDER BY command_id DESC LIMIT 1";
-    let id = connection.query_row(query, [], |row| row.get::<_, String>(0)).optional()?;
-    Ok(id.and_then(|id| id.parse::<CommandId>().ok()).map_or(0, |id| id.n))
+/// The highest number of a command that is there. Those that are not any more have left theirs in `host`.
+pub(super) fn highest(connection: &Connection) -> rusqlite::Result<u64> {
+    // Not that of the newest: a clock that is set back makes an older one of it.
+    let mut ids = connection.prepare_cached("SELECT command_id FROM commands")?;
+    let mut rows = ids.query([])?;
+    let mut highest = 0;
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(0)?.as_str()?.parse::<CommandId>();
+        highest = id.map_or(highest, |id| highest.max(id.n));
+    }
+    Ok(highest)
 }
 
 /// The number of a session's next entry, if a database knows the session.

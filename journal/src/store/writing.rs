@@ -4,7 +4,7 @@
 //! * out: statements of one transaction
 //! * keeps: what the [`Image`] says that a row does
 
-use super::{asking::newest, number};
+use super::{asking::highest, number};
 use crate::image::{Command, Image, Kept, brief, without_text};
 use ostler_messages::{CommandId, Content, Entry, Record, Row, SessionId, Stamp};
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
@@ -90,7 +90,7 @@ impl Writing<'_> {
         self.prepared("UPDATE host SET alive_ticks = ?")?.execute([number(ticks)]).map(drop)
     }
     fn reset(&self) -> rusqlite::Result<()> {
-        self.numbers(newest(self.0)?, 0)?;
+        self.numbers(highest(self.0)?, 0)?;
         self.0.execute_batch(
             "DELETE FROM sessions; DELETE FROM entries;
             DELETE FROM commands; DELETE FROM started; DELETE FROM results; DELETE FROM taken;",

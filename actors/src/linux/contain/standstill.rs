@@ -104,7 +104,8 @@ impl Standstill {
                     break;
                 }
                 // By its number it could be somebody else.
-                Err(errno) => return Err(errno.into()),
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE)) => return Err(errno.into()),
+                Err(errno) => return Err(io::Error::other(format!("pidfd_open: {errno}"))),
             }
             done += 1;
         }

@@ -162,6 +162,10 @@ impl WriterThread {
             }
         }
         rows.iter().for_each(|row| self.note(row));
+        if rows.contains(&Row::Reset) {
+            // Whatever was opened while nobody could tell is claimed now.
+            self.claim_all();
+        }
         let ended = rows.iter().filter_map(|row| match row {
             Row::SessionEnded { session_id } => Some(session_id.clone()),
             _ => None,
@@ -172,9 +176,8 @@ impl WriterThread {
             down => self.write_down(down, rows),
         };
         // Not before that is written: the next one to open it is to find it ended.
-        for session_id in &ended {
+        for session_id in ended.iter().filter(|session_id| !self.open.contains(*session_id)) {
             self.claims.release(session_id);
-            self.open.remove(session_id);
         }
         claimed.into_iter().for_each(|claimed| self.tell(claimed));
         if written && !marks.is_empty() {
@@ -186,6 +189,13 @@ impl WriterThread {
 
     fn note(&mut self, row: &Row) {
         match row {
+            Row::Reset => {
+                self.open.clear();
+                self.by_group.clear();
+            }
+            Row::SessionEnded { session_id } => {
+                self.open.remove(session_id);
+            }
             Row::Started { record, .. } if record.containment == Some(Containment::Group) => {
                 self.by_group.insert(record.command_id);
             }
@@ -216,9 +226,13 @@ impl WriterThread {
         }
     }
 
-    fn write_down(&mut self, state: State, rows: Vec<Row>) -> (State, bool) {
+    fn write_down(&self, state: State, rows: Vec<Row>) -> (State, bool) {
         let State::Down { old, mut new, mut claimed, at, after } = state else { return (state, false) };
         let all = rows.iter().position(|row| *row == Row::Reset);
+        if all.is_some() && new.is_none() {
+            // It was asked for too early: there is nothing yet to put it into.
+            self.tell(JournalFailed { error: "its database is not made anew yet".to_owned() });
+        }
         let (Some(begin), Some(mut own)) = (all, new.take_if(|_| all.is_some())) else {
             // Dropped, but for sessions: what will come may have been put together before they were this host's.
             let is_of_session = |row: &Row| matches!(row, Row::SessionOpened { .. } | Row::Counted { .. });
@@ -226,8 +240,6 @@ impl WriterThread {
             return (State::Down { old, new, claimed, at, after }, false);
         };
         let rows = [&rows[begin..], &claimed].concat();
-        // Whatever was locked while nobody could tell is locked now.
-        self.claim_all();
         let instead_of = old.store.path().file_name().map(|name| name.to_string_lossy().into_owned());
         match self.store(&mut own, &rows, instead_of.as_deref()) {
             Ok(()) => {
@@ -280,7 +292,10 @@ impl WriterThread {
 
     /// Where the file of the locks is gone, or some were given without it.
     fn claim_all(&mut self) {
-        if let Ok(claims) = Claims::open(&self.folder) {
+        // One that is there keeps what it has: to open it anew would let go of all for a moment.
+        if !self.claims.is_there()
+            && let Ok(claims) = Claims::open(&self.folder)
+        {
             self.claims = claims;
         }
         // Whoever has got one of them meanwhile has it: nobody can take it from him.
