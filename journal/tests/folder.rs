@@ -90,7 +90,13 @@ fn whoever_is_killed_while_he_takes_over_leaves_everything_once() {
     second.store.write(&[Row::Acknowledged { session_id: "a".into(), sequences: vec![1] }]).unwrap();
     before.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).unwrap());
     dies(second);
-    let (_third, image) = start(&folder, 3);
+    // The next one dies while he removes it: its first page is gone. He is the only one who knows now.
+    let (third, _) = start(&folder, 3);
+    before
+        .iter()
+        .for_each(|(name, bytes)| fs::write(folder.path().join(name), &bytes[..bytes.len() / 2]).unwrap());
+    dies(third);
+    let (_fourth, image) = start(&folder, 4);
     assert_eq!(image.entries.len(), 0, "it does not come again");
     assert!(image.commands[&command(1)].taken);
     assert_eq!(folder.members().unwrap().len(), 1);

@@ -238,10 +238,15 @@ fn a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may() {
     let runs = host.ask(&shell("sleep 1000", "chat"));
     let socket = fs::read_dir(lives.host.root()).unwrap().map(|entry| entry.unwrap().path());
     let socket = socket.into_iter().find(|path| path.extension().is_some_and(|end| end == "sock")).unwrap();
-    let ask = |question: Value| -> Vec<Value> {
+    let connect = |question: Value| {
         let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-        writeln!(stream, "{question}").unwrap();
-        BufReader::new(stream).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+        // One that has too many refuses before it has read.
+        let _ = stream.write_all(format!("{question}\n").as_bytes());
+        stream
+    };
+    let ask = |question: Value| -> Vec<Value> {
+        let lines = BufReader::new(connect(question)).lines().map_while(Result::ok);
+        lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
     };
     let id = |record: &Value| record["command_id"].clone();
     let listed = ask(json!({ "list": {} }));
@@ -260,6 +265,10 @@ fn a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may() {
     assert!(refused(&runs).as_str().unwrap().contains("has not ended"));
     assert!(refused(&done).as_str().unwrap().contains("not read yet"));
     host.ask(&json!({ "acknowledge": [1], "session": "chat" }));
+    // A handle's number is not enough: it may be another host's with the same process id.
+    let parts: Vec<&str> = done["command_id"].as_str().unwrap().split('_').collect();
+    let others = json!({ "command_id": format!("cmd_{}_{}_{}", "1700000000000000000", parts[2], parts[3]) });
+    assert!(refused(&others).as_str().unwrap().contains("another host's"));
     assert_eq!(ask(json!({ "remove": { "command_id": id(&done) } })), [json!("removed")]);
     assert!(!lives.host.root().join(done["command_id"].as_str().unwrap()).exists());
     let gone = host.ask(&json!({ "output": done["handle_id"], "session": "chat" }));
@@ -281,6 +290,22 @@ fn a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may() {
             ask(question.clone())[0]["refused"]["why"].as_str().unwrap().contains("not understood"),
             "{question}"
         );
+    }
+    // Whoever has gone leaves a place to others.
+    let runs = host.ask(&shell("sleep 1000", "chat"));
+    let wait = || {
+        let mut stream = BufReader::new(connect(json!({ "wait": { "command_id": id(&runs) } })));
+        let mut heard = String::new();
+        stream.read_line(&mut heard).unwrap();
+        assert_eq!(heard, "\"heard\"\n");
+        stream
+    };
+    let waits: Vec<_> = (0..16).map(|_| wait()).collect();
+    assert!(refused(&runs).as_str().unwrap().contains("too many"));
+    drop(waits);
+    let began = std::time::Instant::now();
+    while ask(json!({ "list": {} }))[0].get("listed").is_none() {
+        assert!(began.elapsed() < LIMIT);
     }
     ends(host);
     assert!(!socket.exists());
