@@ -9,6 +9,7 @@ use ostler_messages::{
     GetStatus, HandleId, Labels, List, Record, Shared, Status,
 };
 use std::{
+    cell::Cell,
     io::{self, BufRead, BufReader, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
@@ -60,12 +61,12 @@ impl Drop for Listening {
             return;
         }
         self.socket.close();
-        // The last value of a graph may be dropped by the thread itself, if it could make none to answer with.
-        let other = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
-        self.thread.take().filter(other).map(JoinHandle::join);
+        self.thread.take().map(JoinHandle::join);
         let asking = self.asking.answered();
+        // Whoever answers may have had the graph's last value, and does not wait for himself.
+        let own = usize::from(ANSWERS.get());
         // Only a count is kept there.
-        drop(self.asking.left.wait_timeout_while(asking, LINE_LIMIT, |count| *count > 0));
+        drop(self.asking.left.wait_timeout_while(asking, LINE_LIMIT, |count| *count > own));
     }
 }
 impl Listening {
@@ -81,6 +82,11 @@ impl Listening {
         let thread = spawn("ostler-control", move || listen(&graph, &listens, &counted))?;
         Ok(Listening { socket, thread: Some(thread), asking, pid: std::process::id() })
     }
+}
+
+thread_local! {
+    /// Whether this thread answers somebody.
+    static ANSWERS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Who is being answered.
@@ -139,9 +145,12 @@ fn listen(graph: &Graph, socket: &HostSocket, asking: &Arc<Asking>) {
         let graph = graph.clone();
         // Without a thread the connection is closed.
         let _ = spawn("ostler-answer", move || {
-            let _one = one;
+            ANSWERS.set(true);
             // Whoever asks sees a closed connection.
             let _ = answer(&graph, &stream);
+            // Whoever waits for the last one finds nothing of it left.
+            drop((stream, graph));
+            drop(one);
         });
     }
 }
