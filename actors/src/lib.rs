@@ -89,7 +89,7 @@ pub use graph::trace::narrate;
 pub use ostler_artifacts::{
     Cleaner, FindRequest, FoundLine, FoundLines, Gap, LaunchFile, Lines, OutputFile, Page, READ_MAX_BYTES,
     ReadError, ReadRequest, RemoveError, Retained, RetentionLimits, RootError, Screen, Stopped, Store,
-    Stored, StoredState, View, Wanted, clean_text, connect_to_host, default_root, read_now, retain,
+    Stored, StoredState, Summary, View, Wanted, clean_text, connect_to_host, default_root, read_now, retain,
     screen_of, would_go,
 };
 pub use ostler_inbox::BACKLOG_ENTRIES;

@@ -117,5 +117,5 @@ pub use root::{Root, RootError, default_root};
 pub use screen::{SCREEN_TAIL_BYTES, Screen, screen, screen_of};
 pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
 pub use socket::{HostSocket, connect_to_host};
-pub use store::{RemoveError, Store, Stored, StoredState};
+pub use store::{RemoveError, Store, Stored, StoredState, Summary};
 pub use text::HeadTail;

@@ -14,7 +14,13 @@ use std::{
     fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    thread,
 };
+
+/// So many threads look at the commands of a root at once: more only wait for each other in the kernel.
+const LOOKING_THREADS_MAX: usize = 8;
+/// For fewer commands no thread is made.
+const SHARE_MIN: usize = 256;
 
 /// A command in a root.
 #[derive(Clone, Debug)]
@@ -80,7 +86,11 @@ impl Store {
         let living = lock::living(root)?;
         let mut ids = Vec::new();
         for entry in fs::read_dir(root)? {
-            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<CommandId>().ok()));
+            let entry = entry?;
+            // A link leads elsewhere.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ids.extend(entry.file_name().to_str().and_then(|name| name.parse::<CommandId>().ok()));
+            }
         }
         ids.sort_unstable_by(|one, other| other.cmp(one));
         ids.dedup();
@@ -92,10 +102,57 @@ impl Store {
         &self.ids
     }
 
+    /// Every command that is there still, the newest first.
+    pub fn summaries(&self) -> Vec<Summary> {
+        // Each is some calls of the kernel and a file to parse: 0.28 s for 10,000, where one thread does it.
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(LOOKING_THREADS_MAX);
+        let share = self.ids.len().div_ceil(threads).max(SHARE_MIN);
+        let look =
+            |ids: &[CommandId]| -> Vec<Summary> { ids.iter().filter_map(|id| self.summary(*id)).collect() };
+        thread::scope(|scope| {
+            let mut shares = self.ids.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares
+                .map(|ids| (ids, thread::Builder::new().spawn_scoped(scope, move || look(ids))))
+                .collect();
+            let mut all = look(own);
+            for (ids, other) in others {
+                // Where there is no thread, this one does it.
+                let found = other.ok().and_then(|thread| thread.join().ok());
+                all.extend(found.unwrap_or_else(|| look(ids)));
+            }
+            all
+        })
+    }
+    fn summary(&self, command_id: CommandId) -> Option<Summary> {
+        let result = result::read::<Record>(&Paths::of(&self.root, command_id).dir.join(RESULT_FILE));
+        let (state, mut record) = match result {
+            Some(record) => (StoredState::Ended, record),
+            None => {
+                let stored = self.command(command_id)?;
+                (stored.state, stored.record())
+            }
+        };
+        (record.stdout, record.stderr) = (String::new(), String::new());
+        Some(Summary { command_id, state, record })
+    }
+
     /// One of them. None: it is not there, or not any more.
     pub fn command(&self, command_id: CommandId) -> Option<Stored> {
         Stored::with(&self.root, command_id, |pid| self.living.contains(&pid) || runs(pid))
     }
+}
+
+/// How a command stands, without its texts: one of many.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Its name.
+    pub command_id: CommandId,
+    /// How it stands.
+    pub state: StoredState,
+    /// As [`Stored::record`], with no text.
+    pub record: Record,
 }
 
 impl Stored {
@@ -122,14 +179,6 @@ impl Stored {
         };
         let result = result::read::<Box<Record>>(&paths.dir.join(RESULT_FILE));
         Some(Stored { command_id, launch, result, paths, state })
-    }
-
-    /// The same without the texts of its result: where there are many.
-    pub fn without_texts(mut self) -> Stored {
-        if let Some(result) = &mut self.result {
-            (result.stdout, result.stderr) = (String::new(), String::new());
-        }
-        self
     }
 
     /// How it stands.

@@ -12,9 +12,9 @@ use crate::{
     terminal,
 };
 use ostler::{
-    CommandId, ControlAnswer, ControlAsk, Lines, Page, ReadRequest, Record, RemoveError, Retained,
-    RetentionLimits, Store, Stored, StoredState, View, Wanted, connect_to_host, counted, default_root,
-    duration, on_one_line, read_now, retain, would_go,
+    CommandId, ControlAnswer, ControlAsk, Lines, Page, ReadRequest, RemoveError, Retained, RetentionLimits,
+    Store, Stored, StoredState, Summary, View, Wanted, connect_to_host, counted, default_root, duration,
+    on_one_line, read_now, retain, would_go,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,25 +90,23 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
     // Handle ids that more than one command has are no names.
     let mut named: BTreeMap<String, usize> = BTreeMap::new();
     store.ids().iter().for_each(|id| *named.entry(handle_of(*id)).or_default() += 1);
-    for id in store.ids() {
-        // One that is removed meanwhile is not there.
-        let Some(stored) = store.command(*id).map(Stored::without_texts) else { continue };
-        let record = stored.record();
+    for summary in store.summaries() {
+        let record = &summary.record;
         let of_session = args.session.as_ref().is_none_or(|session| record.session_id.as_str() == session);
         let labelled = args.labels.iter().all(|(name, value)| record.labels.get(name) == Some(value));
         if !of_session || !labelled {
             continue;
         }
-        if args.all || stored.state() == StoredState::Running {
-            shown.push((stored, record));
+        if args.all || summary.state == StoredState::Running {
+            shown.push(summary);
         } else {
             ended += 1;
         }
     }
     let mut out = io::stdout().lock();
     if args.json {
-        for (_, record) in &shown {
-            serde_json::to_writer(&mut out, record).map_err(io::Error::from)?;
+        for summary in &shown {
+            serde_json::to_writer(&mut out, &summary.record).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
         }
         return Ok(0);
@@ -122,8 +120,8 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
 }
 
 /// Its first line is bold, where that can be seen.
-fn table(shown: &[(Stored, Record)], named: &BTreeMap<String, usize>) -> String {
-    let rows: Vec<[String; 4]> = shown.iter().map(|(stored, record)| row(named, stored, record)).collect();
+fn table(shown: &[Summary], named: &BTreeMap<String, usize>) -> String {
+    let rows: Vec<[String; 4]> = shown.iter().map(|summary| row(named, summary)).collect();
     let headings = ["ID", "STATUS", "AGE", "COMMAND"].map(str::to_owned);
     let width =
         |column: usize| rows.iter().chain([&headings]).map(|row| row[column].len()).max().unwrap_or(0);
@@ -137,17 +135,17 @@ fn table(shown: &[(Stored, Record)], named: &BTreeMap<String, usize>) -> String 
     text
 }
 
-fn row(named: &BTreeMap<String, usize>, stored: &Stored, record: &Record) -> [String; 4] {
-    let handle = handle_of(stored.command_id);
+fn row(named: &BTreeMap<String, usize>, summary: &Summary) -> [String; 4] {
+    let handle = handle_of(summary.command_id);
     let is_unique = named.get(&handle).is_none_or(|count| *count == 1);
-    let id = if is_unique { handle } else { stored.command_id.to_string() };
-    let ending = record.ending();
-    let state = match stored.state() {
+    let id = if is_unique { handle } else { summary.command_id.to_string() };
+    let ending = summary.record.ending();
+    let state = match summary.state {
         StoredState::Lost => "lost".to_owned(),
         _ => ending.strip_prefix("completed, ").unwrap_or(&ending).to_owned(),
     };
-    let age = now_ms().saturating_sub(stored.command_id.unix_ns / 1_000_000);
-    [id, state, duration(age), on_one_line(&record.command, COMMAND_MAX_BYTES)]
+    let age = now_ms().saturating_sub(summary.command_id.unix_ns / 1_000_000);
+    [id, state, duration(age), on_one_line(&summary.record.command, COMMAND_MAX_BYTES)]
 }
 
 /// As much as there is room for.
