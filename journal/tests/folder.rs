@@ -8,10 +8,10 @@ use ostler_journal::{
     Claims, Durability, Image, Reader,
     folder::{Folder, FolderError, Own},
 };
-use ostler_messages::{Row, SessionId};
+use ostler_messages::{CommandId, Row, SessionId};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::Path,
     sync::Arc,
 };
@@ -72,6 +72,24 @@ fn what_dead_hosts_have_left_is_taken_over_and_what_living_ones_have_is_not() {
     assert_eq!(names(&folder).len(), 2 + 2, "{:?}", names(&folder));
     last.remove();
     assert_eq!(names(&folder), [] as [&str; 0]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_gives_no_number_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (mut first, _) = start(&folder, 1);
+    // The later one seems older by an hour.
+    let set_back = CommandId { unix_ns: command(6).unix_ns - 3_600_000_000_000, ..command(6) };
+    for command_id in [command(5), set_back] {
+        first.store.write(&[Row::Asked { command_id, request: Arc::new(request("a")) }]).unwrap();
+    }
+    let (second, image) = start(&folder, 2);
+    assert_eq!(image.last_n, 6, "of one that lives");
+    second.remove();
+    dies(first);
+    let (_third, image) = start(&folder, 3);
+    assert_eq!((image.last_n, image.commands.len()), (6, 2));
 }
 
 #[test]
@@ -228,6 +246,11 @@ fn names_and_folders_that_cannot_be_are_refused() {
     let open = Folder::open(dir.path(), "open").unwrap();
     fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(Folder::open(dir.path(), "open"), Err(FolderError::NotPrivate { .. })));
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    match chown(open.path(), Some(54_321), None) {
+        Ok(()) => assert!(matches!(Folder::open(dir.path(), "open"), Err(FolderError::NotPrivate { .. }))),
+        Err(error) => eprintln!("SKIPPED: giving a journal to another user: {error}"),
+    }
     symlink(dir.path(), dir.path().join("link")).unwrap();
     assert!(matches!(Folder::open(dir.path(), "link"), Err(FolderError::NotPrivate { .. })));
     assert_eq!(Folder::named(dir.path(), "absent").unwrap().members().unwrap(), []);

@@ -1,4 +1,4 @@
-//! A disk that is soon full.
+//! A disk that is soon full, or can only be read.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,12 @@ impl SmallDisk {
     pub fn fill(&self, file: &Path) {
         let mut file = std::fs::File::create(file).unwrap();
         while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    }
+    /// Whether nothing can be written to it from now on; nobody has a file open there to write to.
+    pub fn read_only(&self, so: bool) {
+        let mut flags = MsFlags::MS_REMOUNT;
+        flags.set(MsFlags::MS_RDONLY, so);
+        mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>).unwrap();
     }
 }
 

@@ -323,6 +323,24 @@ fn a_host_whose_journal_cannot_be_had_does_not_start_and_says_why() {
     assert!(said.contains("journals/agent: making it: ") && said.contains("exists"), "{said}");
 }
 
+fn a_journal_that_can_only_be_read_is_refused_by_name_and_is_all_there_afterwards() {
+    let lives = Lives::new(fixture!("journal-host"));
+    fs::create_dir_all(lives.base()).unwrap();
+    let Some(disk) = SmallDisk::mount_of(&lives.base(), 1 << 20) else { return };
+    let mut host = lives.open("chat");
+    host.ask(&json!({ "push": "before", "session": "chat" }));
+    dies(host);
+    disk.read_only(true);
+    let (_, said) = lives.start();
+    let said = said["error"].as_str().unwrap();
+    assert!(said.contains("journals/agent") && said.contains("Read-only file system"), "{said}");
+    disk.read_only(false);
+    let mut host = lives.open("chat");
+    let read = host.ask(&json!({ "read": "chat" }));
+    assert_eq!(read[0]["content"], "before", "{read}");
+    ends(host);
+}
+
 ostler_tests::in_every_tier!(
     a_host_that_is_killed_goes_on_where_it_was,
     what_is_unread_survives_an_end_in_order_and_an_ended_session_is_opened_anew,
@@ -332,4 +350,5 @@ ostler_tests::in_every_tier!(
     a_disk_that_is_synced_says_the_same,
     a_host_can_be_asked_from_outside_by_whoever_may_and_only_what_he_may,
     a_host_whose_journal_cannot_be_had_does_not_start_and_says_why,
+    a_journal_that_can_only_be_read_is_refused_by_name_and_is_all_there_afterwards,
 );
