@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
 };
 
-/// See the [module](self).
+/// The sessions that a host has open, locked against the other living hosts of its journal. Dropped, or with the process, all locks are let go.
 #[derive(Debug)]
 pub struct Claims {
     file: File,

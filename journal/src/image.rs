@@ -64,7 +64,7 @@ pub enum Kept {
     Other(Arc<Value>),
 }
 
-/// See the [module](self).
+/// What rows come to: sessions, commands and unread entries as they stand, and as a new life of the host is told of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     /// By their ids.
