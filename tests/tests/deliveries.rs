@@ -196,3 +196,21 @@ fn a_cancel_from_outside_takes_nothing_and_adds_nothing() {
     assert!(again[1].contains(r#""cancelled":false"#), "{again:?}");
     assert_eq!(bench.unread(), 0);
 }
+
+/// A peer that waits for what does not end holds up nobody who wants to end.
+#[test]
+fn whoever_waits_from_outside_is_told_when_the_socket_closes() {
+    use std::io::{BufRead, BufReader, Write};
+    let bench = Bench::new();
+    let control = bench.ostler().control().unwrap();
+    let sleeps = bench.launch(Command::new("sleep").arg("1000"));
+    let mut stream = std::os::unix::net::UnixStream::connect(control.path()).unwrap();
+    writeln!(stream, r#"{{"wait":{{"command_id":"{}"}}}}"#, sleeps.command_id()).unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), r#""heard""#);
+    drop(control);
+    // It is said before the drop has returned, and before its limit.
+    assert!(lines.next().unwrap().contains("takes no calls any more"));
+    assert_eq!(lines.next(), None);
+    assert_eq!(bench.unread(), 0);
+}

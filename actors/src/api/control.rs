@@ -13,7 +13,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -24,8 +27,8 @@ const ASKING_MAX: usize = 16;
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look for the end of a command takes that somebody waits for.
 const TURN_MS: u64 = 200;
-/// What is said when the graph is gone.
-const ENDING: &str = "its host ends just now";
+/// What is said when the graph is gone, or its socket is closed.
+const ENDING: &str = "its host ends just now, or takes no calls any more";
 /// How long each read and write of a line may take.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -54,12 +57,14 @@ pub(super) struct Listening {
     pid: u32,
 }
 impl Drop for Listening {
-    /// Takes no more calls. What is being answered is answered, as far as its command has ended; nobody is waited for for more than five seconds.
+    /// Takes no more calls. Whoever waits for a command is answered if it has ended, and told that this is over if not. For a peer that does not
+    /// read, five seconds at most.
     fn drop(&mut self) {
         if self.pid != std::process::id() {
             std::mem::forget((self.socket.clone(), self.asking.clone()));
             return;
         }
+        self.asking.closing.store(true, Ordering::Relaxed);
         self.socket.close();
         self.thread.take().map(JoinHandle::join);
         let asking = self.asking.answered();
@@ -94,6 +99,8 @@ thread_local! {
 struct Asking {
     count: Mutex<usize>,
     left: Condvar,
+    /// Whoever waits for an end that has not come is told so.
+    closing: AtomicBool,
 }
 impl Asking {
     fn answered(&self) -> MutexGuard<'_, usize> {
@@ -127,9 +134,11 @@ impl Ostler {
     /// # Errors
     /// What the kernel said: the artifact root can't be written to, or there is no descriptor or thread.
     pub fn control(&self) -> io::Result<Control> {
-        let ostler = self.clone();
-        let listening = Listening::begin(self.artifact_root(), move || Some(ostler.clone()))?;
-        Ok(Control { listening, _graph: self.clone() })
+        Ok(Control { listening: self.listen()?, _graph: self.clone() })
+    }
+    /// As long as the graph is there.
+    pub(super) fn listen(&self) -> io::Result<Listening> {
+        Listening::begin(self.artifact_root(), self.while_there())
     }
 }
 
@@ -147,7 +156,7 @@ fn listen(graph: &Graph, socket: &HostSocket, asking: &Arc<Asking>) {
         let _ = spawn("ostler-answer", move || {
             ANSWERS.set(true);
             // Whoever asks sees a closed connection.
-            let _ = answer(&graph, &stream);
+            let _ = answer(&graph, &one, &stream);
             // Whoever waits for the last one finds nothing of it left.
             drop((stream, graph));
             drop(one);
@@ -166,7 +175,7 @@ fn tell(mut stream: &UnixStream, answer: &ControlAnswer) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn answer(graph: &Graph, stream: &UnixStream) -> io::Result<()> {
+fn answer(graph: &Graph, one: &One, stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(LINE_LIMIT))?;
     let mut line = Vec::new();
     BufReader::new(stream.take(CONTROL_ASK_MAX_BYTES)).read_until(b'\n', &mut line)?;
@@ -181,7 +190,7 @@ fn answer(graph: &Graph, stream: &UnixStream) -> io::Result<()> {
             let stopped = cancel(&ostler, command_id, now);
             drop(ostler);
             stopped.and_then(|(handle_id, cancelled)| {
-                let record = end_of(graph, handle_id, stream)?;
+                let record = end_of(graph, one, handle_id, stream)?;
                 Ok(ControlAnswer::Cancelled { cancelled, record })
             })
         }
@@ -189,7 +198,7 @@ fn answer(graph: &Graph, stream: &UnixStream) -> io::Result<()> {
             tell(stream, &ControlAnswer::Heard)?;
             let known = known(&ostler, command_id);
             drop(ostler);
-            let ended = known.and_then(|handle_id| end_of(graph, handle_id, stream));
+            let ended = known.and_then(|handle_id| end_of(graph, one, handle_id, stream));
             ended.map(|record| ControlAnswer::Ended { record })
         }
         ControlAsk::List { labels } => list(&ostler, labels),
@@ -231,17 +240,27 @@ fn known(ostler: &Ostler, command_id: CommandId) -> Result<HandleId, String> {
     }
 }
 /// Waits for its end, and takes nothing: the result goes to whoever of the host waits for it, or to the inbox. In turns, between which the graph
-/// may go and whoever asks may have gone.
-fn end_of(graph: &Graph, handle_id: HandleId, stream: &UnixStream) -> Result<Box<Record>, String> {
+/// may go, the socket be closed, and whoever asks be gone.
+fn end_of(
+    graph: &Graph,
+    One(asking): &One,
+    handle_id: HandleId,
+    stream: &UnixStream,
+) -> Result<Box<Record>, String> {
     loop {
+        // Looked at first: what has ended by then is answered.
+        let closing = asking.closing.load(Ordering::Relaxed);
         let ostler = graph().ok_or(ENDING)?;
-        let wait_ms = Some(TURN_MS);
+        let wait_ms = Some(if closing { 0 } else { TURN_MS });
         let ended = ostler.call(|call| AwaitResult { call, handle_id, wait_ms, take: false }, status);
         let record = ended.wait().map_err(said)?;
         if record.status != Status::Running {
             return Ok(Box::new(brief(&record)));
         }
         drop(ostler);
+        if closing {
+            return Err(ENDING.to_owned());
+        }
         if has_hung_up(stream) {
             return Err("nobody waits for it any more".to_owned());
         }

@@ -245,6 +245,11 @@ impl Ostler {
         }
     }
 
+    /// The graph, as long as somebody else has it.
+    pub(super) fn while_there(&self) -> impl Fn() -> Option<Ostler> + Send + Sync + 'static {
+        let client = Arc::downgrade(&self.0);
+        move || client.upgrade().map(Ostler)
+    }
     pub(crate) fn client(&self) -> &Client {
         &self.0
     }
@@ -317,10 +322,8 @@ pub(crate) fn start_with(
         stopped,
     }));
     if listens {
-        let client = Arc::downgrade(&ostler.0);
-        let listening = Listening::begin(ostler.artifact_root(), move || client.upgrade().map(Ostler));
         // Without it everything works but for those who ask from outside; they are told that it takes no calls.
-        let _ = listening.map(|listening| ostler.0.listening.set(listening));
+        let _ = ostler.listen().map(|listening| ostler.0.listening.set(listening));
     }
     Ok(ostler)
 }
