@@ -4,7 +4,11 @@
 //! * out: counts and text as far as the files go; `result.json`
 //! * keeps: the cost of a look does not grow with the output
 
-use crate::{Directory, HeadTail, OutputFile, Paths, View, clean_text, result};
+use crate::{
+    Directory, HeadTail, OutputFile, Paths, View, clean_text,
+    recorder::{count_newlines, sha256},
+    result,
+};
 use ostler_messages::{Capture, Output, Record};
 use sha2::{Digest, Sha256};
 use std::{fs::File, io, os::unix::fs::FileExt};
@@ -31,10 +35,8 @@ pub fn said_until_now(paths: &Paths, capture: Capture) -> Output {
         file.read_exact_at(&mut all, 0).ok()?;
         Some(all)
     });
-    let lines = |all: &Vec<u8>| {
-        let newlines = all.iter().filter(|byte| **byte == b'\n').count() as u64;
-        newlines + u64::from(all.last().is_some_and(|byte| *byte != b'\n'))
-    };
+    let lines =
+        |all: &Vec<u8>| count_newlines(all) + u64::from(all.last().is_some_and(|byte| *byte != b'\n'));
     Output {
         stdout: stdout.0,
         stderr: stderr.0,
@@ -43,13 +45,9 @@ pub fn said_until_now(paths: &Paths, capture: Capture) -> Output {
         line_count: whole.as_ref().map_or(0, lines),
         byte_count: bytes,
         recorded_bytes: bytes,
-        output_sha256: whole.map(|all| format!("sha256:{}", hex(&Sha256::digest(all)))),
+        output_sha256: whole.map(|all| sha256(&Sha256::digest(all))),
         ..Output::default()
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn open(paths: &Paths, which: OutputFile) -> io::Result<(File, u64)> {

@@ -297,7 +297,7 @@ impl Recorder {
         output.recorded_bytes = self.live.length(OutputFile::Combined);
         output.artifact_error = self.artifact_error.clone();
         self.trouble_beside.take().into_iter().for_each(|trouble| add_trouble(&mut output, trouble));
-        output.output_sha256 = Some(format!("sha256:{}", hex(&self.digest.finalize_reset())));
+        output.output_sha256 = Some(sha256(&self.digest.finalize_reset()));
         if let Files::Disk(directory, append_files) = &mut self.files {
             let closed = OutputFile::SEALED.map(|which| append_files[which as usize].close(directory));
             output.recorded_bytes = closed[OutputFile::Combined as usize].0;
@@ -341,11 +341,14 @@ fn add_trouble(output: &mut Output, trouble: String) {
     });
 }
 
-fn count_newlines(bytes: &[u8]) -> u64 {
+pub(crate) fn count_newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As a record has a digest.
+pub(crate) fn sha256(digest: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|n| DIGITS[usize::from(n)] as char).collect()
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = nibbles.map(|n| DIGITS[usize::from(n)] as char).collect();
+    format!("sha256:{hex}")
 }

@@ -231,12 +231,11 @@ impl Leases {
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.by_call.values().filter_map(Lease::entries).flat_map(BTreeMap::values)
     }
-    /// Leased results that have no place in the queue.
     #[cfg(test)]
     pub(crate) fn shared_records(&self) -> impl Iterator<Item = &Arc<Record>> {
         self.results.values().map(|shared| &shared.record)
     }
-    /// How many of those there are.
+    /// Leased results that have no place in the queue.
     pub(crate) fn shared(&self) -> usize {
         self.results.len()
     }

@@ -351,7 +351,7 @@ impl Folder {
     }
 }
 
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 fn lock_of(database: &Path) -> PathBuf {

@@ -5,17 +5,17 @@
 //! * keeps: nothing is changed, and no host waits for a reader
 
 use crate::{
-    folder::{Folder, FolderError},
+    folder::{Folder, FolderError, file_name},
     image::Image,
     store::{self, Host},
 };
 use ostler_messages::{CommandId, Entry, Record, SessionId};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The journals of one name, to be read.
 ///
 /// ```no_run
-/// let reader = ostler_journal::Reader::open("my-agent".as_ref(), None)?;
+/// let reader = ostler_journal::Reader::open("my-agent", None)?;
 /// for host in reader.hosts()? {
 ///     println!("pid {}, {}", host.pid, if host.lives { "lives" } else { "is gone" });
 ///     for session in &host.sessions {
@@ -89,15 +89,22 @@ impl Reader {
     /// # Errors
     /// What reading said.
     pub fn hosts(&self) -> Result<Vec<HostState>, FolderError> {
-        let mut hosts = Vec::new();
+        let mut found = Vec::new();
         for member in self.folder.members()? {
             match store::load(&member.path) {
-                Ok(loaded) => hosts.push(state(member.pid, member.lives, loaded.host, &loaded.image)),
+                Ok(loaded) => found.push((member, loaded)),
                 Err(_) if !member.path.exists() => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(hosts)
+        // Whoever was killed before he had removed it has all of it.
+        let taken_over: BTreeSet<String> =
+            found.iter().flat_map(|(_, loaded)| loaded.taken_over.iter().cloned()).collect();
+        found.retain(|(member, _)| !taken_over.contains(&file_name(&member.path)));
+        let hosts = found.into_iter();
+        Ok(hosts
+            .map(|(member, loaded)| state(member.pid, member.lives, loaded.host, &loaded.image))
+            .collect())
     }
 }
 
@@ -108,13 +115,11 @@ fn state(pid: u32, lives: bool, host: Host, image: &Image) -> HostState {
         next: session.next,
         unread: session.entries.into_iter().map(|unread| unread.entry).collect(),
     });
-    let sessions: BTreeMap<SessionId, SessionState> =
-        sessions.map(|session| (session.session_id.clone(), session)).collect();
     let commands = image.commands.iter().map(|(command_id, command)| CommandState {
         command_id: *command_id,
         session_id: command.session_id.clone(),
         record: command.result.clone().or_else(|| command.started.clone()),
         taken: command.taken,
     });
-    HostState { pid, lives, host, sessions: sessions.into_values().collect(), commands: commands.collect() }
+    HostState { pid, lives, host, sessions: sessions.collect(), commands: commands.collect() }
 }

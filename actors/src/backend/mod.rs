@@ -8,6 +8,7 @@
 mod facts;
 mod follow;
 mod host;
+mod lost;
 mod outputs;
 mod subscribers;
 pub(crate) mod thread;
@@ -18,6 +19,7 @@ pub use facts::{ContainmentReport, Recovery, Refused, StartError};
 pub(crate) use facts::{Facts, NextN, Trouble};
 pub(crate) use follow::{Files, Follow, Turn};
 pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
+pub(crate) use lost::{lost, request_of};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand, TimerKind};
 pub(crate) use outputs::Outputs;
 pub(crate) use subscribers::{EndOfSubscriptions, Subscriber, Subscribers};

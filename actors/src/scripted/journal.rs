@@ -4,12 +4,11 @@
 //! * out: what a new life of it goes on with
 //! * keeps: what was not written when the host crashed is not there
 
-use super::player::{HOST_PID, ROOT};
+use super::player::ROOT;
+use crate::backend::{lost, request_of};
 use ostler_artifacts::{Growth, Paths};
 use ostler_journal::{Command, Image};
-use ostler_messages::{
-    CommandId, HandleId, LaunchRequest, Output, Record, Recovered, Row, Stamp, Status, StopCause,
-};
+use ostler_messages::{CommandId, Output, Record, Recovered, Row, Stamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -77,25 +76,9 @@ impl Disk {
     }
 
     fn lost(&self, command_id: CommandId, command: &Command) -> Record {
-        let handle_id = HandleId { host_pid: HOST_PID, n: command_id.n };
-        let blank = || {
-            let mut record = Record::new(command.session_id.clone(), command_id, handle_id);
-            if let Ok(request) = serde_json::from_str::<LaunchRequest>(&command.request) {
-                record.command = request.display();
-                record.command_or_op_descriptor.clone_from(&record.command);
-                (record.cwd, record.labels) = (request.cwd, request.labels);
-            }
-            let paths = Paths::of(Path::new(ROOT), command_id);
-            record.output_path = paths.combined();
-            (record.stdout_path, record.stderr_path) = (paths.stdout(), paths.stderr());
-            record
-        };
-        let mut record = command.started.as_deref().cloned().unwrap_or_else(blank);
-        record.set_output(self.said.get(&command_id).cloned().unwrap_or_default());
-        record.exit_code = Some(-1);
+        let paths = Paths::of(Path::new(ROOT), command_id);
+        let output = self.said.get(&command_id).cloned().unwrap_or_default();
         // Its host's death has ended all of its tree.
-        record.leftovers = Some(Vec::new());
-        record.end(Status::Lost, Some(StopCause::HostGone));
-        record
+        lost((command_id, command), &request_of(command), &paths, output, |_| Some(Vec::new()))
     }
 }

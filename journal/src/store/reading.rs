@@ -100,7 +100,7 @@ impl Reading<'_> {
         sql: &str,
         mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        let read_all = || {
+        let mut read_all = || {
             let mut statement = self.transaction.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -108,7 +108,6 @@ impl Reading<'_> {
             }
             Ok(())
         };
-        let mut read_all = read_all;
         read_all().map_err(|error| self.damaged(what, &error))
     }
     fn damaged(&self, what: &'static str, error: &rusqlite::Error) -> StoreError {

@@ -5,16 +5,17 @@
 //! * keeps: killed at whatever moment, the next one does the same again; no process is signalled that is not proven to be theirs
 
 use super::leftovers::{Led, end_what_is_left};
-use crate::{backend::Recovery, config::Journal};
+use crate::{
+    backend::{Recovery, lost, request_of},
+    config::Journal,
+};
 use ostler_artifacts::{LaunchFile, Paths, Root, abandoned_result, boot_id, said_until_now, seal_abandoned};
 use ostler_journal::{
     Claims, Command, Image,
     folder::{Folder, FolderError, Own, default_base},
     store::{Host, now_ticks, pid_namespace},
 };
-use ostler_messages::{
-    CommandId, HandleId, LaunchRequest, Record, Recovered, SessionId, Stamp, Status, StopCause, TextOnDisk,
-};
+use ostler_messages::{CommandId, Record, Recovered, SessionId, Stamp, TextOnDisk};
 use std::{collections::BTreeSet, fs, sync::Arc};
 
 /// A journal that is open.
@@ -44,10 +45,11 @@ pub(crate) fn open(journal: &Journal, root: &Root, host_pid: u32) -> Result<Open
     let claims = Claims::open(&folder)?;
     let mut take_over = folder.take_over()?;
     let mut trouble = take_over.trouble().to_vec();
-    let led = Led::look();
     let (mut image, mut fresh) = (take_over.beginning(), BTreeSet::new());
     let left = take_over.take();
     let had_past = !left.is_empty();
+    // A look at every process that there is.
+    let led = if had_past { Led::look() } else { None };
     for (dead, mut left) in left {
         adopt_unwritten(&dead, &journal.name, &mut left);
         finish(&dead, &mut left, &mut fresh, led.as_ref());
@@ -141,38 +143,21 @@ fn result_of(dead: &Host, command_id: CommandId, command: &Command, led: Option<
         record.text_on_disk = TextOnDisk(true);
         return (record, false);
     }
-    let request = serde_json::from_str::<LaunchRequest>(&command.request);
-    let request = request.unwrap_or_else(|_| LaunchRequest::new(command.session_id.clone(), "?"));
-    let mut record = match command.started.as_deref() {
-        Some(started) => started.clone(),
-        None => blank(command_id, command, &request, &paths),
-    };
-    record.set_output(said_until_now(&paths, request.capture));
-    record.exit_code = Some(-1);
-    record.leftovers = match dead.boot_id == boot_id() {
+    let request = request_of(command);
+    let output = said_until_now(&paths, request.capture);
+    let leftovers = |record: &Record| match dead.boot_id == boot_id() {
         // A number means somebody else in another namespace of processes.
         true if dead.pid_namespace == pid_namespace() => {
-            led.and_then(|led| end_what_is_left(&record, command.start_ticks, dead.alive_ticks, led))
+            led.and_then(|led| end_what_is_left(record, command.start_ticks, dead.alive_ticks, led))
         }
         true => None,
         // Nothing outlives the machine.
         false => Some(Vec::new()),
     };
-    record.end(Status::Lost, Some(StopCause::HostGone));
+    let mut record = lost((command_id, command), &request, &paths, output, leftovers);
     match seal_abandoned(&paths, &record) {
         Ok(()) => record.text_on_disk = TextOnDisk(true),
         Err(error) => record.artifact_error = Some(format!("{}: {error}", paths.result().display())),
     }
     (record, true)
-}
-
-fn blank(command_id: CommandId, command: &Command, request: &LaunchRequest, paths: &Paths) -> Record {
-    let handle_id = HandleId { host_pid: command_id.host_pid, n: command_id.n };
-    let mut record = Record::new(command.session_id.clone(), command_id, handle_id);
-    record.command = request.display();
-    record.command_or_op_descriptor.clone_from(&record.command);
-    (record.cwd, record.labels) = (request.cwd.clone(), request.labels.clone());
-    record.output_path = paths.combined();
-    (record.stdout_path, record.stderr_path) = (paths.stdout(), paths.stderr());
-    record
 }
