@@ -8,7 +8,7 @@ use ostler::Containment;
 use ostler_tests::{
     Dice, LIMIT, fixture, group, guards_of, has_tier,
     lives::{Lives, brief, dies, ends, shell},
-    seed_or, settles_within,
+    marked, seed_or, settles_within,
 };
 use serde_json::{Value, json};
 use std::{
@@ -19,6 +19,8 @@ use std::{
 
 /// Hosts that are killed in one run of the tests; more by hand.
 const KILLS: u64 = 25;
+/// How long what a host leaves may take to die.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What a host knows over all of its lives.
 #[derive(Default)]
@@ -51,14 +53,40 @@ impl Memory {
     }
 }
 
+/// Who lives of the commands of a life, and should not: where only a group holds them, neither its leaders nor, once the next host has
+/// recovered, whoever is of their groups. Who has gone to a session of his own is ended here.
+fn left_of(mark: &str, recovered: bool) -> Vec<u32> {
+    let left = marked(mark);
+    if !has_tier(Containment::Group) {
+        return left;
+    }
+    let (escaped, held): (Vec<u32>, Vec<u32>) = left.into_iter().partition(|pid| {
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        nix::unistd::getsid(Some(pid)).is_ok_and(|session| session == pid)
+    });
+    if recovered {
+        for pid in escaped {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+    }
+    held
+}
+
 /// Each answer that came out of a host is true in its next life, whenever it is killed.
 fn whenever_it_is_killed_nothing_that_it_was_told_is_lost() {
     let lives = Lives::new(fixture!("journal-host"));
     let kills = std::env::var("OSTLER_TESTS_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let seed = seed_or(0x50_u64);
-    let (mut dice, mut memory) = (Dice::new(seed), Memory::default());
+    let (mut dice, mut memory, mut gone) = (Dice::new(seed), Memory::default(), None::<String>);
     for life in 1..=kills {
         let mut host = lives.open("chat");
+        assert_eq!(
+            settles_within(LIMIT, || gone.iter().flat_map(|gone| left_of(gone, true)).collect()),
+            [0; 0],
+            "seed {seed}, life {life}: after its recovery"
+        );
+        // Nobody sleeps so long but the commands of this life.
+        let mark = format!("{}.{life}", 100_000 + std::process::id());
         let mut asked = Vec::new();
         let read = host.ask(&json!({ "read": "chat" }));
         memory.read(life, &read);
@@ -66,7 +94,8 @@ fn whenever_it_is_killed_nothing_that_it_was_told_is_lost() {
         for _ in 0..2 + dice.below(12) {
             let question = match dice.below(5) {
                 0 | 1 => shell(&format!("echo {life}; exit {}", dice.below(3)), "chat"),
-                2 => shell("sleep 1000", "chat"),
+                // One that is of nobody's group stays beside it.
+                2 => shell(&format!("setsid sleep {mark} & sleep {mark}; true"), "chat"),
                 3 if !held.is_empty() => {
                     let count = 1 + dice.below(held.len() as u64) as usize;
                     json!({ "acknowledge": held.drain(..count).collect::<Vec<_>>(), "session": "chat" })
@@ -89,8 +118,12 @@ fn whenever_it_is_killed_nothing_that_it_was_told_is_lost() {
             }
         }
         host.ends();
+        let left = settles_within(SECOND, || left_of(&mark, false));
+        assert_eq!(left, [0; 0], "seed {seed}, life {life}: a second after the kill");
+        gone = Some(mark);
     }
     let mut host = lives.open("chat");
+    assert_eq!(gone.iter().flat_map(|gone| left_of(gone, true)).collect::<Vec<_>>(), [0; 0], "seed {seed}");
     memory.read(kills + 1, &host.ask(&json!({ "read": "chat" })));
     let missing: Vec<_> = memory.launched.iter().filter(|id| !memory.results.contains_key(*id)).collect();
     assert!(missing.is_empty(), "seed {seed}: no result of {missing:?}");
