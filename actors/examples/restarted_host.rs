@@ -8,8 +8,12 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let ostler = Ostler::start(Config::new().journal(Journal::named("restarted-host")))?;
-    ostler.recovered().trouble.iter().for_each(|trouble| eprintln!("not all could be recovered: {trouble}"));
-    let chat = ostler.open_session_as("chat-17").wait()?;
+    let found = ostler.recovered();
+    found.trouble.iter().for_each(|trouble| eprintln!("not all could be recovered: {trouble}"));
+    // The conversation that was going on, or a new one.
+    let id =
+        found.sessions.first().map_or_else(|| format!("chat-{}", std::process::id()), ToString::to_string);
+    let chat = ostler.open_session_as(id).wait()?;
     match chat.is_recovered() {
         false => builds(&chat)?,
         true => goes_on(&chat)?,
@@ -19,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A build that takes long. The key names the work, in this life and the next.
+/// A build that takes long. The key names the work in its conversation, in this life and the next.
 fn build(seconds: u32) -> Command {
     let script = format!("echo compiling; sleep {seconds}; echo done");
     Command::new("sh").args(["-c", &script]).launch_key("build").label("task", "release")

@@ -1,8 +1,9 @@
 //! The example hosts, run as a newcomer would: on real processes, and unchanged in a scripted world.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap in a test is its verdict")]
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -47,44 +48,40 @@ fn an_actix_system() {
     runs("actix_host");
 }
 
-/// It is killed as a newcomer is told to, and run again.
+/// The host with a journal, whose state lies here.
+fn restarted_host(state: &Path) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut run = Command::new(cargo);
+    run.args(["run", "--quiet", "-p", "ostler", "--features", "journal", "--example", "restarted_host"]);
+    run.env("XDG_STATE_HOME", state).stdin(Stdio::null()).stdout(Stdio::piped());
+    run
+}
+/// Kills it as it says, while it builds.
+fn is_killed(state: &Path) {
+    let mut host = restarted_host(state).spawn().unwrap();
+    let (mut said, mut line) = (BufReader::new(host.stdout.take().unwrap()), String::new());
+    said.read_line(&mut line).unwrap();
+    // Cargo stands between; the line says whom to kill.
+    let pid = line.trim().rsplit_once(" builds; now kill this host: kill -9 ").expect(&line).1;
+    assert!(Command::new("/bin/kill").args(["-9", pid]).status().unwrap().success());
+    assert!(!host.wait().unwrap().success(), "the build has ended before the host was killed");
+    line.clear();
+    assert_eq!(said.read_line(&mut line).unwrap(), 0, "{line}");
+}
+
+/// As a newcomer is told to, and run again.
 #[test]
 fn a_host_that_is_killed_in_the_middle_of_a_build() {
     let state = tempfile::tempdir().unwrap();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let run = || {
-        let mut run = Command::new(&cargo);
-        run.args(["run", "--quiet", "-p", "ostler", "--features", "journal", "--example", "restarted_host"]);
-        run.env("XDG_STATE_HOME", state.path()).stdin(Stdio::null()).stdout(Stdio::piped());
-        run
-    };
-    let mut first = run().spawn().unwrap();
-    let mut said = BufReader::new(first.stdout.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    // Cargo stands between; the line says whom to kill.
-    let pid = line.trim().rsplit_once("kill -9 ").expect(&line).1;
-    assert!(Command::new("/bin/kill").args(["-9", pid]).status().unwrap().success());
-    assert!(!first.wait().unwrap().success(), "the build has ended before the host was killed");
-    let next = run().output().unwrap();
-    let said = String::from_utf8_lossy(&next.stdout);
-    assert!(
-        next.status.success() && next.stderr.is_empty(),
-        "{said}{}",
-        String::from_utf8_lossy(&next.stderr)
-    );
+    is_killed(state.path());
+    let next = restarted_host(state.path()).output().unwrap();
+    let (said, error) = (String::from_utf8_lossy(&next.stdout), String::from_utf8_lossy(&next.stderr));
+    assert!(next.status.success() && error.is_empty(), "{said}{error}");
     for text in ["ended: lost", "| compiling", "the build of before: lost", "once more: completed, exit 0"] {
         assert!(said.contains(text), "it does not say {text:?}: {said}");
     }
-    // What is read and ended is read and ended.
-    let mut last = run().spawn().unwrap();
-    let mut said = BufReader::new(last.stdout.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(line.contains(" builds; now kill this host"), "{line}");
-    let pid = line.trim().rsplit_once("kill -9 ").expect(&line).1;
-    assert!(Command::new("/bin/kill").args(["-9", pid]).status().unwrap().success());
-    last.wait().unwrap();
+    // It has ended its session in order: the next one begins from the start.
+    is_killed(state.path());
 }
 
 #[test]
