@@ -131,6 +131,8 @@ fn what_a_database_was_made_anew_in_place_of_counts_no_more() {
     let name = old.store.path().file_name().unwrap().to_str().unwrap().to_owned();
     let rows = [Row::Reset, Row::Counted { session_id: "a".into(), next: 9 }];
     new.store.write_instead_of(&rows, Some(&name)).unwrap();
+    let hosts = Reader::open("agent", Some(&dir.path().join("journals"))).unwrap().hosts().unwrap();
+    assert_eq!((hosts.len(), hosts[0].sessions[0].next), (1, 9), "it is read once");
     dies(old);
     // Also while the new one lives, for whoever starts beside it.
     let (beside, image) = start(&folder, 2);
