@@ -15,7 +15,8 @@ use std::{
     thread::JoinHandle,
 };
 
-/// tokio's driver of signals keeps two sockets from the first runtime of a process on: they are there before anybody looks.
+/// tokio's driver of signals keeps two sockets from the first runtime of a process on: they are there before anybody looks. So every test of
+/// this file begins with it.
 fn bench() -> Bench {
     bench_with(|_| ())
 }
@@ -169,7 +170,7 @@ fn an_actor_whose_subscription_is_dropped_or_that_is_gone_is_told_nothing_and_ha
 #[test]
 fn a_cancel_from_outside_takes_nothing_and_adds_nothing() {
     use std::io::{BufRead, BufReader, Write};
-    let bench = Bench::new();
+    let bench = bench();
     let control = bench.ostler().control().unwrap();
     let ask = |handle: &Handle| -> Vec<String> {
         let mut stream = std::os::unix::net::UnixStream::connect(control.path()).unwrap();
@@ -201,7 +202,7 @@ fn a_cancel_from_outside_takes_nothing_and_adds_nothing() {
 #[test]
 fn whoever_waits_from_outside_is_told_when_the_socket_closes() {
     use std::io::{BufRead, BufReader, Write};
-    let bench = Bench::new();
+    let bench = bench();
     let control = bench.ostler().control().unwrap();
     let sleeps = bench.launch(Command::new("sleep").arg("1000"));
     let mut stream = std::os::unix::net::UnixStream::connect(control.path()).unwrap();
