@@ -42,7 +42,7 @@ pub fn said_until_now(paths: &Paths, capture: Capture) -> Output {
         stderr: stderr.0,
         stdout_truncated: stdout.1,
         stderr_truncated: stderr.1,
-        line_count: whole.as_ref().map_or(0, lines),
+        line_count: whole.as_ref().map(lines),
         byte_count: bytes,
         recorded_bytes: bytes,
         output_sha256: whole.map(|all| sha256(&Sha256::digest(all))),

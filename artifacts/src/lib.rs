@@ -36,7 +36,7 @@
 //!
 //! let page = read_now(&paths, Some(&live), &ReadRequest::new().offset(4))?;
 //! assert_eq!((page.text().as_str(), page.eof), ("err\n", false));
-//! assert_eq!(recorder.peek(1_000).line_count, 2);
+//! assert_eq!(recorder.peek(1_000).line_count, Some(2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

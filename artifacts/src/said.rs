@@ -63,7 +63,7 @@ impl Said {
             stderr,
             stdout_truncated,
             stderr_truncated,
-            line_count: self.newlines + u64::from(self.last_byte != b'\n'),
+            line_count: Some(self.newlines + u64::from(self.last_byte != b'\n')),
             byte_count: self.byte_count,
             ..Output::default()
         }

@@ -187,11 +187,11 @@ pub(crate) fn show(args: &ShowArgs) -> Result<u8, Failure> {
 }
 
 /// How many lines there are so far, as a result counts them.
-fn count_lines(stored: &Stored) -> Result<u64, Failure> {
+fn count_lines(stored: &Stored) -> Result<Option<u64>, Failure> {
     let (mut request, mut count, mut last) = (ReadRequest::new(), 0, b'\n');
     let until = stored.bytes();
     if until > COUNTED_MAX_BYTES {
-        return Ok(0);
+        return Ok(None);
     }
     // What comes meanwhile is not chased.
     loop {
@@ -199,7 +199,7 @@ fn count_lines(stored: &Stored) -> Result<u64, Failure> {
         count += page.content.iter().filter(|byte| **byte == b'\n').count() as u64;
         last = page.content.last().copied().unwrap_or(last);
         if page.bytes_read == 0 || page.eof || page.next_offset >= until {
-            return Ok(count + u64::from(last != b'\n'));
+            return Ok(Some(count + u64::from(last != b'\n')));
         }
         request = request.offset(page.next_offset);
     }

@@ -2,7 +2,7 @@
 
 use crate::{exit::Failure, pass::Passing};
 use anstyle::{AnsiColor, Style};
-use ostler::{Record, Status, counted, duration};
+use ostler::{Record, Status, duration};
 use std::{
     io::{self, Write},
     sync::atomic::Ordering,
@@ -79,7 +79,6 @@ pub(crate) fn style(record: &Record) -> Style {
 }
 
 fn amounts(record: &Record) -> String {
-    let (lines, bytes) = (record.line_count, record.byte_count);
     let time = record.duration_ms.map_or_else(String::new, |ms| format!("{}, ", duration(ms)));
-    format!("{time}{}, {}", counted(lines, "line"), counted(bytes, "byte"))
+    format!("{time}{}", record.counts().join(", "))
 }

@@ -174,7 +174,7 @@ impl Record {
             (0, _) => return "output: none".to_owned(),
             _ => {}
         }
-        let counts = format!("{}, {}", counted(self.line_count, "line"), counted(self.byte_count, "byte"));
+        let counts = self.counts().join(", ");
         let hidden = match self.byte_count.saturating_sub(shown) {
             0 => "all shown here".to_owned(),
             bytes => format!("{about}{} not shown here", counted(bytes, "byte")),

@@ -211,8 +211,9 @@ pub struct Record {
     /// All of stderr.
     #[serde(serialize_with = "escaped::path")]
     pub stderr_path: PathBuf,
-    /// Newlines read, plus one if the last line is unterminated.
-    pub line_count: u64,
+    /// Newlines read, plus one if the last line is unterminated. Null where nobody has counted them: of a lost command that has written more
+    /// than 1 MiB.
+    pub line_count: Option<u64>,
     /// Bytes read from the process, both streams.
     pub byte_count: u64,
     /// Length of the combined file.
@@ -269,7 +270,7 @@ pub struct Output {
     /// See [`Record::stderr_truncated`].
     pub stderr_truncated: bool,
     /// See [`Record::line_count`].
-    pub line_count: u64,
+    pub line_count: Option<u64>,
     /// See [`Record::byte_count`].
     pub byte_count: u64,
     /// See [`Record::recorded_bytes`].
@@ -312,7 +313,7 @@ impl Record {
             output_path: PathBuf::new(),
             stdout_path: PathBuf::new(),
             stderr_path: PathBuf::new(),
-            line_count: 0,
+            line_count: Some(0),
             byte_count: 0,
             recorded_bytes: 0,
             output_offset: 0,

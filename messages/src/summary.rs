@@ -24,7 +24,7 @@ impl Record {
     pub fn summary(&self) -> String {
         let mut parts = vec![self.ending()];
         parts.extend(self.duration_ms.map(duration));
-        parts.extend([counted(self.line_count, "line"), counted(self.byte_count, "byte")]);
+        parts.extend(self.counts());
         if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| !leftovers.is_empty()) {
             let names: Vec<String> = leftovers.iter().map(leftover).collect();
             parts.push(format!("left over: {}", names.join(", ")));
@@ -33,6 +33,12 @@ impl Record {
         let dir = self.output_path.parent().unwrap_or(&self.output_path);
         parts.push(format!("artifacts in {}", Text::from(dir)));
         parts.join(", ")
+    }
+
+    /// How much it has written: `36 lines` and `1,204 bytes`; lines only where they were counted.
+    pub fn counts(&self) -> Vec<String> {
+        let lines = self.line_count.map(|lines| counted(lines, "line"));
+        lines.into_iter().chain([counted(self.byte_count, "byte")]).collect()
     }
 }
 

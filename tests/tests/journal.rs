@@ -78,6 +78,24 @@ fn a_host_that_is_killed_goes_on_where_it_was() {
     ends(host);
 }
 
+fn of_what_a_lost_command_has_written_much_of_only_the_length_is_known() {
+    let lives = Lives::new(fixture!("journal-host"));
+    let mut host = lives.open("chat");
+    let runs = host.ask(&shell("yes 0123456 | head -c 2097152; echo end; sleep 1000", "chat"));
+    let file = runs["output_path"].as_str().unwrap();
+    settles_within(LIMIT, || if fs::metadata(file).unwrap().len() == 2_097_156 { vec![] } else { vec![0] });
+    dies(host);
+    let mut host = lives.open("chat");
+    let lost = host.ask(&json!({ "read": "chat" }))[0]["content"].clone();
+    assert_eq!((&lost["status"], &lost["byte_count"]), (&json!("lost"), &json!(2_097_156)));
+    assert_eq!((&lost["line_count"], &lost["output_sha256"]), (&Value::Null, &Value::Null), "it is not read");
+    let text = lost["stdout"].as_str().unwrap();
+    assert!(text.starts_with("0123456\n") && text.ends_with("0123456\nend\n"));
+    assert!(text.len() < 1 << 20 && lost["stdout_truncated"] == true, "{}", text.len());
+    assert!(lost.get("line_count").is_some(), "null, and not left out: {lost}");
+    ends(host);
+}
+
 fn what_is_unread_survives_an_end_in_order_and_an_ended_session_is_opened_anew() {
     let lives = Lives::new(fixture!("journal-host"));
     let mut host = lives.open("chat");
@@ -343,6 +361,7 @@ fn a_journal_that_can_only_be_read_is_refused_by_name_and_is_all_there_afterward
 
 ostler_tests::in_every_tier!(
     a_host_that_is_killed_goes_on_where_it_was,
+    of_what_a_lost_command_has_written_much_of_only_the_length_is_known,
     what_is_unread_survives_an_end_in_order_and_an_ended_session_is_opened_anew,
     a_session_is_open_in_one_living_host_at_a_time,
     a_journal_on_a_full_disk_holds_nobody_up_and_is_written_again_when_there_is_room,

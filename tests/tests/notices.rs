@@ -24,7 +24,7 @@ fn running(command: &str) -> Record {
 fn wrote(mut record: Record, stdout: &str, stderr: &str) -> Record {
     (record.stdout, record.stderr) = (stdout.to_owned(), stderr.to_owned());
     record.byte_count = record.text_bytes() as u64;
-    record.line_count = (stdout.lines().count() + stderr.lines().count()) as u64;
+    record.line_count = Some((stdout.lines().count() + stderr.lines().count()) as u64);
     (record.recorded_bytes, record.output_offset) = (record.byte_count, record.byte_count);
     record
 }
@@ -72,7 +72,7 @@ fn outcomes() -> Vec<(&'static str, Record)> {
     let session = ended(server, Status::Killed, Some(StopCause::SessionEnded), 0, "", 905_000);
     let mut long = wrote(running("pytest -q"), "........................................\n", "");
     // 200 kB came before: of these the record has nothing.
-    (long.byte_count, long.line_count, long.stdout_truncated) = (204_841, 2_411, true);
+    (long.byte_count, long.line_count, long.stdout_truncated) = (204_841, Some(2_411), true);
     (long.recorded_bytes, long.output_offset) = (long.byte_count, long.byte_count);
     let deadline = ended(long, Status::TimedOut, Some(StopCause::Deadline), -1, "SIGKILL", 602_000);
     let prompt = wrote(
@@ -82,7 +82,7 @@ fn outcomes() -> Vec<(&'static str, Record)> {
     );
     let idle = ended(prompt, Status::TimedOut, Some(StopCause::Idle), -1, "SIGTERM", 120_300);
     let mut flood = wrote(running("yes"), "y\ny\ny\n", "");
-    (flood.byte_count, flood.line_count, flood.stdout_truncated) = (10_485_760, 5_242_880, true);
+    (flood.byte_count, flood.line_count, flood.stdout_truncated) = (10_485_760, Some(5_242_880), true);
     (flood.recorded_bytes, flood.output_offset) = (1_048_576, 1_048_576);
     flood.artifact_error = Some("output limit of 1048576 bytes reached".to_owned());
     let limit = ended(flood, Status::Killed, Some(StopCause::OutputLimit), -1, "SIGTERM", 410);
@@ -218,7 +218,8 @@ fn hostile_record(dice: &mut Dice) -> Record {
     let counts = [0, 1, record.byte_count, u64::MAX];
     record.byte_count = dice.one_of(&counts);
     record.recorded_bytes = dice.one_of(&counts);
-    (record.output_offset, record.line_count) = (dice.one_of(&counts), dice.one_of(&counts));
+    record.output_offset = dice.one_of(&counts);
+    record.line_count = dice.one_of(&[&counts.map(Some)[..], &[None]].concat());
     use {Status::*, StopCause::*};
     record.status = dice.one_of(&[Running, Completed, Killed, TimedOut, Lost]);
     let causes = [Cancelled, SessionEnded, Deadline, Idle, OutputLimit, HostGone, Crashed].map(Some);
@@ -235,7 +236,7 @@ fn fullest(record: &Record, dice: &mut Dice) -> Record {
     full.output_path = long().into();
     full.oom_killed = Some(true);
     full.leftovers = Some((0..9).map(|_| Leftover::new(u32::MAX, long(), Outcome::Survived)).collect());
-    (full.line_count, full.byte_count, full.recorded_bytes) = (u64::MAX, u64::MAX, u64::MAX - 1);
+    (full.line_count, full.byte_count, full.recorded_bytes) = (Some(u64::MAX), u64::MAX, u64::MAX - 1);
     (full.output_offset, full.duration_ms, full.silence_ms) = (u64::MAX, Some(u64::MAX), Some(u64::MAX));
     full
 }
