@@ -16,6 +16,7 @@ use ostler_messages::{
 };
 use std::{
     fs::{self, File},
+    os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
 };
@@ -24,6 +25,8 @@ use tempfile::TempDir;
 /// A process id that nobody has: beyond the kernel's highest (proc_sys_kernel(5)).
 const DEAD_PID: u32 = 5_000_001;
 const GIB: u64 = 1 << 30;
+/// So many are more than a result has of one end of the output.
+const LINES: usize = 4_000;
 
 fn nothing() -> Command {
     Command::new("true")
@@ -176,6 +179,7 @@ fn leave(dir: &TempDir, commands: u64, lost: u64) {
     let session_id = SessionId::new("session");
     let mut own = folder.own(&host, Durability::HostDeath, (&Image::default(), &[])).unwrap();
     let mut rows = vec![Row::SessionOpened { session_id: session_id.clone(), anonymous: None }];
+    let lines = b"a line of what it has said\n".repeat(LINES);
     for n in 1..=commands {
         let command_id = CommandId { unix_ns: 1_795_000_000_000_000_000 + n, host_pid: DEAD_PID, n };
         let request = LaunchRequest::new(session_id.clone(), "make");
@@ -190,8 +194,13 @@ fn leave(dir: &TempDir, commands: u64, lost: u64) {
         let name = if n <= lost { ["combined.txt", "stdout.txt"].as_slice() } else { &["combined.txt"] };
         for name in name {
             let file = File::create(paths.join(name)).unwrap();
-            // A hole reads as fast as what is in memory.
-            file.set_len(if n <= lost { GIB } else { 100 }).unwrap();
+            // Lines where a result looks, and a hole between them.
+            let bytes = if n <= lost { GIB } else { 100 };
+            file.set_len(bytes).unwrap();
+            if n <= lost {
+                file.write_all_at(&lines, 0).unwrap();
+                file.write_all_at(&lines, bytes - lines.len() as u64).unwrap();
+            }
         }
         if n > lost {
             record.exit_code = Some(0);
