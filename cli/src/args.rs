@@ -1,17 +1,13 @@
 //! The command line.
 
+use crate::values::{Beyond, For, Mode, Output, Tools, duration, label, seconds, signal, variable};
 use bytesize::ByteSize;
 use clap::{
-    Args as Group, Parser, Subcommand, ValueEnum,
+    Args as Group, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use ostler::{EnvMode, OutputFile, OutputPolicy, Preset, Toolchain};
-use std::{
-    ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
-};
+use ostler::UnixSignal;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// Looks after long-running commands: never loses one, never leaves a process behind, never blocks on one.
 #[derive(Debug, Parser)]
@@ -24,6 +20,20 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) what: What,
+}
+
+impl What {
+    /// Whether a program reads what comes on stdout.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            What::Run(args) => args.json,
+            What::Ps(args) => args.json,
+            What::Show(args) => args.json,
+            What::Demo(_) | What::Logs(_) | What::Wait(_) | What::Cancel(_) | What::Rm(_) | What::Gc(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// The subcommands.
@@ -162,41 +172,18 @@ pub(crate) struct GcArgs {
     pub(crate) root: RootArg,
 }
 
-/// `--stream`, by the wire names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// Both streams in order of arrival
-    Combined,
-    /// Stdout
-    Stdout,
-    /// Stderr
-    Stderr,
-    /// What kept leftovers said after its end
-    Kept,
-}
-impl From<Output> for OutputFile {
-    fn from(which: Output) -> OutputFile {
-        match which {
-            Output::Combined => OutputFile::Combined,
-            Output::Stdout => OutputFile::Stdout,
-            Output::Stderr => OutputFile::Stderr,
-            Output::Kept => OutputFile::Kept,
-        }
-    }
-}
-
 const RUN_HELP: &str = "\
 Examples:
   ostler run -- cargo test
   ostler run --timeout 2m --idle-timeout 30s --progress 5s -- make -j8
-  ostler run --env-mode replace --env PATH=/usr/bin:/bin -- env
+  ostler run --env-mode inherit_clean --env-remove EDITOR -- env
   ostler run --json -- ls /nowhere | jq .exit_code
   ostler run --pty -- vim notes.txt
   ostler run --trace trace.jsonl -- sh -c 'trap \"echo bye\" TERM; sleep 9'
 
 Signals:
   Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
-  after --grace, SIGKILL. A second one kills at once. When the reader of the output goes away
+  after --grace, SIGKILL (--signal for another than SIGTERM). A second one kills at once. When the reader of the output goes away
   (`| head -1`), the command is cancelled too. Its stdin is ostler's own,
   but /dev/null where that is a terminal (--stdin). With --pty Ctrl-C is a key like any other,
   and Ctrl-] three times within a second cancels.
@@ -210,8 +197,8 @@ Exit code:
   130  cancelled by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)
   141  cancelled because the reader of the output went away
 
-Durations: a number with its unit, like 500ms, 10s, 2m, 1h, or '1m 30s'. For the two timeouts
-0s means no limit.";
+Durations: seconds, or a number with its unit, like 90, 500ms, 10s, 2m, 1h, or '1m 30s'. For the two
+timeouts 0 means no limit.";
 
 /// `ostler demo`.
 #[derive(Debug, Group)]
@@ -224,26 +211,35 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Group)]
 pub(crate) struct RunArgs {
     /// Stop the command after this time [default: no limit]
-    #[arg(long, value_name = "D", value_parser = duration)]
+    #[arg(long, value_name = "D", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
     /// Stop the command when it has written nothing for this time [default: no limit]
-    #[arg(long, value_name = "D", value_parser = duration)]
+    #[arg(long, value_name = "D", value_parser = seconds)]
     pub(crate) idle_timeout: Option<Duration>,
-    /// Time between SIGTERM and SIGKILL [default: 2s]
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "2s", hide_default_value = true)]
+    /// What is sent first to stop the command: INT, HUP, QUIT, USR1, USR2 or TERM [default: TERM]
+    #[arg(long, value_name = "NAME", value_parser = signal)]
+    pub(crate) signal: Option<UnixSignal>,
+    /// Time between that signal and SIGKILL [default: 2s]
+    #[arg(long, value_name = "D", value_parser = seconds, default_value = "2s", hide_default_value = true)]
     pub(crate) grace: Duration,
     /// Report on stderr that the command is running: after this time, then at doubling intervals; not with --json
-    #[arg(long, value_name = "D", value_parser = duration)]
+    #[arg(long, value_name = "D", value_parser = seconds, conflicts_with = "quiet")]
     pub(crate) progress: Option<Duration>,
+    /// Say nothing on stderr but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
     /// Working directory [default: this one]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Set a variable; can be given several times. It is never filtered, and its value is recorded nowhere
     #[arg(long = "env", value_name = "K=V", value_parser = OsStringValueParser::new().try_map(variable))]
     pub(crate) vars: Vec<(OsString, OsString)>,
-    /// Output variables the command inherits [default: inherit_clean]
-    #[arg(long, value_name = "M", value_enum, default_value_t = Mode::InheritClean, hide_default_value = true)]
+    /// Variables the command inherits [default: patch]
+    #[arg(long, value_name = "M", value_enum, default_value_t = Mode::Patch, hide_default_value = true)]
     pub(crate) env_mode: Mode,
+    /// Do not inherit this variable; can be given several times. --env wins over it
+    #[arg(long = "env-remove", value_name = "K")]
+    pub(crate) env_remove: Vec<OsString>,
     /// Set variables for a purpose; --env wins over them [default: none]
     #[arg(long, value_name = "P", value_enum)]
     pub(crate) preset: Option<For>,
@@ -287,7 +283,10 @@ pub(crate) struct RunArgs {
     /// a second stops it
     #[arg(long)]
     pub(crate) pty: bool,
-    /// Print the result as one line of JSON on stdout, and pass nothing through
+    /// Stdout and stderr as one stream, in their exact order
+    #[arg(long)]
+    pub(crate) merge_stderr: bool,
+    /// Print the result, or the error, as one line of JSON on stdout, and pass nothing through
     #[arg(long)]
     pub(crate) json: bool,
     /// The program, a path or a name in PATH, and its arguments
@@ -295,124 +294,13 @@ pub(crate) struct RunArgs {
     pub(crate) argv: Vec<OsString>,
 }
 
-/// `--env-mode`, by the wire names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// All but credentials
-    #[value(name = "inherit_clean", alias = "inherit-clean")]
-    InheritClean,
-    /// All
-    Patch,
-    /// None: only what --env sets
-    Replace,
-}
-impl From<Mode> for EnvMode {
-    fn from(mode: Mode) -> EnvMode {
-        match mode {
-            Mode::InheritClean => EnvMode::InheritClean,
-            Mode::Patch => EnvMode::Patch,
-            Mode::Replace => EnvMode::Replace,
-        }
-    }
-}
-
-/// `--preset`, by the wire names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum For {
-    /// No colour, no pager, no prompt, UTF-8
-    Agent,
-    /// A terminal of its own
-    Terminal,
-}
-impl From<For> for Preset {
-    fn from(purpose: For) -> Preset {
-        match purpose {
-            For::Agent => Preset::Agent,
-            For::Terminal => Preset::Terminal,
-        }
-    }
-}
-
-/// `--toolchain`, by the wire names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Tools {
-    /// What is in its PATH
-    Off,
-    /// Those of the nearest mise.toml, .mise.toml or .tool-versions
-    Auto,
-}
-impl From<Tools> for Toolchain {
-    fn from(tools: Tools) -> Toolchain {
-        match tools {
-            Tools::Off => Toolchain::Off,
-            Tools::Auto => Toolchain::Auto,
-        }
-    }
-}
-
-/// `--output-policy`, by the wire names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Beyond {
-    /// It goes on; the rest is read and counted only
-    #[value(name = "stop_recording", alias = "stop-recording")]
-    StopRecording,
-    /// It is stopped
-    #[value(name = "stop_command", alias = "stop-command")]
-    StopCommand,
-}
-impl From<Beyond> for OutputPolicy {
-    fn from(beyond: Beyond) -> OutputPolicy {
-        match beyond {
-            Beyond::StopRecording => OutputPolicy::StopRecording,
-            Beyond::StopCommand => OutputPolicy::StopCommand,
-        }
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (write 500ms, 10s, 2m or 1h)"))
-}
-
-fn label(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("there is no '='; write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Splits at the first `=`: a value may hold more of them. Bytes need not be UTF-8.
-fn variable(text: OsString) -> Result<(OsString, OsString), &'static str> {
-    let bytes = text.as_bytes();
-    match bytes.iter().position(|byte| *byte == b'=') {
-        Some(0) => Err("the name is empty; write NAME=VALUE"),
-        Some(at) => Ok((OsStr::from_bytes(&bytes[..at]).into(), OsStr::from_bytes(&bytes[at + 1..]).into())),
-        None => Err("there is no '='; write NAME=VALUE"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use std::os::unix::ffi::OsStringExt;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_need_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for bad in ["5", "", "s", "-1s", "5 parsecs", "99999999999999999999s"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_variable_is_split_at_the_first_equals_sign_and_need_not_be_text() {
-        assert_eq!(variable("A=b=c".into()), Ok(("A".into(), "b=c".into())));
-        let raw = OsString::from_vec(b"A=\xff".to_vec());
-        assert_eq!(variable(raw), Ok(("A".into(), OsString::from_vec(vec![0xff]))));
-        assert!(variable("A".into()).is_err() && variable("=x".into()).is_err());
     }
 }

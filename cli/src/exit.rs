@@ -98,12 +98,35 @@ impl Failure {
     }
 }
 
+/// A wrong command line, for a program.
+pub(crate) fn usage(error: &clap::Error) -> serde_json::Value {
+    serde_json::json!({ "error": "usage", "message": error.render().to_string().trim_end() })
+}
+
 /// What a program gets to see: `error` names it, `message` says it in words, and there are the fields that it has.
 pub(crate) fn json(failure: &Failure) -> serde_json::Value {
     let mut json = match failure {
         Failure::Ostler(Error::Launch(error)) => serde_json::json!(error),
         Failure::Ostler(Error::Call(error)) => serde_json::json!(error),
-        _ => serde_json::json!({ "error": "failed" }),
+        Failure::Start(_) => serde_json::json!({ "error": "not_started" }),
+        Failure::Unknown { text, root } => {
+            serde_json::json!({ "error": "unknown_id", "id": text, "root": root.display().to_string() })
+        }
+        Failure::Ambiguous { text, count, .. } => {
+            serde_json::json!({ "error": "ambiguous_id", "id": text, "count": count })
+        }
+        Failure::Root { root, source } => {
+            serde_json::json!({ "error": "root_unreadable", "root": root.display().to_string(), "os_error": source.raw_os_error() })
+        }
+        Failure::System { what, source } => {
+            serde_json::json!({ "error": "system", "stage": what, "os_error": source.raw_os_error() })
+        }
+        Failure::Output(source) => {
+            serde_json::json!({ "error": "output", "os_error": source.raw_os_error() })
+        }
+        Failure::Ostler(_) | Failure::Lives { .. } | Failure::NotCancelled { .. } => {
+            serde_json::json!({ "error": "failed" })
+        }
     };
     json["message"] = failure.to_string().into();
     json

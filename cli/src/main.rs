@@ -16,6 +16,7 @@ mod stored;
 mod term;
 mod terminal;
 mod tour;
+mod values;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -26,9 +27,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell if this can't be written.
             let _ = error.print();
+            let own = std::env::args_os().skip(1).take_while(|arg| arg != "--");
+            if error.use_stderr() && own.into_iter().any(|arg| arg == "--json") {
+                let _ = term::print_line(&exit::usage(&error));
+            }
             return if error.use_stderr() { ExitCode::from(exit::OWN_ERROR) } else { ExitCode::SUCCESS };
         }
     };
+    let json = args.what.json();
     let code = match args.what {
         args::What::Demo(args) => demo::demo(&args),
         args::What::Run(args) => run::run(*args),
@@ -42,6 +48,10 @@ fn main() -> ExitCode {
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
         term::failed(&failure);
+        if json {
+            // If it can't be written, stderr has said it.
+            let _ = term::print_line(&exit::json(&failure));
+        }
         failure.exit_code()
     }))
 }

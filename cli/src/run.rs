@@ -35,9 +35,9 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     // From another terminal it can be cancelled; where there can be no socket, it can't.
     let control = ostler.control().ok();
     let session = ostler.open_session().wait()?;
-    let json = args.json;
+    let (json, quiet) = (args.json, args.json || args.quiet);
     let says = |word: &str| {
-        if !json {
+        if !quiet {
             term::line(&Passing::default(), |out| writeln!(out, "{word}"));
         }
     };
@@ -57,25 +57,31 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         stdin::pass(source, handle.clone(), pty, insisted)?;
         Ok(handle)
     });
-    let ended = launched.and_then(|handle| follow(&session, handle, json, (passing, raw), events, happened));
+    let ended =
+        launched.and_then(|handle| follow(&session, handle, (json, quiet), (passing, raw), events, happened));
     drop(control);
     let stopped = ostler.shutdown().wait();
-    let code = ended.and_then(|code| Ok(stopped.map(|_| code)?));
-    if let (true, Err(failure)) = (json, &code) {
-        print_line(&exit::json(failure))?;
-    }
-    code
+    ended.and_then(|code| Ok(stopped.map(|_| code)?))
 }
 
 fn command(args: RunArgs) -> Command {
     let named: Vec<OsString> = args.vars.iter().map(|(name, _)| name.clone()).collect();
     let mut argv = args.argv.into_iter();
-    let mut command = Command::new(argv.next().unwrap_or_default())
-        .args(argv)
+    let mut command = Command::new(argv.next().unwrap_or_default()).args(argv);
+    for name in args.env_remove {
+        command = command.env_remove(name);
+    }
+    let mut command = command
         .envs(args.vars)
         .env_mode(args.env_mode.into())
         .grace(args.grace)
         .inline_bytes(args.max_inline_bytes);
+    if args.merge_stderr {
+        command = command.merge_stderr();
+    }
+    if let Some(signal) = args.signal {
+        command = command.stop_signal(signal);
+    }
     if args.pty {
         let (rows, columns) = terminal::size();
         command = command.terminal(rows, columns);
@@ -127,7 +133,7 @@ fn command(args: RunArgs) -> Command {
 fn follow(
     session: &Session,
     handle: Handle,
-    json: bool,
+    (json, quiet): (bool, bool),
     (passing, raw): (Arc<Passing>, Option<Raw>),
     events: Sender<Event>,
     happened: Receiver<Event>,
@@ -146,8 +152,8 @@ fn follow(
     drop(raw);
     let Some(record) = result else { return Err(Error::Closed.into()) };
     if json {
-        print_line(&*record)?;
-    } else {
+        term::print_line(&*record)?;
+    } else if !quiet {
         term::line(&passing, |out| term::summary(out, &record));
     }
     Ok(match stopped {
@@ -250,14 +256,6 @@ impl Running {
         self.passing.cancelled.store(true, Ordering::Relaxed);
         events::cancel(&self.handle, self.events.clone())
     }
-}
-
-fn print_line(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut line = serde_json::to_vec(value).map_err(io::Error::from)?;
-    line.push(b'\n');
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&line)?;
-    Ok(stdout.flush()?)
 }
 
 /// The settings of every subcommand.

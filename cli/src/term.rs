@@ -52,6 +52,15 @@ pub(crate) fn failed(failure: &Failure) {
     }
 }
 
+/// What a program reads: a line of JSON on stdout.
+pub(crate) fn print_line(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
 /// How a command ended, in one line, with a colour for the ending.
 pub(crate) fn summary(out: &mut dyn Write, record: &Record) -> io::Result<()> {
     let (style, ending, summary) = (style(record), record.ending(), record.summary());

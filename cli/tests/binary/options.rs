@@ -93,6 +93,60 @@ fn a_trace_has_a_header_and_a_line_for_each_message_and_no_value_of_a_variable()
 }
 
 #[test]
+fn a_quiet_run_says_nothing_but_errors() {
+    let place = Place::new();
+    let quiet = place.run(&["--quiet", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]);
+    assert_eq!(
+        (quiet.status.code(), text(&quiet.stdout), text(&quiet.stderr)),
+        (Some(3), "out\n".into(), "err\n".into())
+    );
+    let wrong = place.run(&["-q", "--", "no-such-program-anywhere"]);
+    assert_eq!(text(&wrong.stderr), "ostler: error: program: no-such-program-anywhere was not found\n");
+}
+
+#[test]
+fn merged_streams_have_their_exact_order_and_the_first_signal_is_chosen() {
+    let place = Place::new();
+    let both = "for n in 1 2 3; do echo o$n; echo e$n >&2; done";
+    let merged = place.run(&["--merge-stderr", "-q", "--", "sh", "-c", both]);
+    assert_eq!(
+        (text(&merged.stdout), text(&merged.stderr)),
+        ("o1\ne1\no2\ne2\no3\ne3\n".into(), String::new())
+    );
+    let waits = "trap 'echo interrupted; exit 0' INT; echo begun; while :; do sleep 0.01; done";
+    let said = place.run(&["--timeout", "1", "--signal", "int", "-q", "--", "sh", "-c", waits]);
+    assert_eq!((said.status.code(), text(&said.stdout)), (Some(124), "begun\ninterrupted\n".into()));
+}
+
+#[test]
+fn an_error_is_told_to_a_program_too() {
+    let place = Place::new();
+    let told = |place: &Place, what: &str, args: &[&str]| {
+        let output = place.ostler(what).args(args).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.iter().filter(|byte| **byte == b'\n').count()),
+            (Some(125), 1)
+        );
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = format!("ostler: error: {}\n", json["message"].as_str().unwrap());
+        assert_eq!(text(&output.stderr), message);
+        json
+    };
+    fs::write(place.path("artifacts"), "").unwrap();
+    let refused = told(&place, "run", &["--json", "--", "true"]);
+    assert_eq!(refused["error"], "not_started", "{refused}");
+    let unknown = told(&Place::new(), "show", &["--json", "hto-0-1"]);
+    assert_eq!((&unknown["error"], &unknown["id"]), (&"unknown_id".into(), &"hto-0-1".into()), "{unknown}");
+    let wrong = place.run(&["--json", "--timeout", "soon", "--", "true"]);
+    let json: Value = serde_json::from_slice(&wrong.stdout).unwrap();
+    assert_eq!((wrong.status.code(), &json["error"]), (Some(125), &"usage".into()));
+    assert!(json["message"].as_str().unwrap().contains("'--timeout <D>'"), "{json}");
+    assert!(text(&wrong.stderr).contains("'--timeout <D>'"));
+    // What the program is given is not ostler's.
+    assert!(place.run(&["--timeout", "soon", "--", "true", "--json"]).stdout.is_empty());
+}
+
+#[test]
 fn the_environment_is_what_was_asked_for() {
     let place = Place::new();
     let with = |args: &[&str]| {
@@ -101,11 +155,15 @@ fn the_environment_is_what_was_asked_for() {
         text(&command.output().unwrap().stdout)
     };
     let has = |text: &str, line: &str| text.lines().any(|found| found == line);
-    let clean = with(&["--env", "OTHER_TOKEN=a=b"]);
+    let clean = with(&["--env", "OTHER_TOKEN=a=b", "--env-mode", "inherit_clean"]);
     assert!(has(&clean, "PLAIN=1") && !clean.contains("MY_API_KEY") && has(&clean, "OTHER_TOKEN=a=b"));
-    assert_eq!(clean, with(&["--env", "OTHER_TOKEN=a=b", "--env-mode", "inherit_clean"]));
-    let all = with(&["--env-mode", "patch"]);
+    // It is a person's own shell.
+    let all = with(&[]);
     assert!(has(&all, "PLAIN=1") && has(&all, "MY_API_KEY=2"));
+    assert_eq!(all, with(&["--env-mode", "patch"]));
+    assert_eq!(all, with(&["--env-mode", "inherit"]));
+    let less = with(&["--env-remove", "MY_API_KEY", "--env-remove", "PLAIN", "--env", "PLAIN=3"]);
+    assert!(has(&less, "PLAIN=3") && !less.contains("MY_API_KEY"), "what is set wins: {less}");
     assert_eq!(with(&["--env-mode", "replace", "--env", "A=1", "--env", "B=2"]), "A=1\nB=2\n");
     let agent = with(&["--preset", "agent", "--env", "PAGER=more"]);
     assert!(has(&agent, "TERM=dumb") && has(&agent, "NO_COLOR=1") && has(&agent, "PAGER=more"));
