@@ -6,6 +6,7 @@ use clap::{
     Args as Group, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
 };
+use clap_complete::Shell;
 use ostler::UnixSignal;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -29,9 +30,7 @@ impl What {
             What::Run(args) => args.json,
             What::Ps(args) => args.json,
             What::Show(args) => args.json,
-            What::Demo(_) | What::Logs(_) | What::Wait(_) | What::Cancel(_) | What::Rm(_) | What::Gc(_) => {
-                false
-            }
+            _ => false,
         }
     }
 }
@@ -58,6 +57,11 @@ pub(crate) enum What {
     Rm(RmArgs),
     /// Remove old commands of hosts that are gone
     Gc(GcArgs),
+    /// Print what lets a shell complete a command line of ostler
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Print a page of the manual: `ostler man run | man -l -`
+    Man(ManArgs),
 }
 
 const ID_HELP: &str =
@@ -170,6 +174,27 @@ pub(crate) struct GcArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) root: RootArg,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Once, for the shell that you use:
+  ostler completions bash > ~/.local/share/bash-completion/completions/ostler
+  ostler completions zsh > ~/.zfunc/_ostler        (with ~/.zfunc in fpath)
+  ostler completions fish > ~/.config/fish/completions/ostler.fish";
+
+/// `ostler completions`.
+#[derive(Debug, Group)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: Shell,
+}
+
+/// `ostler man`.
+#[derive(Debug, Group)]
+pub(crate) struct ManArgs {
+    /// The page of this subcommand [default: that of ostler]
+    #[arg(value_name = "SUBCOMMAND")]
+    pub(crate) of: Option<String>,
 }
 
 const RUN_HELP: &str = "\

@@ -1,5 +1,6 @@
 //! How the binary ends: every exit code has its reason here.
 
+use crate::meant;
 use nix::sys::signal::Signal;
 use ostler::{CommandId, Error, LaunchError, Record, StartError, Status};
 use std::{io, path::PathBuf};
@@ -73,6 +74,12 @@ pub(crate) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The manual has no such page.
+    #[error("{name:?} is no subcommand; `ostler --help` names them")]
+    NoPage {
+        /// What was asked for.
+        name: String,
+    },
     /// No thread, no signal handler, no temporary file.
     #[error("{what}: {source}")]
     System {
@@ -124,11 +131,17 @@ pub(crate) fn json(failure: &Failure) -> serde_json::Value {
         Failure::Output(source) => {
             serde_json::json!({ "error": "output", "os_error": source.raw_os_error() })
         }
-        Failure::Ostler(_) | Failure::Lives { .. } | Failure::NotCancelled { .. } => {
+        Failure::Ostler(_)
+        | Failure::Lives { .. }
+        | Failure::NotCancelled { .. }
+        | Failure::NoPage { .. } => {
             serde_json::json!({ "error": "failed" })
         }
     };
     json["message"] = failure.to_string().into();
+    if let Some(instead) = meant::instead(failure) {
+        json["instead"] = instead.into();
+    }
     json
 }
 

@@ -8,6 +8,8 @@ mod demo;
 mod events;
 mod exit;
 mod logs;
+mod manual;
+mod meant;
 mod pass;
 mod run;
 mod shown;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            let error = meant::by(error);
             // Nobody is left to tell if this can't be written.
             let _ = error.print();
             let own = std::env::args_os().skip(1).take_while(|arg| arg != "--");
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         args::What::Cancel(args) => cancel::cancel(&args),
         args::What::Rm(args) => stored::rm(&args),
         args::What::Gc(args) => stored::gc(&args),
+        args::What::Completions(args) => manual::completions(&args),
+        args::What::Man(args) => manual::man(&args),
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
         term::failed(&failure);

@@ -1,6 +1,6 @@
 //! What a person reads: ostler's own lines on stderr, and how numbers and times are written.
 
-use crate::{exit::Failure, pass::Passing};
+use crate::{exit::Failure, meant, pass::Passing};
 use anstyle::{AnsiColor, Style};
 use ostler::{Record, Status, duration};
 use std::{
@@ -48,7 +48,10 @@ pub(crate) fn say(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
 /// An error that ends ostler. A reader that went away is no news to anyone.
 pub(crate) fn failed(failure: &Failure) {
     if !matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-        line(&Passing::default(), |out| writeln!(out, "{BAD}error:{BAD:#} {failure}"));
+        say(|out| writeln!(out, "{BAD}error:{BAD:#} {failure}"));
+        if let Some(instead) = meant::instead(failure) {
+            say(|out| writeln!(out, "{instead}"));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
+mod manual;
 mod options;
 mod place;
 mod pty;
