@@ -8,7 +8,7 @@ use crate::{
     stdin, term,
     terminal::{self, Raw},
 };
-use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo};
+use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo, UnixSignal, duration};
 use signal_hook::consts::{SIGCONT, SIGINT, SIGQUIT, SIGWINCH};
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, Sender, channel},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Runs it to its end; nothing of it is left. Returns the exit code.
@@ -36,6 +36,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let control = ostler.control().ok();
     let session = ostler.open_session().wait()?;
     let (json, quiet) = (args.json, args.json || args.quiet);
+    let stops = (!quiet).then(|| stops(args.signal.unwrap_or(UnixSignal::SigTerm), args.grace));
     let says = |word: &str| {
         if !quiet {
             term::line(&Passing::default(), |out| writeln!(out, "{word}"));
@@ -58,10 +59,16 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         Ok(handle)
     });
     let ended =
-        launched.and_then(|handle| follow(&session, handle, (json, quiet), (passing, raw), events, happened));
+        launched.and_then(|handle| follow(&session, handle, (json, stops), (passing, raw), events, happened));
     drop(control);
     let stopped = ostler.shutdown().wait();
     ended.and_then(|code| Ok(stopped.map(|_| code)?))
+}
+
+/// What happens to a command that is to stop.
+fn stops(signal: UnixSignal, grace: Duration) -> String {
+    let grace = duration(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+    format!("stopping: {} now, SIGKILL in {grace}", signal.name())
 }
 
 fn command(args: RunArgs) -> Command {
@@ -133,15 +140,16 @@ fn command(args: RunArgs) -> Command {
 fn follow(
     session: &Session,
     handle: Handle,
-    (json, quiet): (bool, bool),
+    (json, stops): (bool, Option<String>),
     (passing, raw): (Arc<Passing>, Option<Raw>),
     events: Sender<Event>,
     happened: Receiver<Event>,
 ) -> Result<u8, Failure> {
     events::inbox(session.inbox(), events.clone())?;
     let to_pass = if json { 0 } else { pass::begin(&handle, &passing, &events)? };
+    let (quiet, since) = (stops.is_none(), Instant::now());
     let mut running =
-        Running { handle, passing, raw, events, to_pass, since: Instant::now(), stopped: None, result: None };
+        Running { handle, passing, raw, events, to_pass, since, stops, stopped: None, result: None };
     // Senders live as long as `running`.
     for event in happened {
         if running.on(event)? {
@@ -178,6 +186,8 @@ struct Running {
     /// Streams that are still passed through.
     to_pass: usize,
     since: Instant,
+    /// What a person is told who stops it, once.
+    stops: Option<String>,
     stopped: Option<Stop>,
     result: Option<Arc<Record>>,
 }
@@ -208,6 +218,10 @@ impl Running {
                     return Ok(true);
                 }
                 self.stopped.get_or_insert(Stop { code, whatever_the_result: false });
+                if let Some(stops) = self.stops.take() {
+                    let again = if signal == SIGINT { "Ctrl-C again" } else { "another signal" };
+                    term::line(&self.passing, |out| writeln!(out, "{stops}; {again} kills at once"));
+                }
                 self.cancel()?;
             }
             Event::Progress(record) => {
