@@ -208,7 +208,8 @@ Examples:
 
 Signals:
   Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
-  after --grace, SIGKILL (--signal for another than SIGTERM). A second one kills at once. When the reader of the output goes away
+  after --grace, SIGKILL (--signal for another than SIGTERM). A second one kills at once. Ctrl-Z
+  stops it with ostler, and its time, until both are continued. When the reader of the output goes away
   (`| head -1`), the command is cancelled too. Its stdin is ostler's own,
   but /dev/null where that is a terminal (--stdin). With --pty Ctrl-C is a key like any other,
   and Ctrl-] three times within a second cancels.

@@ -8,8 +8,13 @@ use crate::{
     stdin, term,
     terminal::{self, Raw},
 };
-use ostler::{Command, Config, Error, Handle, Ostler, Record, Session, TraceTo, UnixSignal, duration};
-use signal_hook::consts::{SIGCONT, SIGINT, SIGQUIT, SIGWINCH};
+use ostler::{
+    CallError, Command, Config, Error, Handle, Ostler, Record, Session, TraceTo, UnixSignal, duration,
+};
+use signal_hook::{
+    consts::{SIGCONT, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH},
+    low_level::emulate_default_handler,
+};
 use std::{
     ffi::OsString,
     io::{self, ErrorKind, IsTerminal, Write},
@@ -28,7 +33,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     // Before the launch: a Ctrl-C during it counts.
     let signals = events.clone();
     let pty = args.pty;
-    let others: &[i32] = if pty { &[SIGWINCH, SIGCONT, SIGQUIT] } else { &[] };
+    let others: &[i32] = if pty { &[SIGWINCH, SIGCONT, SIGQUIT] } else { &[SIGTSTP] };
     events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
     let ostler = Ostler::start(config(args.root.artifacts.as_ref()).trace(trace))?;
@@ -205,6 +210,7 @@ impl Running {
                 // One that has ended needs none.
                 let _ = self.handle.resize(rows, columns).wait();
             }
+            Event::Signal(SIGTSTP) => self.suspend()?,
             Event::Insisted => {
                 self.stopped
                     .get_or_insert(Stop { code: exit::of_signal(SIGINT), whatever_the_result: false });
@@ -264,6 +270,20 @@ impl Running {
             self.cancel()?;
         }
         Ok(())
+    }
+
+    /// Ctrl-Z: the command stands still as ostler does, its time too, until somebody lets ostler go on.
+    fn suspend(&self) -> Result<(), Failure> {
+        let paused = self.handle.pause().wait();
+        if let Err(Error::Call(CallError::NotPaused { .. })) = &paused {
+            term::line(&self.passing, |out| writeln!(out, "ostler stops, but the command runs on"));
+        }
+        emulate_default_handler(SIGTSTP).map_err(Failure::system("stopping"))?;
+        match paused.and_then(|()| self.handle.resume().wait()) {
+            // Somebody has stopped it from elsewhere, or it could not be paused: it runs, or is about to end.
+            Ok(()) | Err(Error::Call(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn cancel(&self) -> Result<(), Failure> {

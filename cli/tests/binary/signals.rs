@@ -41,6 +41,30 @@ fn a_second_ctrl_c_kills() {
 }
 
 #[test]
+fn ctrl_z_stops_the_command_and_its_time_and_both_go_on() {
+    let place = Place::new();
+    let script = "echo $$; until [ -e over ]; do echo >> ticks; sleep 0.01; done; echo over";
+    let running = place.start(&["--timeout", "3s"], script);
+    let ticks = || std::fs::metadata(place.path("ticks")).map_or(0, |about| about.len());
+    while ticks() < 2 {
+        std::thread::yield_now();
+    }
+    running.signal(Signal::SIGTSTP);
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", running.ostler.id())).unwrap();
+    while !state().contains(") T ") {
+        std::thread::yield_now();
+    }
+    let stopped_at = ticks();
+    // Longer than it may run.
+    std::thread::sleep(std::time::Duration::from_millis(3_200));
+    assert_eq!(ticks(), stopped_at, "it ran on");
+    std::fs::write(place.path("over"), "").unwrap();
+    running.signal(Signal::SIGCONT);
+    let (status, out, err) = running.end();
+    assert_eq!((status.code(), &*out), (Some(0), "over\n"), "{err}");
+}
+
+#[test]
 fn with_json_ctrl_c_gives_the_result_all_the_same() {
     let place = Place::new();
     let mut command = place.ostler("run");
