@@ -10,6 +10,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Once, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -84,6 +85,15 @@ impl Running {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line
+    }
+    /// Kills ostler. Its helper, which ends what is left, is not waited for by the kernel: it has a second.
+    pub(crate) fn dies(self) {
+        self.signal(Signal::SIGKILL);
+        let (killed, second) = (Instant::now(), Duration::from_secs(1));
+        while !living(self.group).is_empty() && killed.elapsed() < second {
+            std::thread::yield_now();
+        }
+        self.end();
     }
     /// Status, the rest of stdout, and stderr; nothing of the command may be left.
     pub(crate) fn end(mut self) -> (ExitStatus, String, String) {

@@ -40,6 +40,23 @@ fn a_second_ctrl_c_kills() {
     assert_eq!(err.matches("kills at once").count(), 1, "it is told once: {err}");
 }
 
+/// Ctrl-Z, until ostler stands still.
+fn stops(running: &Running) {
+    running.signal(Signal::SIGTSTP);
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", running.ostler.id())).unwrap();
+    while !state().contains(") T ") {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_ctrl_z_has_stopped_does_not_outlive_ostler() {
+    let place = Place::new();
+    let running = place.start(&[], "echo $$; sleep 1000 & sleep 1000");
+    stops(&running);
+    running.dies();
+}
+
 #[test]
 fn ctrl_z_stops_the_command_and_its_time_and_both_go_on() {
     let place = Place::new();
@@ -49,11 +66,7 @@ fn ctrl_z_stops_the_command_and_its_time_and_both_go_on() {
     while ticks() < 2 {
         std::thread::yield_now();
     }
-    running.signal(Signal::SIGTSTP);
-    let state = || std::fs::read_to_string(format!("/proc/{}/stat", running.ostler.id())).unwrap();
-    while !state().contains(") T ") {
-        std::thread::yield_now();
-    }
+    stops(&running);
     let stopped_at = ticks();
     // Longer than it may run.
     std::thread::sleep(std::time::Duration::from_millis(3_200));

@@ -108,7 +108,7 @@ fn what_a_killed_host_has_left_is_lost_says_what_it_was_and_can_be_removed() {
     running.signal(Signal::SIGKILL);
     assert_eq!(lines.next(), None, "who follows sees its end");
     assert!(follow.wait().unwrap().success());
-    running.end();
+    running.dies();
     assert!(rows(&place, &["ps"]).is_empty());
     let row = rows(&place, &["ps", "--all", "--label", "task=t-9"]).remove(0);
     assert!(row.contains("lost") && row.contains("exec sleep 1000"), "{row}");
@@ -240,8 +240,7 @@ fn sockets_of_killed_hosts_go_and_nonsense_is_refused() {
         found
     };
     let killed = place.start(&[], "echo $$; exec sleep 1000");
-    killed.signal(Signal::SIGKILL);
-    killed.end();
+    killed.dies();
     assert_eq!(socket().len(), 1);
     // One that is just being made is left alone.
     let (now, before) = (nix::sys::time::TimeVal::new(0, 0), nix::sys::time::TimeVal::new(1_000_000_000, 0));

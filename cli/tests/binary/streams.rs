@@ -61,6 +61,8 @@ fn a_wrong_command_line_and_errors_of_ostlers_own_are_125() {
     for wrong in [
         &[][..],
         &["--timeout", "5x", "--", "true"],
+        &["--timeout", "0", "--", "true"],
+        &["--idle-timeout", "0s", "--", "true"],
         &["--timeout", "soon", "--", "true"],
         &["--timeout", "9999years", "--", "true"],
         &["--env", "NAME", "--", "true"],
