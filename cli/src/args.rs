@@ -223,8 +223,7 @@ Exit code:
   130  cancelled by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)
   141  cancelled because the reader of the output went away
 
-Durations: seconds, or a number with its unit, like 90, 500ms, 10s, 2m, 1h, or '1m 30s'. For the two
-timeouts 0 means no limit.";
+Durations: seconds, or a number with its unit, like 90, 500ms, 10s, 2m, 1h, or '1m 30s'.";
 
 /// `ostler demo`.
 #[derive(Debug, Group)]

@@ -30,8 +30,8 @@ fn main() -> ExitCode {
             let error = meant::by(error);
             // Nobody is left to tell if this can't be written.
             let _ = error.print();
-            let own = std::env::args_os().skip(1).take_while(|arg| arg != "--");
-            if error.use_stderr() && own.into_iter().any(|arg| arg == "--json") {
+            let mut own = std::env::args_os().skip(1).take_while(|arg| arg != "--");
+            if error.use_stderr() && own.any(|arg| arg == "--json") {
                 let _ = term::print_line(&exit::usage(&error));
             }
             return if error.use_stderr() { ExitCode::from(exit::OWN_ERROR) } else { ExitCode::SUCCESS };

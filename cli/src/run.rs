@@ -191,7 +191,7 @@ struct Running {
     /// Streams that are still passed through.
     to_pass: usize,
     since: Instant,
-    /// What a person is told who stops it, once.
+    /// What a person is told who stops it; none where nobody is to be told anything.
     stops: Option<String>,
     stopped: Option<Stop>,
     result: Option<Arc<Record>>,
@@ -223,11 +223,14 @@ impl Running {
                     self.stopped = Some(Stop { code, whatever_the_result: true });
                     return Ok(true);
                 }
-                self.stopped.get_or_insert(Stop { code, whatever_the_result: false });
-                if let Some(stops) = self.stops.take() {
+                // Of one that is being stopped, this is the second.
+                if self.stopped.is_none()
+                    && let Some(stops) = &self.stops
+                {
                     let again = if signal == SIGINT { "Ctrl-C again" } else { "another signal" };
                     term::line(&self.passing, |out| writeln!(out, "{stops}; {again} kills at once"));
                 }
+                self.stopped.get_or_insert(Stop { code, whatever_the_result: false });
                 self.cancel()?;
             }
             Event::Progress(record) => {
