@@ -53,9 +53,9 @@
 //!
 //! # Testing a host
 //!
-//! [`Ostler::scripted`] runs the same graph on a [`World`] that the test writes: programs that do what they are told, in
-//! virtual time, without a process, a file or a clock. With [`TraceTo::Memory`] every message can be held against a
-//! snapshot; [`narrate`] makes it readable.
+//! With the feature `testing`, `Ostler::scripted` runs the same graph on a `World` that the test writes: programs that do what
+//! they are told, in virtual time, without a process, a file or a clock. What happened can be held against a snapshot in one line,
+//! and random worlds look for what nobody thought of. See the module `testing`.
 //!
 //! # What is promised
 //!
@@ -73,18 +73,23 @@ mod config;
 mod core;
 mod graph;
 mod linux;
+mod replay;
+#[cfg(feature = "testing")]
 mod scripted;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod trace;
 
-#[doc(hidden)]
-pub use api::testing;
 pub use api::*;
 pub use backend::{ContainmentReport, Recovery, Refused, StartError};
 pub use config::{
-    CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, Journal, Limits,
-    OPEN_CALLS, REPLAY_RESULTS, RETENTION_INTERVAL, Retention, SEAL_TIMEOUT, SESSION_HANDLES, SESSIONS,
-    START_TIMEOUT, TOOLCHAIN_LIMIT, TRACE_LOG_BYTES, Times, ToolchainHook, TraceLog, TraceTo,
-    UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
+    CREDENTIAL_NAMES, CREDENTIAL_PREFIXES, CREDENTIAL_SUFFIXES, Config, CredentialRule, DumpHook, Journal,
+    Limits, OPEN_CALLS, RECORDER_BYTES, REPLAY_RESULTS, RETENTION_INTERVAL, Retention, SEAL_TIMEOUT,
+    SESSION_HANDLES, SESSIONS, START_TIMEOUT, TOOLCHAIN_LIMIT, TRACE_LOG_BYTES, Times, ToolchainHook,
+    TraceDump, TraceLog, TraceTo, UNKILLABLE_TIME, UNREAD_RESULTS, Variables,
 };
+#[cfg(feature = "tracing")]
+pub use config::{ContextHook, Spans};
 pub use graph::trace::narrate;
 pub use ostler_artifacts::{
     Cleaner, FindRequest, FoundLine, FoundLines, Gap, LaunchFile, Lines, OutputFile, Page, READ_MAX_BYTES,
@@ -100,10 +105,9 @@ pub use ostler_messages::{
     INPUT_MAX_BYTES, Labels, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, ListeningPort,
     Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource, Preset, REDELIVER_MS, Record, RecordingStopped,
     SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream, Subscribed, Tally, TerminalSize, Text,
-    Toolchain, UnixSignal, Usage, WaitEnd, counted, duration, on_one_line,
-    trace::{Delivery, Header},
+    Toolchain, TraceContext, UnixSignal, Usage, WaitEnd, counted, duration, on_one_line,
+    trace::{Delivery, Header, Incident},
 };
-pub use scripted::{Descendant, OnTerminate, Program, Reaction, World};
 
 /// Journals, seen by other processes than the hosts that write them.
 #[cfg(feature = "journal")]

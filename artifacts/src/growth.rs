@@ -5,7 +5,7 @@
 //! * keeps: a reader that came before the end is woken by it
 
 use crate::ahead::Ahead;
-use crate::{OutputFile, lines::Marks, said::Said};
+use crate::{OutputFile, lines::Marks, remembered::Remembered, said::Said};
 use event_listener::Event;
 use ostler_messages::{Output, Stream};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The four "files" of a command that is only played, in the order of [`OutputFile`].
-pub(crate) type Memory = [Vec<u8>; 4];
+pub(crate) type Memory = [Remembered; 4];
 
 /// Where and why the recording stopped while the command went on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

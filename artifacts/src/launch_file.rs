@@ -33,6 +33,11 @@ pub struct LaunchFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<String>,
     /// Working directory, if one was asked for.
+    #[serde(
+        default,
+        serialize_with = "ostler_messages::escaped::maybe",
+        deserialize_with = "ostler_messages::escaped::read_maybe"
+    )]
     pub cwd: Option<PathBuf>,
     /// What its host says of it.
     #[serde(default)]

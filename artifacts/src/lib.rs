@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! {root}/.host-{pid}-{n}.lock      held by the host as long as it lives
+//! {root}/.looked                   when a host has last looked for what may go
 //! {root}/{command_id}/combined.txt   both streams in the order in which they were read
 //!                     stdout.txt
 //!                     stderr.txt
 //!                     kept.txt       what kept leftovers said after its end, if they did
 //!                     launch.json    who asked for what, from the first moment
 //!                     result.json    the record, once the command has ended
+//! {root}/trace_{unix nanoseconds}_{pid}.jsonl   what a flight recorder has written
 //! ```
 //!
 //! * [`Root`]: the private directory; [`create`] and [`discard`] one command's directory in it.
@@ -62,6 +64,7 @@ mod budget;
 mod clean;
 mod cut;
 mod digest_worker;
+mod dump;
 mod find;
 mod growth;
 mod host;
@@ -74,6 +77,7 @@ mod paths;
 mod pattern;
 mod read;
 mod recorder;
+mod remembered;
 mod request;
 mod result;
 mod retention;
@@ -85,11 +89,13 @@ mod socket;
 mod source;
 mod store;
 mod text;
+mod turn;
 
 pub use abandoned::{abandoned_result, said_until_now, seal_abandoned};
 pub use budget::Budget;
 pub use clean::{Cleaner, clean_text};
 pub use digest_worker::DigestWorker;
+pub use dump::{DUMPS_KEPT, DumpError};
 pub use find::{
     FIND_MAX_AROUND, FIND_MAX_LINES, FIND_MAX_READ_BYTES, FIND_MAX_TEXT_BYTES, FindRequest, FoundLine,
     FoundLines, find, find_in,
@@ -119,3 +125,4 @@ pub use search::{CARRY_BYTES, PIECE_BYTES, QUIET_US, SHOWN_BYTES, Search};
 pub use socket::{HostSocket, connect_to_host};
 pub use store::{RemoveError, Store, Stored, StoredState, Summary};
 pub use text::HeadTail;
+pub use turn::{STARTS_PER_LOOK, is_turn};

@@ -243,8 +243,8 @@ impl Recorder {
                 let failed = full_at.filter(|_| fits < bytes.len()).map(|(_, errno)| {
                     format!("writing {}: {}", which.file_name(), io::Error::from_raw_os_error(errno))
                 });
-                memory[which as usize].extend_from_slice(&bytes[..fits]);
-                (memory[which as usize].len() as u64, failed)
+                memory[which as usize].append(&bytes[..fits]);
+                (memory[which as usize].length(), failed)
             }
             Files::None => (0, None),
         }

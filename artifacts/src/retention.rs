@@ -4,7 +4,7 @@
 //! * out: what was removed, and what could not be
 //! * keeps: nothing of another living host is removed, and nothing that ostler did not make
 
-use crate::{LaunchFile, OutputFile, Paths, discard, lock, paths::holds_only_ours};
+use crate::{LaunchFile, OutputFile, Paths, discard, dump::retain_dumps, lock, paths::holds_only_ours};
 use ostler_messages::CommandId;
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,7 @@ pub struct RetentionError {
 }
 
 impl Retained {
-    fn failed(&mut self, path: &Path, error: &io::Error) {
+    pub(crate) fn failed(&mut self, path: &Path, error: &io::Error) {
         if self.errors.len() < FAILURES_MAX {
             let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
             self.errors.push(RetentionError { path: path.to_owned(), errno });
@@ -109,9 +109,12 @@ impl Wanted {
 /// the same. The age is that of `result.json`, or of the directory if there is none; the bytes are the lengths of ostler's
 /// files in it. Lock files of dead hosts are removed.
 ///
+/// Files of flight recorders that are older than the age go, and the oldest beyond [`DUMPS_KEPT`](crate::DUMPS_KEPT), whoever wrote them.
+///
 /// It never fails as a whole; a directory that goes away meanwhile is no error.
 pub fn retain(root: &Path, limits: &RetentionLimits, wanted: &Wanted) -> Retained {
     let mut retained = Retained::default();
+    retain_dumps(root, limits.age, &mut retained);
     // Directories first, locks second: see `lock`.
     let Some(found) = commands(root, &mut retained) else { return retained };
     let living = match lock::sweep(root, |path, error| retained.failed(path, error)) {

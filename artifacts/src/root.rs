@@ -84,7 +84,7 @@ impl Root {
         }
     }
 
-    fn make(&self) -> Result<(), RootError> {
+    pub(crate) fn make(&self) -> Result<(), RootError> {
         let path = &self.path;
         let mut builder = DirBuilder::new();
         builder.mode(0o700);

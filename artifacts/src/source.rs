@@ -37,7 +37,7 @@ impl Source<'_> {
     pub(crate) fn length(&self) -> io::Result<u64> {
         match self {
             Source::Disk(file) => file.metadata().map(|about| about.len()),
-            Source::Memory(memory, which) => Ok(memory[*which as usize].len() as u64),
+            Source::Memory(memory, which) => Ok(memory[*which as usize].length()),
             Source::Nothing => Ok(0),
         }
     }
@@ -47,11 +47,7 @@ impl Source<'_> {
         let file = match self {
             Source::Disk(file) => file,
             Source::Memory(memory, which) => {
-                let all = memory[*which as usize].as_slice();
-                let rest = usize::try_from(offset).ok().and_then(|offset| all.get(offset..)).unwrap_or(&[]);
-                let count = rest.len().min(to.len());
-                to[..count].copy_from_slice(&rest[..count]);
-                return Ok(count);
+                return Ok(memory[*which as usize].read_at(to, offset));
             }
             Source::Nothing => return Ok(0),
         };

@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::values::{Beyond, For, Mode, Output, Tools, duration, label, seconds, signal, variable};
+mod server;
+
+use crate::values::{Beyond, For, Left, Mode, Output, Tools, duration, label, seconds, signal, variable};
 use bytesize::ByteSize;
 use clap::{
     Args as Group, Parser, Subcommand,
@@ -8,6 +10,7 @@ use clap::{
 };
 use clap_complete::Shell;
 use ostler::UnixSignal;
+pub(crate) use server::{ConfigArgs, McpArgs};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// Looks after long-running commands: never loses one, never leaves a process behind, never blocks on one.
@@ -15,6 +18,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 #[command(
     name = "ostler",
     version,
+    max_term_width = crate::shown::PROSE_COLUMNS,
     after_help = "Start with `ostler demo`; `ostler run --help` has examples."
 )]
 pub(crate) struct Args {
@@ -27,11 +31,19 @@ impl What {
     /// Whether a program reads what comes on stdout.
     pub(crate) fn json(&self) -> bool {
         match self {
-            What::Run(args) => args.json,
+            What::Run(args) => args.json || args.events,
+            What::Config(args) => args.json,
             What::Ps(args) => args.json,
             What::Show(args) => args.json,
+            What::Top(args) => args.json,
+            What::Follow(args) => args.json,
+            What::Replay(args) => args.json,
             _ => false,
         }
+    }
+    /// Whether it reads a line for each thing that happens.
+    pub(crate) fn events(&self) -> bool {
+        matches!(self, What::Run(args) if args.events)
     }
 }
 
@@ -45,18 +57,37 @@ pub(crate) enum What {
     Run(Box<RunArgs>),
     /// List commands: those that run, or all that are kept
     Ps(PsArgs),
+    /// Show what runs, and what it takes, until q is typed
+    Top(TopArgs),
     /// Print what a command said, also from a second terminal while it runs
     Logs(LogsArgs),
     /// Say how a command stands or ended, its last lines, and where the rest is
     Show(ShowArgs),
     /// Wait for the end of a command, and exit as it did
     Wait(WaitArgs),
+    /// Say of each command that ends from now on how it ended, a line each
+    #[command(after_help = crate::follow::HELP)]
+    Follow(crate::follow::FollowArgs),
     /// Stop a command of a host that lives, and wait for its end
     Cancel(CancelArgs),
     /// Remove commands of hosts that are gone, with their output
     Rm(RmArgs),
     /// Remove old commands of hosts that are gone
     Gc(GcArgs),
+    /// Show what --trace has recorded: in words, as a diagram, a timeline or a page
+    #[command(after_help = crate::trace::HELP)]
+    Trace(crate::trace::TraceArgs),
+    /// Tell from a trace what happened to each command, and why its result says what it says
+    Explain(ExplainArgs),
+    /// Run the inputs of a trace again, and compare every message: exit 0 if all came out the same, 1 if not
+    Replay(ReplayArgs),
+    /// Be a server of the Model Context Protocol on stdin and stdout, for an agent
+    #[command(after_help = MCP_HELP)]
+    Mcp(Box<McpArgs>),
+    /// Print what is set in ostler.toml, and from where
+    Config(ConfigArgs),
+    /// Add ostler to the configuration of an agent
+    Init(crate::init::InitArgs),
     /// Print what lets a shell complete a command line of ostler
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
@@ -68,7 +99,7 @@ const ID_HELP: &str =
     "Its handle id, its command id, the beginning of either while that is unique, or 'latest'";
 
 /// Of each subcommand.
-#[derive(Debug, Group)]
+#[derive(Debug, Default, Group)]
 pub(crate) struct RootArg {
     /// Where the output of commands is kept [default: ~/.local/state/ostler/artifacts]
     #[arg(long, value_name = "DIR")]
@@ -88,6 +119,19 @@ pub(crate) struct PsArgs {
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
     /// Print each record as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) root: RootArg,
+}
+
+/// `ostler top`.
+#[derive(Debug, Group)]
+pub(crate) struct TopArgs {
+    /// Print the table once, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print each command as a line of JSON, once; processor time and memory are null where they can't be known
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -204,15 +248,20 @@ Examples:
   ostler run --env-mode inherit_clean --env-remove EDITOR -- env
   ostler run --json -- ls /nowhere | jq .exit_code
   ostler run --pty -- vim notes.txt
+  ostler run --leftovers keep -- sh -c 'server &'
   ostler run --trace trace.jsonl -- sh -c 'trap \"echo bye\" TERM; sleep 9'
 
 Signals:
-  Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and,
-  after --grace, SIGKILL (--signal for another than SIGTERM). A second one kills at once. Ctrl-Z
-  stops it with ostler, and its time, until both are continued. When the reader of the output goes away
-  (`| head -1`), the command is cancelled too. Its stdin is ostler's own,
-  but /dev/null where that is a terminal (--stdin). With --pty Ctrl-C is a key like any other,
-  and Ctrl-] three times within a second cancels.
+  Ctrl-C (also SIGTERM and SIGHUP) cancels: the command and all its descendants get SIGTERM and, after --grace, SIGKILL (--signal \
+for another than SIGTERM). A second one kills at once.
+
+  Ctrl-Z stops it with ostler, and its time, until both are continued.
+
+  When the reader of the output goes away (`| head -1`), the command is cancelled too.
+
+  Its stdin is ostler's own, but /dev/null where that is a terminal (--stdin).
+
+  With --pty Ctrl-C is a key like any other, and Ctrl-] three times within a second cancels.
 
 Exit code:
   that of the command; 128+n if signal n ended it; or
@@ -222,6 +271,8 @@ Exit code:
   127  the program was not found
   130  cancelled by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)
   141  cancelled because the reader of the output went away
+
+After a timeout or a cancel a reader of the output that takes nothing for 2 s is not waited for.
 
 Durations: seconds, or a number with its unit, like 90, 500ms, 10s, 2m, 1h, or '1m 30s'.";
 
@@ -253,6 +304,12 @@ pub(crate) struct RunArgs {
     /// Say nothing on stderr but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Say at the end where its output is kept, also when all of it was shown
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) show_path: bool,
+    /// What becomes of processes that outlive the command: 'kill' ends them, with 'keep' ostler stays until they are gone [default: kill]
+    #[arg(long, value_name = "L", value_enum, default_value_t = Left::Kill, hide_default_value = true)]
+    pub(crate) leftovers: Left,
     /// Working directory [default: this one]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
@@ -297,7 +354,7 @@ pub(crate) struct RunArgs {
     pub(crate) cpu_share: Option<u64>,
     #[command(flatten)]
     pub(crate) root: RootArg,
-    /// Write every message between the actors to this file, as JSON Lines
+    /// Write every message between the actors to this file, as JSON Lines; `ostler trace FILE` shows it
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// What the command reads: 'inherit' (what ostler is given), 'null' (nothing), or a file (./null is one)
@@ -308,15 +365,49 @@ pub(crate) struct RunArgs {
     /// a second stops it
     #[arg(long)]
     pub(crate) pty: bool,
+    /// Run ahead of a slow reader of the output. Without it the command waits for its reader, once it is 1 MiB ahead
+    #[arg(long)]
+    pub(crate) detach_output: bool,
     /// Stdout and stderr as one stream, in their exact order
     #[arg(long)]
     pub(crate) merge_stderr: bool,
     /// Print the result, or the error, as one line of JSON on stdout, and pass nothing through
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print what happens as lines of JSON on stdout, as it happens: the start, progress, output, and the result or the error
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) events: bool,
     /// The program, a path or a name in PATH, and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub(crate) argv: Vec<OsString>,
+}
+
+const MCP_HELP: &str = "An agent starts it by one entry of its configuration:
+  {\"mcpServers\": {\"ostler\": {\"command\": \"ostler\", \"args\": [\"mcp\"]}}}
+
+It ends with its client, and its commands with it. --root bounds where commands start; what they do there is not confined.
+What may run is for the client to decide.";
+
+/// `ostler replay`.
+#[derive(Debug, Group)]
+pub(crate) struct ReplayArgs {
+    /// A trace, as `ostler run --trace` or a host has written it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// As one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ostler explain`.
+#[derive(Debug, Group)]
+pub(crate) struct ExplainArgs {
+    /// A trace, as `ostler run --trace` or a host has written it; also a part of one
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only this command, by its handle id or its number [default: all]
+    #[arg(value_name = "HANDLE")]
+    pub(crate) handle: Option<String>,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! * out: the answer of whichever host has it, or why nobody has answered
 //! * keeps: no wait for a host that does not say at once that it has heard
 
-use ostler::{CommandId, ControlAnswer, ControlAsk, connect_to_host};
+use ostler::{CommandId, ControlAnswer, ControlAsk, Labels, Record, connect_to_host};
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
@@ -14,6 +14,9 @@ use std::{
 
 /// How long a host may take to say that it has heard the question.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// The same for what somebody looks at who waits for nothing.
+const LIST_LIMIT: Duration = Duration::from_millis(200);
 
 /// Asks. The error says why there is no answer.
 pub(crate) fn ask(
@@ -26,7 +29,8 @@ pub(crate) fn ask(
     let mut why = format!("its host (pid {pid}) takes no calls from outside");
     // Several hosts can have the pid: whichever does not know the command refuses.
     for host in hosts {
-        match asked(&host, question) {
+        // As long as the command's grace takes; a host that ends closes it.
+        match asked(&host, question, ASK_LIMIT, None) {
             Ok(ControlAnswer::Refused { why: said }) => why = said,
             Ok(answer) => return Ok(answer),
             Err(error) => why = format!("its host (pid {pid}) does not answer: {error}"),
@@ -35,9 +39,27 @@ pub(crate) fn ask(
     Err(why)
 }
 
-fn asked(mut host: &UnixStream, question: &ControlAsk) -> io::Result<ControlAnswer> {
-    host.set_write_timeout(Some(ASK_LIMIT))?;
-    host.set_read_timeout(Some(ASK_LIMIT))?;
+/// What the hosts of this pid run, as far as they say it soon: one that was stopped does not.
+pub(crate) fn listed(root: &Path, host_pid: u32) -> Vec<Record> {
+    let question = ControlAsk::List { labels: Labels::new() };
+    let hosts = connect_to_host(root, host_pid).unwrap_or_default();
+    let answers = hosts.iter().filter_map(|host| asked(host, &question, LIST_LIMIT, Some(LIST_LIMIT)).ok());
+    let records = answers.filter_map(|answer| match answer {
+        ControlAnswer::Listed { records } => Some(records),
+        _ => None,
+    });
+    records.flatten().collect()
+}
+
+/// `hears` bounds the word that it was heard, `answers` the answer.
+fn asked(
+    mut host: &UnixStream,
+    question: &ControlAsk,
+    hears: Duration,
+    answers: Option<Duration>,
+) -> io::Result<ControlAnswer> {
+    host.set_write_timeout(Some(hears))?;
+    host.set_read_timeout(Some(hears))?;
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');
     // A host that refuses before it has read says why all the same.
@@ -50,8 +72,7 @@ fn asked(mut host: &UnixStream, question: &ControlAsk) -> io::Result<ControlAnsw
     };
     match next().or_else(|error| written.and(Err(error)))? {
         ControlAnswer::Heard => {
-            // As long as the command's grace takes; a host that ends closes it.
-            host.set_read_timeout(None)?;
+            host.set_read_timeout(answers)?;
             next()
         }
         other => Ok(other),

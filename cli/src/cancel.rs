@@ -19,7 +19,7 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<u8, Failure> {
     let question = ControlAsk::Cancel { command_id: id, now: args.now };
     let why = match ask(&root, id, &question) {
         Ok(ControlAnswer::Cancelled { record, .. }) => {
-            term::say(|out| term::summary(out, &record));
+            term::ended(&record);
             return Ok(0);
         }
         Ok(_) => "its host answers what is not understood here".to_owned(),
@@ -27,7 +27,7 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<u8, Failure> {
     };
     // A host that ended with it may have had no time to say so.
     if let Some(ended) = Stored::look(&root, id).filter(|stored| stored.state() == StoredState::Ended) {
-        term::say(|out| term::summary(out, &ended.record()));
+        term::ended(&ended.record());
         return Ok(0);
     }
     Err(refused(why))

@@ -6,9 +6,11 @@ use crate::{
     events,
     exit::{self, Failure},
     run::config,
+    screen::Screen,
     shown, tour,
 };
-use ostler::{Error, Filter, Handle, Ostler, Record, Session, TraceLog, TraceTo};
+use ostler::{Error, Filter, Handle, Ostler, Record, Session, TraceLog, TraceTo, trace::Trace};
+use signal_hook::consts::{SIGTSTP, SIGWINCH};
 use std::{
     sync::{
         Arc,
@@ -40,10 +42,12 @@ enum Event {
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
     let (tell, events) = channel();
     let signals = tell.clone();
-    events::signals(&[], move |signal| signals.send(Event::Signal(signal)).is_ok())?;
+    // Where there is no screen that would have to be left, Ctrl-Z is as ever.
+    let others: &[i32] = if Screen::can_be() { &[SIGTSTP, SIGWINCH] } else { &[] };
+    events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let log = TraceLog::default();
     let ostler = Ostler::start(config(args.root.artifacts.as_ref()).trace(TraceTo::Memory(log.clone())))?;
-    let toured = tour(&ostler, &log, &tell, &events);
+    let toured = tour(&ostler, args, &log, &tell, &events);
     // However it ended, the commands end before ostler does. At its regular end that was so already.
     let _ = ostler.shutdown().wait();
     toured
@@ -51,6 +55,7 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Failure> {
 
 fn tour(
     ostler: &Ostler,
+    args: &DemoArgs,
     log: &TraceLog,
     tell: &Sender<Event>,
     events: &Receiver<Event>,
@@ -62,10 +67,11 @@ fn tour(
     let names: Vec<_> = stops.iter().map(|stop| stop.name).collect();
     let session = ostler.open_session().wait()?;
 
-    shown::plan(&stops)?;
+    let heading = "Five commands at once, in one session";
+    shown::plan(heading, &stops)?;
+    let mut board = Board::begin(heading, &stops)?;
     let launches: Vec<_> = stops.into_iter().map(|stop| session.launch(stop.command).begin()).collect();
     let handles = launches.into_iter().map(|launch| launch.wait()).collect::<Result<Vec<_>, _>>()?;
-    let mut board = Board::new(&names);
     for (n, handle) in handles.iter().enumerate() {
         watch(n, &session, handle, tell.clone())?;
     }
@@ -83,8 +89,8 @@ fn tour(
     ostler.shutdown().wait()?;
     let names: Vec<_> = handles.iter().map(Handle::id).zip(names).collect();
     shown::inbox(&names, &before, &tally, &after)?;
-    shown::story(&log.text(), handles[tour::CANCELLED].id())?;
-    shown::end(ostler.artifact_root())?;
+    shown::story(&Trace::parse(log.text().as_bytes())?, handles[tour::CANCELLED].id())?;
+    shown::next(ostler.artifact_root(), args.root.artifacts.as_deref())?;
     Ok(0)
 }
 
@@ -141,6 +147,8 @@ fn live(
                 board.finish(tour::CANCELLED, &what)?;
                 running -= 1;
             }
+            Ok(Event::Signal(SIGWINCH)) => board.draw()?,
+            Ok(Event::Signal(SIGTSTP)) => board.suspend()?,
             Ok(Event::Signal(signal)) => return Ok(Some(signal)),
             Ok(Event::Failed(error)) => return Err(error.into()),
             Err(RecvTimeoutError::Timeout) => {

@@ -28,6 +28,8 @@ pub(crate) enum Event {
     Passed(OutputFile, io::Result<()>),
     /// One stream can't be read any further.
     Unreadable(Error),
+    /// The last event is written, or one can't be.
+    Told(io::Result<()>),
     /// A call failed that the rest depends on.
     Failed(Error),
 }

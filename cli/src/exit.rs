@@ -27,6 +27,23 @@ pub(crate) enum Failure {
     /// The graph refused.
     #[error(transparent)]
     Ostler(#[from] Error),
+    /// A trace that can't be read.
+    #[error(transparent)]
+    Trace(#[from] ostler::trace::TraceError),
+    /// A trace without this command.
+    #[error("{text:?} is no handle of this trace; it has {names}")]
+    NotInTrace {
+        /// What was asked for.
+        text: String,
+        /// Those that there are.
+        names: String,
+    },
+    /// A configuration that was not written.
+    #[error(transparent)]
+    Init(#[from] crate::init::InitError),
+    /// A trace that can't be replayed.
+    #[error(transparent)]
+    Replay(#[from] ostler::trace::ReplayError),
     /// Ostler's own stdout or stderr.
     #[error("output: {0}")]
     Output(#[from] io::Error),
@@ -73,6 +90,14 @@ pub(crate) enum Failure {
         root: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A file of settings.
+    #[error("{}: {why}; `ostler config` shows what can be set", path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// The setting, and what is wrong.
+        why: String,
     },
     /// The manual has no such page.
     #[error("{name:?} is no subcommand; `ostler --help` names them")]
@@ -131,7 +156,14 @@ pub(crate) fn json(failure: &Failure) -> serde_json::Value {
         Failure::Output(source) => {
             serde_json::json!({ "error": "output", "os_error": source.raw_os_error() })
         }
+        Failure::Settings { path, .. } => {
+            serde_json::json!({ "error": "settings", "file": path.display().to_string() })
+        }
+        Failure::Replay(_) => serde_json::json!({ "error": "not_replayed" }),
         Failure::Ostler(_)
+        | Failure::Init(_)
+        | Failure::Trace(_)
+        | Failure::NotInTrace { .. }
         | Failure::Lives { .. }
         | Failure::NotCancelled { .. }
         | Failure::NoPage { .. } => {

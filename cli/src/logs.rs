@@ -92,7 +92,7 @@ pub(crate) fn wait(args: &WaitArgs) -> Result<u8, Failure> {
         command = Stored::look(&root, command.command_id).ok_or_else(unknown)?;
         if command.state() != StoredState::Running {
             let record = command.record();
-            term::say(|out| term::summary(out, &record));
+            term::ended(&record);
             return Ok(exit::of_result(&record, None));
         }
         changes.wait();

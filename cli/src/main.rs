@@ -4,20 +4,34 @@ mod args;
 mod ask;
 mod board;
 mod cancel;
+mod config;
 mod demo;
 mod events;
 mod exit;
+mod explain;
+mod follow;
+mod init;
+mod json_lines;
+mod kin;
+mod locale;
 mod logs;
 mod manual;
+mod mcp;
 mod meant;
 mod pass;
+mod replay;
 mod run;
+mod screen;
 mod shown;
 mod stdin;
 mod stored;
+mod table;
 mod term;
 mod terminal;
+mod top;
 mod tour;
+mod trace;
+mod used;
 mod values;
 
 use clap::Parser;
@@ -31,23 +45,34 @@ fn main() -> ExitCode {
             // Nobody is left to tell if this can't be written.
             let _ = error.print();
             let mut own = std::env::args_os().skip(1).take_while(|arg| arg != "--");
-            if error.use_stderr() && own.any(|arg| arg == "--json") {
-                let _ = term::print_line(&exit::usage(&error));
+            let asked = own.find(|arg| arg == "--json" || arg == "--events").filter(|_| error.use_stderr());
+            if let Some(asked) = asked {
+                let events = asked == "--events";
+                let usage = if events { json_lines::usage(&error) } else { exit::usage(&error) };
+                let _ = term::print_line(&usage);
             }
             return if error.use_stderr() { ExitCode::from(exit::OWN_ERROR) } else { ExitCode::SUCCESS };
         }
     };
-    let json = args.what.json();
+    let (json, events) = (args.what.json(), args.what.events());
     let code = match args.what {
         args::What::Demo(args) => demo::demo(&args),
         args::What::Run(args) => run::run(*args),
         args::What::Ps(args) => stored::ps(&args),
+        args::What::Top(args) => top::top(&args),
         args::What::Logs(args) => logs::logs(&args),
         args::What::Show(args) => stored::show(&args),
         args::What::Wait(args) => logs::wait(&args),
+        args::What::Follow(args) => follow::follow(&args),
         args::What::Cancel(args) => cancel::cancel(&args),
         args::What::Rm(args) => stored::rm(&args),
         args::What::Gc(args) => stored::gc(&args),
+        args::What::Trace(args) => trace::trace(&args),
+        args::What::Replay(args) => replay::replay(&args),
+        args::What::Explain(args) => explain::explain(&args),
+        args::What::Mcp(args) => mcp::mcp(&args),
+        args::What::Config(args) => config::config(&args),
+        args::What::Init(args) => init::init(&args),
         args::What::Completions(args) => manual::completions(&args),
         args::What::Man(args) => manual::man(&args),
     };
@@ -55,7 +80,8 @@ fn main() -> ExitCode {
         term::failed(&failure);
         if json {
             // If it can't be written, stderr has said it.
-            let _ = term::print_line(&exit::json(&failure));
+            let error = if events { json_lines::error(&failure) } else { exit::json(&failure) };
+            let _ = term::print_line(&error);
         }
         failure.exit_code()
     }))

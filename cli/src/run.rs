@@ -4,12 +4,14 @@ use crate::{
     args::RunArgs,
     events::{self, Event},
     exit::{self, Failure},
+    json_lines::JsonLines,
     pass::{self, Passing},
     stdin, term,
     terminal::{self, Raw},
 };
 use ostler::{
-    CallError, Command, Config, Error, Handle, Ostler, Record, Session, TraceTo, UnixSignal, duration,
+    CallError, Command, Config, Error, Handle, Ostler, Outcome, RECORDER_BYTES, Record, Session, Status,
+    TraceTo, UnixSignal, duration,
 };
 use signal_hook::{
     consts::{SIGCONT, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH},
@@ -22,10 +24,16 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     time::{Duration, Instant},
 };
+
+/// How long a reader may stand still before what was stopped ends without it.
+const READER_TIME: Duration = Duration::from_secs(2);
+
+/// How long the summary of what was stopped waits for the rest of the output, which it would follow.
+const TELL_TIME: Duration = Duration::from_millis(100);
 
 /// Runs it to its end; nothing of it is left. Returns the exit code.
 pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
@@ -36,22 +44,19 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
     let others: &[i32] = if pty { &[SIGWINCH, SIGCONT, SIGQUIT] } else { &[SIGTSTP] };
     events::signals(others, move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let trace = args.trace.clone().map_or(TraceTo::Off, TraceTo::File);
-    let ostler = Ostler::start(config(args.root.artifacts.as_ref()).trace(trace))?;
+    let passing = Arc::new(Passing::default());
+    let settings = config(args.root.artifacts.as_ref()).at_once(1).trace(trace);
+    let ostler = Ostler::start(settings.on_trace_dump(term::dumped(&passing, args.quiet)))?;
     // From another terminal it can be cancelled; where there can be no socket, it can't.
     let control = ostler.control().ok();
     let session = ostler.open_session().wait()?;
-    let (json, quiet) = (args.json, args.json || args.quiet);
-    let stops = (!quiet).then(|| stops(args.signal.unwrap_or(UnixSignal::SigTerm), args.grace));
-    let says = |word: &str| {
-        if !quiet {
-            term::line(&Passing::default(), |out| writeln!(out, "{word}"));
-        }
-    };
-    let passing = Arc::new(Passing::default());
+    let says = Says::by(&args);
+    let mut note = None;
     let mut raw = None;
-    let launched = stdin::source(args.stdin.as_deref(), pty, says).and_then(|source| {
+    let launched = stdin::source(args.stdin.as_deref(), pty, |word| note = Some(word)).and_then(|source| {
         // A person sits there, and sees what the command shows.
-        let typed = pty && !json && args.stdin.as_deref().is_none_or(|stdin| stdin == "inherit");
+        let typed =
+            pty && !says.json && !says.events && args.stdin.as_deref().is_none_or(|stdin| stdin == "inherit");
         let command = command(args);
         let Some(source) = source else { return Ok(session.launch(command).wait()?) };
         let command = if pty { command } else { command.stdin_open() };
@@ -63,17 +68,35 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
         stdin::pass(source, handle.clone(), pty, insisted)?;
         Ok(handle)
     });
-    let ended =
-        launched.and_then(|handle| follow(&session, handle, (json, stops), (passing, raw), events, happened));
+    // Of one that was not launched there is nothing to be said but why.
+    if let Some(note) = note.filter(|_| launched.is_ok() && says.stops.is_some()) {
+        term::say(|out| writeln!(out, "{note}"));
+    }
+    let ended = launched.and_then(|handle| follow(&session, handle, says, (passing, raw), events, happened));
     drop(control);
     let stopped = ostler.shutdown().wait();
     ended.and_then(|code| Ok(stopped.map(|_| code)?))
 }
 
-/// What happens to a command that is to stop.
-fn stops(signal: UnixSignal, grace: Duration) -> String {
-    let grace = duration(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
-    format!("stopping: {} now, SIGKILL in {grace}", signal.name())
+/// What is said beside the output of the command.
+struct Says {
+    /// The result, as JSON, and nothing else.
+    json: bool,
+    /// What happens, as lines of JSON.
+    events: bool,
+    /// Where the output is, whatever was shown of it.
+    path: bool,
+    /// What a person is told who stops it; none where nobody is to be told anything.
+    stops: Option<String>,
+}
+impl Says {
+    fn by(args: &RunArgs) -> Says {
+        let signal = args.signal.unwrap_or(UnixSignal::SigTerm).name();
+        let grace = duration(u64::try_from(args.grace.as_millis()).unwrap_or(u64::MAX));
+        let stops = format!("stopping: {signal} now, SIGKILL in {grace}");
+        let quiet = args.json || args.events || args.quiet;
+        Says { json: args.json, events: args.events, path: args.show_path, stops: (!quiet).then_some(stops) }
+    }
 }
 
 fn command(args: RunArgs) -> Command {
@@ -88,6 +111,10 @@ fn command(args: RunArgs) -> Command {
         .env_mode(args.env_mode.into())
         .grace(args.grace)
         .inline_bytes(args.max_inline_bytes);
+    if !args.json && !args.detach_output {
+        command = command.follow(pass::MAX_AHEAD);
+    }
+    command = command.leftovers(args.leftovers.into());
     if args.merge_stderr {
         command = command.merge_stderr();
     }
@@ -145,29 +172,48 @@ fn command(args: RunArgs) -> Command {
 fn follow(
     session: &Session,
     handle: Handle,
-    (json, stops): (bool, Option<String>),
+    says: Says,
     (passing, raw): (Arc<Passing>, Option<Raw>),
     events: Sender<Event>,
     happened: Receiver<Event>,
 ) -> Result<u8, Failure> {
     events::inbox(session.inbox(), events.clone())?;
-    let to_pass = if json { 0 } else { pass::begin(&handle, &passing, &events)? };
-    let (quiet, since) = (stops.is_none(), Instant::now());
-    let mut running =
-        Running { handle, passing, raw, events, to_pass, since, stops, stopped: None, result: None };
-    // Senders live as long as `running`.
-    for event in happened {
-        if running.on(event)? {
-            break;
-        }
+    let lines = if says.events { Some(JsonLines::begin(&passing, &events)?) } else { None };
+    if let Some(lines) = &lines {
+        lines.started(handle.record());
     }
-    let Running { passing, raw, stopped, result, .. } = running;
+    let to_pass = if says.json { 0 } else { pass::begin(&handle, &passing, &events, lines.as_ref())? };
+    let since = Instant::now();
+    let mut running = Running {
+        handle,
+        passing,
+        raw,
+        events,
+        lines,
+        to_pass,
+        since,
+        says,
+        stopped: None,
+        result: None,
+        summed_up: false,
+        told: false,
+        kept: false,
+    };
+    // Senders live as long as `running`.
+    while !running.next(&happened)? {}
+    let Running { passing, raw, says, stopped, result, summed_up, .. } = running;
     drop(raw);
     let Some(record) = result else { return Err(Error::Closed.into()) };
-    if json {
+    if says.json {
         term::print_line(&*record)?;
-    } else if !quiet {
-        term::line(&passing, |out| term::summary(out, &record));
+    } else if says.stops.is_some() {
+        if !summed_up {
+            term::summary(&passing, &record);
+        }
+        let hidden = passing.hidden.load(Ordering::Relaxed) && record.recorded_bytes > 0;
+        if says.path || hidden {
+            term::place(&passing, &record);
+        }
     }
     Ok(match stopped {
         Some(Stop { code, whatever_the_result: true }) => code,
@@ -188,16 +234,52 @@ struct Running {
     /// The terminal, if each key goes to the command.
     raw: Option<Raw>,
     events: Sender<Event>,
+    /// What happens, for a program.
+    lines: Option<JsonLines>,
     /// Streams that are still passed through.
     to_pass: usize,
     since: Instant,
-    /// What a person is told who stops it; none where nobody is to be told anything.
-    stops: Option<String>,
+    says: Says,
     stopped: Option<Stop>,
     result: Option<Arc<Record>>,
+    /// The summary was told, or would have been, before the reader of the output had come to its end.
+    summed_up: bool,
+    /// The last event was sent on its way.
+    told: bool,
+    /// What the command has left lives on.
+    kept: bool,
 }
 
 impl Running {
+    /// The next thing that happens. Whether it is all over.
+    fn next(&mut self, happened: &Receiver<Event>) -> Result<bool, Failure> {
+        let event = if self.is_stopped() {
+            // A reader that stands still does not hold up what was stopped, nor that it is told.
+            let taken = self.passing.taken.load(Ordering::Relaxed);
+            match happened.recv_timeout(if self.summed_up { READER_TIME } else { TELL_TIME }) {
+                Err(RecvTimeoutError::Timeout) if !self.summed_up => {
+                    self.sum_up();
+                    return Ok(false);
+                }
+                Err(RecvTimeoutError::Timeout) if taken == self.passing.taken.load(Ordering::Relaxed) => {
+                    self.passing.hidden.store(true, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                event => event.ok(),
+            }
+        } else {
+            happened.recv().ok()
+        };
+        // Senders live as long as this.
+        event.map_or(Ok(true), |event| self.on(event))
+    }
+
+    /// Whether it did not end by itself.
+    fn is_stopped(&self) -> bool {
+        self.result.as_ref().is_some_and(|record| record.status != Status::Completed)
+    }
+
     /// Whether it is all over.
     fn on(&mut self, event: Event) -> Result<bool, Failure> {
         match event {
@@ -218,27 +300,48 @@ impl Running {
             }
             Event::Signal(signal) => {
                 let code = exit::of_signal(signal);
+                // A terminal shows the key, in the line of whoever wrote last.
+                let typed = signal == SIGINT && io::stderr().is_terminal();
+                self.passing.mid_line.fetch_or(typed, Ordering::Relaxed);
+                if self.kept && self.stopped.is_none() {
+                    // What the command has left is stopped. Its end is what counts, and is known.
+                    self.stopped = Some(Stop { code, whatever_the_result: false });
+                    self.cancel()?;
+                    return Ok(false);
+                }
                 if self.result.is_some() {
                     // Only the reader of the output is behind, and nobody wants to wait for it any more.
                     self.stopped = Some(Stop { code, whatever_the_result: true });
+                    self.passing.hidden.store(true, Ordering::Relaxed);
                     return Ok(true);
                 }
                 // Of one that is being stopped, this is the second.
-                if self.stopped.is_none()
-                    && let Some(stops) = &self.stops
-                {
+                let first = self.stopped.is_none();
+                self.stopped.get_or_insert(Stop { code, whatever_the_result: false });
+                self.cancel()?;
+                if let Some(stops) = self.says.stops.as_ref().filter(|_| first) {
                     let again = if signal == SIGINT { "Ctrl-C again" } else { "another signal" };
                     term::line(&self.passing, |out| writeln!(out, "{stops}; {again} kills at once"));
                 }
-                self.stopped.get_or_insert(Stop { code, whatever_the_result: false });
-                self.cancel()?;
             }
-            Event::Progress(record) => {
-                term::line(&self.passing, |out| term::progress(out, &record, self.since.elapsed()));
+            Event::Progress(record) => match &self.lines {
+                Some(lines) => lines.progress(&record),
+                None => term::progress(&self.passing, &record, self.since.elapsed()),
+            },
+            Event::Result(record) if self.result.is_none() => {
+                self.result = Some(record);
+                self.stay()?;
             }
+            // What has become of those that were kept.
             Event::Result(record) => {
-                self.result.get_or_insert(record);
+                self.result = Some(record);
             }
+            Event::Told(Ok(())) => return Ok(true),
+            Event::Told(Err(error)) if self.told => {
+                self.unwritable("events", error)?;
+                return Ok(true);
+            }
+            Event::Told(Err(error)) => self.unwritable("events", error)?,
             Event::Passed(_, Ok(())) => self.to_pass -= 1,
             Event::Passed(which, Err(error)) => {
                 self.to_pass -= 1;
@@ -246,6 +349,7 @@ impl Running {
             }
             Event::Unreadable(error) => {
                 self.to_pass -= 1;
+                self.passing.hidden.store(true, Ordering::Relaxed);
                 term::line(&self.passing, |out| {
                     writeln!(out, "the rest of the output is not shown: {error}")
                 });
@@ -258,7 +362,45 @@ impl Running {
                 }
             }
         }
-        Ok(self.result.is_some() && self.to_pass == 0)
+        let Some(record) = self.result.as_ref().filter(|_| self.to_pass == 0) else { return Ok(false) };
+        let Some(lines) = &self.lines else { return Ok(true) };
+        if !self.told {
+            self.told = true;
+            lines.result(record);
+        }
+        Ok(false)
+    }
+
+    /// As long as something lives that the command has left and that is to be kept.
+    fn stay(&mut self) -> Result<(), Failure> {
+        let left = self.result.iter().flat_map(|record| record.leftovers.iter().flatten());
+        let kept = left.filter(|leftover| leftover.outcome == Outcome::Kept).count();
+        // Whoever has stopped the command wants none of it.
+        if kept == 0 || self.stopped.is_some() {
+            return Ok(());
+        }
+        self.kept = true;
+        self.to_pass += 1;
+        let shown = !self.says.json;
+        pass::kept(&self.handle, &self.passing, &self.events, self.lines.as_ref(), shown)?;
+        self.sum_up();
+        if self.says.stops.is_some() {
+            let (kept, them) = if kept == 1 {
+                ("1 process".to_owned(), "it")
+            } else {
+                (format!("{kept} processes"), "them")
+            };
+            term::line(&self.passing, |out| writeln!(out, "it has left {kept} running; Ctrl-C stops {them}"));
+        }
+        Ok(())
+    }
+
+    /// A time limit is told when it has passed, and not when somebody has read the rest of the output.
+    fn sum_up(&mut self) {
+        self.summed_up = true;
+        if let Some(record) = self.result.as_ref().filter(|_| self.says.stops.is_some()) {
+            term::summary(&self.passing, record);
+        }
     }
 
     /// Output that can't be written ends a command in a pipeline; so it does here.
@@ -266,6 +408,7 @@ impl Running {
         if error.kind() != ErrorKind::BrokenPipe {
             term::line(&self.passing, |out| writeln!(out, "output can't be written: {what}"));
         }
+        self.passing.hidden.store(true, Ordering::Relaxed);
         let first = self.stopped.is_none();
         self.stopped
             .get_or_insert(Stop { code: Failure::Output(error).exit_code(), whatever_the_result: true });
@@ -297,5 +440,9 @@ impl Running {
 
 /// The settings of every subcommand.
 pub(crate) fn config(artifacts: Option<&PathBuf>) -> Config {
-    artifacts.map_or_else(Config::new, |root| Config::new().artifact_root(root))
+    let config = Config::new().recorder_bytes(RECORDER_BYTES);
+    match artifacts {
+        Some(root) => config.artifact_root(root),
+        None => config,
+    }
 }

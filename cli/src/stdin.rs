@@ -26,7 +26,11 @@ pub(crate) type Source = Option<Box<dyn Read + Send>>;
 
 /// By `--stdin`. Without it a terminal is passed on only to a command that has one (`pty`): a person who waits for an answer need not know that a
 /// command reads; then `says` is told.
-pub(crate) fn source(asked: Option<&OsStr>, pty: bool, says: impl FnOnce(&str)) -> Result<Source, Failure> {
+pub(crate) fn source(
+    asked: Option<&OsStr>,
+    pty: bool,
+    says: impl FnOnce(&'static str),
+) -> Result<Source, Failure> {
     let asked = asked.map(|asked| (asked.to_str(), asked));
     Ok(match asked {
         Some((Some("null"), _)) => None,

@@ -8,8 +8,9 @@ use crate::{
     args::{GcArgs, PsArgs, RmArgs, ShowArgs},
     ask::ask,
     exit::Failure,
-    term::{self, BOLD, DIM},
-    terminal,
+    screen,
+    table::{Cell, Column, table},
+    term::{self, DIM},
 };
 use ostler::{
     CommandId, ControlAnswer, ControlAsk, Lines, Page, ReadRequest, RemoveError, Retained, RetentionLimits,
@@ -18,14 +19,19 @@ use ostler::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
-use unicode_width::UnicodeWidthChar;
 
-/// How wide a table is where no terminal says it: a command can be as long as the kernel lets it.
-const PLAIN_COLUMNS: usize = 200;
+const COLUMNS: [Column; 4] = [
+    Column::whole("ID"),
+    Column { heading: "STATUS", right: false, least: 12 },
+    Column { heading: "AGE", right: true, least: 0 },
+    Column::whole("COMMAND"),
+];
+/// Columns of a command that are shown rather than other columns.
+pub(crate) const COMMAND_LEAST: usize = 10;
 /// Longest command in a table, in bytes: its middle is left out.
 const COMMAND_MAX_BYTES: usize = 1_024;
 /// Beyond so many bytes nobody counts the lines of a command that has no result.
@@ -38,7 +44,8 @@ pub(crate) fn root(given: Option<&PathBuf>) -> PathBuf {
     given.cloned().unwrap_or_else(default_root)
 }
 
-fn look(root: &Path) -> Result<Store, Failure> {
+/// What is there.
+pub(crate) fn look(root: &Path) -> Result<Store, Failure> {
     Store::look(root).map_err(|source| Failure::Root { root: root.to_owned(), source })
 }
 
@@ -112,30 +119,19 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     drop(out);
-    anstream::stdout().write_all(table(&shown, &named).as_bytes())?;
+    let rows: Vec<[Cell; 4]> = shown.iter().map(|summary| row(&named, summary)).collect();
+    let mut text = Vec::new();
+    for line in table(&COLUMNS, &rows, screen::columns(), COMMAND_LEAST) {
+        writeln!(text, "{line}")?;
+    }
+    anstream::stdout().write_all(&text)?;
     if shown.is_empty() && ended > 0 {
         term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(ended, "command")));
     }
     Ok(0)
 }
 
-/// Its first line is bold, where that can be seen.
-fn table(shown: &[Summary], named: &BTreeMap<String, usize>) -> String {
-    let rows: Vec<[String; 4]> = shown.iter().map(|summary| row(named, summary)).collect();
-    let headings = ["ID", "STATUS", "AGE", "COMMAND"].map(str::to_owned);
-    let width =
-        |column: usize| rows.iter().chain([&headings]).map(|row| row[column].len()).max().unwrap_or(0);
-    let [ids, states, ages] = [width(0), width(1), width(2)];
-    let room = if io::stdout().is_terminal() { usize::from(terminal::size().1) } else { PLAIN_COLUMNS };
-    let line = |[id, state, age, command]: &[String; 4]| {
-        cut(&format!("{id:ids$}  {state:states$}  {age:>ages$}  {command}"), room)
-    };
-    let mut text = format!("{BOLD}{}{BOLD:#}\n", line(&headings));
-    rows.iter().for_each(|row| text += &format!("{}\n", line(row)));
-    text
-}
-
-fn row(named: &BTreeMap<String, usize>, summary: &Summary) -> [String; 4] {
+fn row(named: &BTreeMap<String, usize>, summary: &Summary) -> [Cell; 4] {
     let handle = handle_of(summary.command_id);
     let is_unique = named.get(&handle).is_none_or(|count| *count == 1);
     let id = if is_unique { handle } else { summary.command_id.to_string() };
@@ -145,17 +141,7 @@ fn row(named: &BTreeMap<String, usize>, summary: &Summary) -> [String; 4] {
         _ => ending.strip_prefix("completed, ").unwrap_or(&ending).to_owned(),
     };
     let age = now_ms().saturating_sub(summary.command_id.unix_ns / 1_000_000);
-    [id, state, duration(age), on_one_line(&summary.record.command, COMMAND_MAX_BYTES)]
-}
-
-/// As much as there is room for.
-fn cut(line: &str, room: usize) -> String {
-    let mut width = 0;
-    let fits = |c: &char| {
-        width += c.width().unwrap_or(0);
-        width <= room
-    };
-    line.chars().take_while(fits).collect()
+    [id, state, duration(age), on_one_line(&summary.record.command, COMMAND_MAX_BYTES)].map(Cell::from)
 }
 
 fn now_ms() -> u64 {
@@ -272,16 +258,4 @@ pub(crate) fn gc(args: &GcArgs) -> Result<u8, Failure> {
     let count = counted(removed.len() as u64, "command");
     term::say(|out| writeln!(out, "{count} {did}, {kept} kept {DIM}in {}{DIM:#}", root.display()));
     Ok(u8::from(!errors.is_empty()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_cut_by_columns() {
-        assert_eq!(cut("abc", 2), "ab");
-        assert_eq!(cut("日本", 3), "日");
-        assert_eq!(cut("abc", 9), "abc");
-    }
 }

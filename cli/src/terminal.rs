@@ -5,7 +5,7 @@
 //! * keeps: its modes are as they were before, however ostler ends but by a signal that nobody handles
 
 use crate::{exit::Failure, pass::Passing};
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal},
@@ -65,6 +65,29 @@ impl Drop for Raw {
         self.passing.raw.store(false, Ordering::Relaxed);
         // One that is gone needs nothing.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.saved);
+    }
+}
+
+/// A terminal that gives each key at once and does not show it; Ctrl-C and Ctrl-Z are as ever. As it was before when this is dropped.
+pub(crate) struct Keys(Termios);
+impl Keys {
+    /// None: stdin is no terminal.
+    pub(crate) fn begin() -> Result<Option<Keys>, Failure> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let failed = |errno: rustix::io::Errno| Failure::system("terminal")(errno.into());
+        let saved = termios::tcgetattr(io::stdin()).map_err(failed)?;
+        let mut keys = saved.clone();
+        keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys).map_err(failed)?;
+        Ok(Some(Keys(saved)))
+    }
+}
+impl Drop for Keys {
+    fn drop(&mut self) {
+        // One that is gone needs nothing.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What stands behind an option: its parsers, and its words.
 
 use clap::ValueEnum;
-use ostler::{EnvMode, OutputFile, OutputPolicy, Preset, Toolchain, UnixSignal};
+use ostler::{EnvMode, LeftoversPolicy, OutputFile, OutputPolicy, Preset, Toolchain, UnixSignal};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -83,6 +83,23 @@ impl From<Tools> for Toolchain {
         match tools {
             Tools::Off => Toolchain::Off,
             Tools::Auto => Toolchain::Auto,
+        }
+    }
+}
+
+/// `--leftovers`, by the wire names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Left {
+    /// They are ended
+    Kill,
+    /// They run on, and so does ostler: it passes on what they say, and Ctrl-C ends them
+    Keep,
+}
+impl From<Left> for LeftoversPolicy {
+    fn from(left: Left) -> LeftoversPolicy {
+        match left {
+            Left::Kill => LeftoversPolicy::Kill,
+            Left::Keep => LeftoversPolicy::Keep,
         }
     }
 }

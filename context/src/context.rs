@@ -17,7 +17,7 @@ use actix::{
     },
     fut::ActorFuture,
 };
-use ostler_messages::{ActorName, Down, Stamp};
+use ostler_messages::{ActorName, Down, Stamp, trace::Incident};
 use serde::Serialize;
 use std::{
     any::Any,
@@ -121,6 +121,7 @@ impl<A: Actor<Context = Context<A>>> Future for Guarded<A> {
             Ok(poll) => return poll,
             Err(payload) => payload,
         };
+        self.tracer.incident(Incident::Crashed(self.name));
         let _scope = Scope::crashed();
         match &self.parent {
             Some(parent) => parent.do_send(Sent(Down { actor: self.name, reason: reason(payload.as_ref()) })),

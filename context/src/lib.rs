@@ -14,7 +14,7 @@ mod context;
 mod tracer;
 
 pub use context::{Context, Parent, Reserved, start};
-pub use tracer::{Sink, Tracer, entering, in_flight};
+pub use tracer::{Crashes, Sink, Tracer, entering, in_flight};
 
 /// A message of the vocabulary on its way from actor to actor.
 #[derive(Clone, Debug, PartialEq)]

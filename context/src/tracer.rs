@@ -6,7 +6,7 @@
 
 use ostler_messages::{
     ActorName, Stamp,
-    trace::{Fault, Header},
+    trace::{Fault, Header, Incident},
 };
 use serde::Serialize;
 use std::{
@@ -27,6 +27,21 @@ struct DeliveryRef<'a, M> {
     body: &'a M,
 }
 
+/// Which deliveries panic, by their numbers, and what is said then. A clone is the same list.
+#[derive(Clone, Default)]
+pub struct Crashes(Rc<RefCell<Vec<(u64, String)>>>);
+impl Crashes {
+    /// One more.
+    pub fn add(&self, sequence: u64, reason: String) {
+        self.0.borrow_mut().push((sequence, reason));
+    }
+    fn take(&self, sequence: u64) -> Option<String> {
+        let mut crashes = self.0.borrow_mut();
+        let at = crashes.iter().position(|(at, _)| *at == sequence)?;
+        Some(crashes.swap_remove(at).1)
+    }
+}
+
 /// Takes each line of a trace, newline included; an empty one means that the graph is about to wait, and what was held
 /// back should go out. It must not block: it runs on the graph's thread.
 pub type Sink = Box<dyn FnMut(&[u8])>;
@@ -42,6 +57,8 @@ struct Inner {
     sink: RefCell<Option<Sink>>,
     line: RefCell<Vec<u8>>,
     faults: RefCell<Vec<Fault>>,
+    crashes: RefCell<Crashes>,
+    incident: RefCell<Option<Incident>>,
 }
 
 impl Tracer {
@@ -55,6 +72,8 @@ impl Tracer {
             sink: RefCell::new(sink),
             line: RefCell::default(),
             faults: RefCell::default(),
+            crashes: RefCell::default(),
+            incident: RefCell::default(),
         }));
         tracer.write(header);
         tracer
@@ -79,6 +98,19 @@ impl Tracer {
     pub fn inject(&self, fault: Fault) {
         self.0.faults.borrow_mut().push(fault);
     }
+    /// For a replay: the handling of these deliveries panics, as it did when they were recorded.
+    pub fn crash_at(&self, crashes: Crashes) {
+        *self.0.crashes.borrow_mut() = crashes;
+    }
+    /// Somebody will want to look into this: whoever runs the graph finds it after the input. Of several of one input the first counts, from
+    /// which the others most often follow.
+    pub fn incident(&self, what: Incident) {
+        self.0.incident.borrow_mut().get_or_insert(what);
+    }
+    /// What has gone wrong since the last call.
+    pub fn take_incident(&self) -> Option<Incident> {
+        self.0.incident.borrow_mut().take()
+    }
     /// Whether an actor without a parent has crashed: the graph can't go on.
     pub fn failed(&self) -> bool {
         self.0.failed.get()
@@ -101,7 +133,8 @@ impl Tracer {
     pub(crate) fn delivered<M: Serialize>(&self, to: ActorName, origin: Origin, message: &M) -> u64 {
         let sequence = self.0.sequence.get() + 1;
         self.0.sequence.set(sequence);
-        if self.0.sink.borrow().is_some() {
+        // After such a crash the graph only ends. What is still delivered then is nothing that a replay could know of.
+        if self.0.sink.borrow().is_some() && !self.failed() {
             let name = message_name::<M>();
             let Origin { from, cause } = origin;
             self.write(&DeliveryRef {
@@ -117,8 +150,11 @@ impl Tracer {
         sequence
     }
 
-    /// Panics if a test asked for it.
+    /// Panics if a test or a replay asked for it.
     pub(crate) fn trip<M>(&self, to: ActorName) {
+        if let Some(reason) = self.0.crashes.borrow().take(self.0.sequence.get()) {
+            std::panic::resume_unwind(Box::new(reason));
+        }
         let mut faults = self.0.faults.borrow_mut();
         if faults.is_empty() {
             return;
@@ -146,7 +182,9 @@ impl Tracer {
 }
 
 fn message_name<M>() -> &'static str {
-    std::any::type_name::<M>().rsplit("::").next().unwrap_or_default()
+    let path = std::any::type_name::<M>();
+    // By one character: a search for two of them costs as much as the rest of a short line.
+    path.rfind(':').map_or(path, |colon| &path[colon + 1..])
 }
 
 /// Who sent a message, and while handling which other.

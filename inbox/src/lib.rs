@@ -37,7 +37,5 @@ mod queues;
 
 pub use backlog::Backlog;
 pub use inbox::{Inbox, Links};
-pub use limits::{
-    BACKLOG_ENTRIES, Limits, PUSH_MAX_BYTES, PUSHED_ENTRIES, RESULTS_WITH_TEXT, SUBSCRIPTIONS, UNREAD_RESULTS,
-};
+pub use limits::{BACKLOG_ENTRIES, Limits, PUSHED_ENTRIES, RESULTS_WITH_TEXT, SUBSCRIPTIONS, UNREAD_RESULTS};
 pub use queues::{Effect, Queues};

@@ -1,7 +1,6 @@
 //! The bounds of the inbox, and what follows from each.
 
 use serde::{Deserialize, Serialize};
-use std::io;
 
 /// Default of [`Limits::results_with_text`]. With the default inline limit of 50,000 bytes a stream a session holds at
 /// most about 26 MB of text, and a host that reads at all never meets it.
@@ -19,10 +18,6 @@ pub const SUBSCRIPTIONS: usize = 64;
 /// How far a subscriber may be behind, in entries: at an entry each tenth of a second, far more than a conversation has, it is
 /// longer than a minute and a half. Whoever must not miss anything reads and acknowledges.
 pub const BACKLOG_ENTRIES: usize = 1_024;
-/// Largest pushed entry, in bytes: its content as JSON, and its kind and source. The inbox is for notes; whatever is
-/// longer belongs in a file, as a command's output does.
-pub const PUSH_MAX_BYTES: usize = 1 << 20;
-
 /// How much may wait unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,30 +41,5 @@ impl Default for Limits {
             unread_results: UNREAD_RESULTS,
             subscriptions: SUBSCRIPTIONS,
         }
-    }
-}
-
-/// Bytes of a pushed entry: kind, source, and content as JSON. Counting ends as soon as it is past [`PUSH_MAX_BYTES`],
-/// so that a content of any size costs the graph's thread no more than one of that size; then the number is a lower
-/// bound.
-pub(crate) fn pushed_bytes(kind: &str, source: &str, content: &serde_json::Value) -> usize {
-    let mut count = Counting(kind.len().saturating_add(source.len()));
-    // The only error is the one that `Counting` makes, and then the count tells.
-    let _ = serde_json::to_writer(&mut count, content);
-    count.0
-}
-
-/// Counts what is written and keeps nothing.
-struct Counting(usize);
-impl io::Write for Counting {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.saturating_add(bytes.len());
-        if self.0 > PUSH_MAX_BYTES {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -5,16 +5,15 @@
 //! * keeps: limits of one session never stop another
 
 use crate::{
-    Limits, PUSH_MAX_BYTES,
+    Limits,
     lease::Reading,
-    limits::pushed_bytes,
     queue::{Queue, Want, refuse, reply},
 };
 use ostler_messages::{
     Acknowledge, Answer, Append, CallError, CallId, Claim, Drain, Filter, LaunchError, LaunchesPaused, Limit,
-    NoQueue, NotifiedAll, Notify, OLDEST_HANDLES, Pending, Push, QueueClosed, QueueEmptied, Read, ReaderGone,
-    Record, RecoveredSession, RefuseLaunch, Reply, ResultsGone, Row, SessionId, Shared, Stamp, Subscribe,
-    TOOL_PROGRESS, TOOL_RESULT, TimerKind, Unsubscribe, Wait,
+    NoQueue, NotifiedAll, Notify, OLDEST_HANDLES, PUSH_MAX_BYTES, Pending, Push, Pushed, QueueClosed,
+    QueueEmptied, Read, ReaderGone, Record, RecoveredSession, RefuseLaunch, Reply, ResultsGone, Row,
+    SessionId, Shared, Stamp, Subscribe, TOOL_PROGRESS, TOOL_RESULT, TimerKind, Unsubscribe, Wait,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -222,7 +221,7 @@ impl Queues {
             &content,
         ) {
             Err(error) => effects.push(refuse(call, error)),
-            Ok(()) => queue.push(call, (kind, source), content, at, effects),
+            Ok(()) => queue.push(call, (kind, source), content.into_value(), at, effects),
         };
         self.change(&session_id, add).unwrap_or_else(|| no_queue(call, &session_id, None))
     }
@@ -231,13 +230,14 @@ impl Queues {
         limit: usize,
         session_id: &SessionId,
         (kind, source): (&str, &str),
-        content: &serde_json::Value,
+        content: &Pushed,
     ) -> Result<(), CallError> {
         if queue.is_closed() {
             return Err(CallError::SessionClosed { session_id: session_id.to_string() });
         }
         // Before the names are looked at: an error repeats them.
-        let bytes = pushed_bytes(kind, source, content);
+        let bytes = (kind.len() + source.len())
+            .saturating_add(usize::try_from(content.bytes()).unwrap_or(usize::MAX));
         if bytes > PUSH_MAX_BYTES {
             return Err(CallError::ContentTooLarge { bytes, limit: PUSH_MAX_BYTES });
         }

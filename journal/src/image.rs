@@ -265,7 +265,7 @@ impl Image {
             let (kind, source) = (unread.kind.clone(), unread.source.clone());
             let mut entry = Entry::new(*sequence, session_id.clone(), (kind, source), content, unread.at);
             entry.redelivered = redelivered;
-            Some(RecoveredEntry { entry, text_on_disk })
+            Some(RecoveredEntry { entry, text_on_disk, withheld: false })
         };
         entries.filter_map(again).collect()
     }

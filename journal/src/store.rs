@@ -344,10 +344,19 @@ pub(crate) fn remove(path: &Path) {
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(path, flags);
+    // SQLite refuses a link anywhere in a path, and a home often lies behind one. The file itself may be none.
+    let real = in_real_folder(path).map_err(StoreError::io(path, "opening it"))?;
+    let connection = Connection::open_with_flags(real, flags);
     let connection = connection.map_err(StoreError::sqlite(path, "opening it"))?;
     connection.busy_timeout(BUSY_LIMIT).map_err(StoreError::sqlite(path, "opening it"))?;
     Ok(connection)
+}
+
+/// The same file, by a path without a link above it.
+fn in_real_folder(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(folder.canonicalize()?.join(name))
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {

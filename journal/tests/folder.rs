@@ -257,3 +257,37 @@ fn names_and_folders_that_cannot_be_are_refused() {
     assert!(matches!(Folder::open(dir.path(), "link"), Err(FolderError::NotPrivate { .. })));
     assert_eq!(Folder::named(dir.path(), "absent").unwrap().members().unwrap(), []);
 }
+
+#[test]
+fn a_folder_behind_links_is_used_as_any_other_and_a_database_that_is_a_link_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("disk")).unwrap();
+    // As where /home is a link, and a part of it another one.
+    symlink("disk", dir.path().join("home")).unwrap();
+    fs::create_dir(dir.path().join("disk/state")).unwrap();
+    symlink("state", dir.path().join("home/linked")).unwrap();
+    let behind = folder(&dir.path().join("home/linked"));
+    let real = folder(&dir.path().join("disk/state"));
+    let (mut first, _) = start(&behind, 1);
+    write(&mut first, "a", 1);
+    assert_eq!(real.holder_of(&"a".into()), Some(1));
+    dies(first);
+    let (second, image) = start(&real, 2);
+    assert_eq!(image.entries.len(), 1);
+    let reader = Reader::open("agent", Some(&dir.path().join("home/linked/journals"))).unwrap();
+    assert_eq!(reader.hosts().unwrap()[0].sessions[0].unread.len(), 1);
+    dies(second);
+    let (third, image) = start(&behind, 3);
+    assert_eq!(image.entries.len(), 1);
+    third.close().unwrap();
+
+    // Put there in its place: nothing behind it is read, or written to.
+    let [own] = &*behind.members().unwrap() else { panic!("one database") };
+    let moved = dir.path().join("moved.db");
+    fs::rename(&own.path, &moved).unwrap();
+    symlink(&moved, &own.path).unwrap();
+    let before = fs::read(&moved).unwrap();
+    assert!(reader.hosts().is_err());
+    assert_eq!(behind.take_over().unwrap().trouble().len(), 1);
+    assert_eq!(fs::read(&moved).unwrap(), before);
+}

@@ -257,8 +257,9 @@ pub enum LaunchError {
         /// Which limit is likely behind it.
         limit: String,
     },
-    /// Something killed the process between fork and exec.
-    #[error("{stage}: killed by {signal} before the program ran")]
+    /// Something killed the process between fork and exec; or, at the stage `helper`, its parent, before that could say that the program runs: then it may have
+    /// begun, and is killed.
+    #[error("{stage}: killed by {signal} before the program was seen to run")]
     KilledBeforeExec {
         /// How far it had come.
         stage: Stage,

@@ -3,7 +3,8 @@
 
 use crate::{
     CallId, Containment, LaunchError, Leftover, ListeningPort, Mark, Met, Output, RecordingStopped,
-    RecoveredCommand, RecoveredSession, SessionId, Stamp, Text, TimerKind, Usage, table::table,
+    RecoveredCommand, RecoveredSession, SessionId, Stamp, Text, TimerKind, Usage,
+    table::{readable_table, table},
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +54,7 @@ pub enum NotPaused {
     Failed(String),
 }
 
-table! {
-    (Serialize, Deserialize)
+readable_table! {
     /// Everything that a kernel can report.
     Event
     /// The program runs.

@@ -1,5 +1,6 @@
 //! The names of things: sessions, handles, commands, calls, and the actors themselves.
 
+use crate::short::Short;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -57,9 +58,9 @@ pub struct HandleId {
     /// Counts from 1 in the host process.
     pub n: u64,
 }
-impl fmt::Display for HandleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hto-{:x}-{}", self.host_pid, self.n)
+impl HandleId {
+    fn short(&self) -> Short {
+        Short::new().text("hto-").hex(self.host_pid).text("-").number(self.n)
     }
 }
 impl FromStr for HandleId {
@@ -88,12 +89,11 @@ pub struct CommandId {
     /// Counts from 1 in the host process.
     pub n: u64,
 }
-impl fmt::Display for CommandId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cmd_{}_{}_{}", self.unix_ns, self.host_pid, self.n)
-    }
-}
 impl CommandId {
+    fn short(&self) -> Short {
+        let begin = Short::new().text("cmd_").number(self.unix_ns).text("_");
+        begin.number(u64::from(self.host_pid)).text("_").number(self.n)
+    }
     /// As directories were named once, with the process id first. They can still be read.
     pub fn old_form(&self) -> String {
         format!("cmd_{}_{}_{}", self.host_pid, self.unix_ns, self.n)
@@ -137,12 +137,17 @@ impl Stream {
         self as usize
     }
 }
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
-        })
+        }
+    }
+}
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -184,18 +189,19 @@ pub enum ActorName {
     /// Waits for what a call of the host's has asked for; its number is the call's.
     Wait(u64),
 }
-impl fmt::Display for ActorName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ActorName {
+    fn short(&self) -> Short {
+        let short = Short::new();
         match self {
-            ActorName::Host => f.write_str("host"),
-            ActorName::Kernel => f.write_str("kernel"),
-            ActorName::Supervisor => f.write_str("supervisor"),
-            ActorName::Inbox => f.write_str("inbox"),
-            ActorName::Journal => f.write_str("journal"),
-            ActorName::Process(n) => write!(f, "process/{n}"),
-            ActorName::Drain(n, stream) => write!(f, "drain/{n}.{stream}"),
-            ActorName::Ticker(n) => write!(f, "ticker/{n}"),
-            ActorName::Wait(n) => write!(f, "wait/{n}"),
+            ActorName::Host => short.text("host"),
+            ActorName::Kernel => short.text("kernel"),
+            ActorName::Supervisor => short.text("supervisor"),
+            ActorName::Inbox => short.text("inbox"),
+            ActorName::Journal => short.text("journal"),
+            ActorName::Process(n) => short.text("process/").number(*n),
+            ActorName::Drain(n, stream) => short.text("drain/").number(*n).text(".").text(stream.name()),
+            ActorName::Ticker(n) => short.text("ticker/").number(*n),
+            ActorName::Wait(n) => short.text("wait/").number(*n),
         }
     }
 }
@@ -233,9 +239,14 @@ impl FromStr for ActorName {
 
 macro_rules! serde_as_text {
     ($($name:ty),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.short().as_str())
+            }
+        }
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
+                to.serialize_str(self.short().as_str())
             }
         }
         impl<'de> Deserialize<'de> for $name {

@@ -41,16 +41,6 @@ impl fmt::Debug for Stdin {
         }
     }
 }
-impl Stdin {
-    /// As a trace has it.
-    pub(crate) fn in_brief(&self) -> serde_json::Value {
-        match self {
-            Stdin::Null => "null".into(),
-            Stdin::Bytes(bytes) => serde_json::json!({ "bytes": bytes.as_bytes().len() }),
-            Stdin::Open => "open".into(),
-        }
-    }
-}
 
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,44 +105,47 @@ fn text_or_size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Text, D::Er
     }
     match Form::deserialize(from)? {
         Form::Text(text) => Ok(text),
-        Form::Size(size) => zeros(size).map(Text::from_bytes),
-    }
-}
-
-fn zeros<E: serde::de::Error>(size: u64) -> Result<Vec<u8>, E> {
-    match usize::try_from(size) {
-        Ok(bytes) if size <= INPUT_MAX_BYTES => Ok(vec![0; bytes]),
-        _ => Err(E::custom(format!("{size} bytes of input are over the limit of {INPUT_MAX_BYTES}"))),
+        Form::Size(size) => match usize::try_from(size) {
+            Ok(bytes) if size <= INPUT_MAX_BYTES => Ok(Text::from_bytes(vec![0; bytes])),
+            _ => {
+                let said = format!("{size} bytes of input are over the limit of {INPUT_MAX_BYTES}");
+                Err(serde::de::Error::custom(said))
+            }
+        },
     }
 }
 
 /// Bytes on their way to a command. Serialized as their number: what is written to a command stands in no trace.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Payload(Arc<[u8]>);
+pub struct Payload {
+    bytes: Arc<[u8]>,
+    size: u64,
+}
 impl Payload {
-    /// The bytes.
+    /// The bytes. Of a trace so many zeros; none if they are more than [`INPUT_MAX_BYTES`], which are refused for their number.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
     /// How many.
     pub fn size(&self) -> u64 {
-        self.0.len() as u64
+        self.size
     }
     /// Tells it from others, as far as 64 bits can.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
+        self.bytes.hash(&mut hasher);
         hasher.finish()
     }
 }
 impl<T: Into<Vec<u8>>> From<T> for Payload {
     fn from(bytes: T) -> Payload {
-        Payload(bytes.into().into())
+        let bytes: Arc<[u8]> = bytes.into().into();
+        Payload { size: bytes.len() as u64, bytes }
     }
 }
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.size)
     }
 }
 impl Serialize for Payload {
@@ -162,7 +155,10 @@ impl Serialize for Payload {
 }
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Payload, D::Error> {
-        zeros(u64::deserialize(from)?).map(Payload::from)
+        // Nobody's number takes all memory.
+        let size = u64::deserialize(from)?;
+        let held = if size <= INPUT_MAX_BYTES { usize::try_from(size).unwrap_or(0) } else { 0 };
+        Ok(Payload { bytes: vec![0; held].into(), size })
     }
 }
 
@@ -220,6 +216,9 @@ mod tests {
             ("6", "6 bytes".into())
         );
         assert_eq!(serde_json::from_str::<Payload>("3").unwrap(), Payload::from([0, 0, 0]));
-        assert!(serde_json::from_str::<Payload>("1048577").is_err(), "nobody's number takes all memory");
+        // One that was refused stands in a trace as well.
+        let large: Payload = serde_json::from_str("18446744073709551615").unwrap();
+        assert_eq!((large.size(), large.as_bytes().len()), (u64::MAX, 0));
+        assert_eq!(serde_json::to_string(&large).unwrap(), "18446744073709551615");
     }
 }

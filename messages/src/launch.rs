@@ -1,6 +1,11 @@
 //! What a host asks for: one command with its limits.
 
+mod brief;
+mod trace_context;
 mod validate;
+
+pub(crate) use brief::Brief;
+pub use trace_context::*;
 
 use crate::{SessionId, Stdin, TerminalSize, Text, UnixSignal, View, quote};
 use serde::{Deserialize, Serialize};
@@ -56,7 +61,7 @@ impl EnvVars {
         request: &std::sync::Arc<LaunchRequest>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        request.in_brief().map_err(serde::ser::Error::custom)?.serialize(to)
+        Brief::of(request).serialize(to)
     }
 }
 impl<'de> Deserialize<'de> for EnvVars {
@@ -218,7 +223,11 @@ pub struct LaunchRequest {
     #[serde(default)]
     pub args: Vec<Text>,
     /// Working directory; the host's own if absent.
-    #[serde(default, serialize_with = "crate::record::escaped::maybe")]
+    #[serde(
+        default,
+        serialize_with = "crate::escaped::maybe",
+        deserialize_with = "crate::escaped::read_maybe"
+    )]
     pub cwd: Option<PathBuf>,
     /// Variables to set. Their values appear in no artifact and no trace.
     #[serde(default)]
@@ -301,6 +310,9 @@ pub struct LaunchRequest {
     /// starting the work twice. To run again, use another key; the same key with another request is an error.
     #[serde(default)]
     pub launch_key: Option<String>,
+    /// Where it belongs in a distributed trace. Default: nowhere but where the host's own environment says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_context: Option<TraceContext>,
 }
 
 fn default_grace_ms() -> u64 {
@@ -353,6 +365,7 @@ impl LaunchRequest {
             cpu_share: None,
             labels: Labels::new(),
             launch_key: None,
+            trace_context: None,
         }
     }
 
@@ -361,10 +374,7 @@ impl LaunchRequest {
     /// # Errors
     /// It is no JSON; that can't be for a request, whose paths are escaped.
     pub fn in_brief(&self) -> Result<serde_json::Value, serde_json::Error> {
-        let mut value = serde_json::to_value(self)?;
-        value["env"] = self.env.0.keys().map(|name| serde_json::Value::from(name.to_string())).collect();
-        value["stdin"] = self.stdin.in_brief();
-        Ok(value)
+        serde_json::to_value(Brief::of(self))
     }
 
     /// The argv, quoted so that it can be pasted into a terminal.

@@ -60,26 +60,9 @@ impl Record {
     ///
     /// `docs/notices.md` has one for each way to end.
     pub fn notice(&self) -> String {
-        let mut before = vec![
-            ABOUT.to_owned(),
-            format!("command: {} ({})", field(&self.command, COMMAND_BYTES), self.handle_id),
-            self.how_it_stands(),
-        ];
-        if self.oom_killed == Some(true) {
-            before.push("memory: the kernel ended a process of it for want of memory".to_owned());
-        }
-        before.extend(self.left_over());
-        if let Some(why) = &self.toolchain_error {
-            before.push(format!("tools: without those of its directory: {}", field(why, REASON_BYTES)));
-        }
-        if let Some(why) = &self.artifact_error {
-            before.push(format!("record: not complete: {}", field(why, REASON_BYTES)));
-        }
-        let next = format!("next: {}", self.next());
-        let path = match self.output_path.as_os_str().is_empty() {
-            true => None,
-            false => Some(clip(&field(&Text::from(&*self.output_path).to_string(), PATH_BYTES), PATH_BYTES)),
-        };
+        let mut before = vec![ABOUT.to_owned()];
+        before.extend(self.what_became_of_it());
+        let (next, path) = (self.last_line(), self.shown_path());
         let taken: usize = before.iter().chain([&next]).chain(&path).map(|line| line.len() + 1).sum();
         let wanted = match (self.status, self.succeeded()) {
             (Status::Running, _) => WHILE_RUNNING,
@@ -97,11 +80,48 @@ impl Record {
         before.join("\n")
     }
 
+    /// The same lines for who shows the output itself, above them and apart from them: so many of its raw bytes.
+    pub fn notice_below_output(&self, shown_bytes: u64) -> String {
+        let mut lines = self.what_became_of_it();
+        lines.push(self.where_it_is(shown_bytes, "", self.shown_path()));
+        lines.push(self.last_line());
+        lines.join("\n")
+    }
+
+    /// What it was, how it ended, and what else there is to know before its output.
+    fn what_became_of_it(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("command: {} ({})", field(&self.command, COMMAND_BYTES), self.handle_id),
+            self.how_it_stands(),
+        ];
+        if self.oom_killed == Some(true) {
+            lines.push("memory: the kernel ended a process of it for want of memory".to_owned());
+        }
+        lines.extend(self.left_over());
+        if let Some(why) = &self.toolchain_error {
+            lines.push(format!("tools: without those of its directory: {}", field(why, REASON_BYTES)));
+        }
+        if let Some(why) = &self.artifact_error {
+            lines.push(format!("record: not complete: {}", field(why, REASON_BYTES)));
+        }
+        lines
+    }
+
+    fn last_line(&self) -> String {
+        format!("next: {}", self.next())
+    }
+
+    fn shown_path(&self) -> Option<String> {
+        let named = !self.output_path.as_os_str().is_empty();
+        named.then(|| clip(&field(&Text::from(&*self.output_path).to_string(), PATH_BYTES), PATH_BYTES))
+    }
+
     fn succeeded(&self) -> bool {
         self.status == Status::Completed && self.exit_code == Some(0)
     }
 
-    fn how_it_stands(&self) -> String {
+    /// How it stands, on one line: `state: running since …`, `ended: failed after 3.2 s, with exit code 1`.
+    pub fn how_it_stands(&self) -> String {
         let after = self.duration_ms.map(|ms| format!(" after {}", duration(ms))).unwrap_or_default();
         match self.status {
             Status::Running => {

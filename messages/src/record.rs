@@ -125,8 +125,13 @@ impl Leftover {
 
 /// Whether both texts of a record stand in its `result.json` too. No part of what the record says: it is not compared.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct TextOnDisk(pub bool);
+impl TextOnDisk {
+    fn is_not(&self) -> bool {
+        !self.0
+    }
+}
 impl PartialEq for TextOnDisk {
     fn eq(&self, _: &TextOnDisk) -> bool {
         true
@@ -173,7 +178,7 @@ pub struct Record {
     /// What really holds the tree.
     pub containment: Option<Containment>,
     /// Working directory.
-    #[serde(serialize_with = "escaped::maybe")]
+    #[serde(default, serialize_with = "escaped::maybe", deserialize_with = "escaped::read_maybe")]
     pub cwd: Option<PathBuf>,
     /// The argv, shell-quoted.
     pub command: String,
@@ -203,13 +208,13 @@ pub struct Record {
     /// Whether anything of stderr was omitted.
     pub stderr_truncated: bool,
     /// Both streams in order of arrival.
-    #[serde(serialize_with = "escaped::path")]
+    #[serde(serialize_with = "escaped::path", deserialize_with = "escaped::read")]
     pub output_path: PathBuf,
     /// All of stdout.
-    #[serde(serialize_with = "escaped::path")]
+    #[serde(serialize_with = "escaped::path", deserialize_with = "escaped::read")]
     pub stdout_path: PathBuf,
     /// All of stderr.
-    #[serde(serialize_with = "escaped::path")]
+    #[serde(serialize_with = "escaped::path", deserialize_with = "escaped::read")]
     pub stderr_path: PathBuf,
     /// Newlines read, plus one if the last line is unterminated. Null where nobody has counted them: of a lost command that has written more
     /// than 1 MiB.
@@ -239,6 +244,9 @@ pub struct Record {
     /// Who or what ended it; null while it runs, and exactly then when it ended by itself (`completed`).
     #[serde(default)]
     pub stop_cause: Option<StopCause>,
+    /// The time limit that ended it: `timeout_ms` after `deadline`, `idle_timeout_ms` after `idle`; only then it stands on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_ms: Option<u64>,
     /// Whether the kernel has ended a process of the tree for want of memory, up to the leader's exit; null where it does not say (it
     /// does in the cgroup of a command with a limit, or after one).
     pub oom_killed: Option<bool>,
@@ -279,9 +287,9 @@ pub struct Output {
     pub output_sha256: Option<String>,
     /// See [`Record::artifact_error`].
     pub artifact_error: Option<String>,
-    /// See [`Record::text_on_disk`].
+    /// See [`Record::text_on_disk`]. A replay has to know it: texts that are left out depend on it.
     #[doc(hidden)]
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "TextOnDisk::is_not")]
     pub text_on_disk: TextOnDisk,
 }
 
@@ -325,6 +333,7 @@ impl Record {
             usage: None,
             success: None,
             stop_cause: None,
+            time_limit_ms: None,
             oom_killed: None,
             env_withheld: None,
             toolchain_error: None,
@@ -405,16 +414,25 @@ impl Serialize for Shared {
     }
 }
 
-/// Paths need not be UTF-8, JSON must be: bytes that are not are escaped, as in every display field.
-pub(crate) mod escaped {
+/// Paths need not be UTF-8, JSON must be: they are written and read as a [`Text`](crate::Text).
+#[doc(hidden)]
+pub mod escaped {
     use crate::Text;
-    use serde::{Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::path::{Path, PathBuf};
 
     pub(crate) fn path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
         Text(path.into()).serialize(to)
     }
-    pub(crate) fn maybe<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Text::deserialize(from).map(|path| path.0.into())
+    }
+    /// Writes one that may be absent.
+    pub fn maybe<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
         path.as_ref().map(|path| Text(path.into())).serialize(to)
+    }
+    /// Reads what [`maybe`] has written.
+    pub fn read_maybe<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<Text>::deserialize(from)?.map(|path| path.0.into()))
     }
 }

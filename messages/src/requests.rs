@@ -5,54 +5,12 @@
 //! method in `actors/src/api`: four files.
 
 use crate::{
-    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, Payload, ReaderId,
-    Sequences, SessionId, Shared, SubscriptionId, Tally, TerminalSize, UnixSignal, Waited, table::messages,
+    ActorName, CallId, Condition, Entry, Filter, HandleId, LaunchRequest, ListeningPort, Payload, Pushed,
+    ReaderId, Sequences, SessionId, Shared, SubscriptionId, Tally, TerminalSize, UnixSignal, Waited,
+    table::{messages, requests},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The table, by who answers: its structs, one enum of all of them, and a macro that sends each to the one who answers.
-macro_rules! requests {
-    (
-        ($d:tt)
-        supervisor { $($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? })* }
-        inbox { $($(#[$doc2:meta])* $name2:ident { $($(#[$field_doc2:meta])* $field2:ident : $type2:ty),* $(,)? })* }
-    ) => {
-        messages! { $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type),* })* }
-        messages! { $($(#[$doc2])* $name2 { $($(#[$field_doc2])* $field2: $type2),* })* }
-        /// Everything that a host can ask.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum Request {
-            $(#[doc = concat!("[`", stringify!($name), "`]")] $name($name),)*
-            $(#[doc = concat!("[`", stringify!($name2), "`]")] $name2($name2),)*
-        }
-        $(impl From<$name> for Request {
-            fn from(request: $name) -> Request { Request::$name(request) }
-        })*
-        $(impl From<$name2> for Request {
-            fn from(request: $name2) -> Request { Request::$name2(request) }
-        })*
-        impl Request {
-            /// Who answers it.
-            pub fn holder(&self) -> ActorName {
-                match self {
-                    $(Request::$name(_) => ActorName::Supervisor,)*
-                    $(Request::$name2(_) => ActorName::Inbox,)*
-                }
-            }
-        }
-        /// Matches on a [`Request`], and sends its message to the one who answers.
-        #[macro_export]
-        macro_rules! route_request {
-            ($d request:expr, $d message:ident, supervisor: $d supervisor:expr, inbox: $d inbox:expr) => {
-                match $d request {
-                    $($crate::Request::$name($d message) => $d supervisor,)*
-                    $($crate::Request::$name2($d message) => $d inbox,)*
-                }
-            };
-        }
-    };
-}
 
 requests! {
     ($)
@@ -235,7 +193,7 @@ requests! {
         /// The host's own word.
         source: String,
         /// Any value.
-        content: serde_json::Value,
+        content: Pushed,
     }
     /// Takes entries out, in order; the others stay, in order. → [`Answer::Drained`](Answer::Drained)
     Drain {

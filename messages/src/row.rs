@@ -1,7 +1,10 @@
 //! What is to survive the host, a row for each thing, and what a new life of it is told.
 
-use crate::{ActorName, CommandId, Entry, LaunchRequest, Record, SessionId, Shared};
-use serde::{Deserialize, Serialize};
+use crate::{
+    ActorName, CommandId, Content, Entry, LaunchRequest, Pushed, Record, Recovered, SessionId, Shared,
+    pushed::WITHHELD,
+};
+use serde::{Deserialize, Serialize, ser::SerializeStruct};
 use std::{fmt, sync::Arc};
 
 /// How far an actor's appends have come: those that it has sent are numbered from 1.
@@ -139,13 +142,33 @@ impl Serialize for Row {
 }
 
 /// An entry that nobody had acknowledged when its host died.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct RecoveredEntry {
     /// The entry; the text of a result is left out where it is on the disk.
     pub entry: Entry,
     /// That is so.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub text_on_disk: bool,
+    /// A trace has only the size of what the host itself had pushed.
+    #[serde(skip)]
+    pub withheld: bool,
+}
+impl Serialize for RecoveredEntry {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let in_brief = match &self.entry.content {
+            Content::Other(value) if self.withheld => {
+                let size = serde_json::json!({ WITHHELD: Pushed::new((**value).clone()).bytes() });
+                Some(Entry { content: Content::Other(Arc::new(size)), ..self.entry.clone() })
+            }
+            _ => None,
+        };
+        let mut fields = to.serialize_struct("RecoveredEntry", 2)?;
+        fields.serialize_field("entry", in_brief.as_ref().unwrap_or(&self.entry))?;
+        if self.text_on_disk {
+            fields.serialize_field("text_on_disk", &true)?;
+        }
+        fields.end()
+    }
 }
 /// A session of an earlier life of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +182,13 @@ pub struct RecoveredSession {
     pub next: u64,
     /// What is unread, in order.
     pub entries: Vec<RecoveredEntry>,
+}
+impl Recovered {
+    /// A trace has only the sizes of what the host itself had pushed.
+    pub fn withhold_pushed(&mut self) {
+        let entries = self.sessions.iter_mut().flat_map(|session| &mut session.entries);
+        entries.for_each(|entry| entry.withheld = true);
+    }
 }
 /// A command of an earlier life of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

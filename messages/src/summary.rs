@@ -1,37 +1,80 @@
 //! A record in one line, for people and logs.
 
-use crate::{Leftover, Outcome, Record, Status, Text};
+use crate::{Leftover, Outcome, Record, Status, StopCause};
+
+/// Signals by which the kernel or the C library ends a program that is wrong.
+const CRASHES: &[&str] = &["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"];
 
 impl Record {
-    /// `completed, exit 3`; `killed, SIGTERM`; `running`. Of a signal that nobody here has sent: `died of SIGSEGV`.
+    /// How it ended, and why, in a few words: `completed, exit 0`; `failed, exit 3`; `crashed, SIGSEGV`; `cancelled, SIGTERM`;
+    /// `timed out after 2 s`; `timed out: 30 s without output`; `running`. Of a signal that nobody here has sent: `died of SIGUSR1`.
     pub fn ending(&self) -> String {
-        let status = self.status.to_string().replace('_', " ");
-        match (&self.signal, self.exit_code) {
-            _ if self.status == Status::Running => status,
-            (Some(signal), _) if self.status == Status::Completed => format!("died of {signal}"),
-            (Some(signal), _) => format!("{status}, {signal}"),
-            (None, Some(code)) => format!("{status}, exit {code}"),
-            (None, None) => status,
+        let what = match (self.status, self.stop_cause) {
+            (Status::Running, _) => return self.status.to_string(),
+            (Status::Completed, _) => return self.own_ending(),
+            (Status::TimedOut, cause) => return self.timed_out_by(cause),
+            (Status::Killed, Some(StopCause::Cancelled)) => "cancelled",
+            (Status::Killed, Some(StopCause::SessionEnded)) => "session ended",
+            (Status::Killed, Some(StopCause::OutputLimit)) => "too much output",
+            (Status::Killed, Some(StopCause::HostGone)) => "host gone",
+            (Status::Killed, _) => "killed",
+            (Status::Lost, Some(StopCause::HostGone)) => "lost with its host",
+            (Status::Lost, _) => "lost",
+        };
+        with(what, self.leader_end())
+    }
+
+    fn own_ending(&self) -> String {
+        match (self.signal.as_deref(), self.exit_code) {
+            (Some("SIGKILL"), _) if self.oom_killed == Some(true) => "out of memory, SIGKILL".to_owned(),
+            (Some(signal), _) if CRASHES.contains(&signal) => format!("crashed, {signal}"),
+            (Some(signal), _) => format!("died of {signal}"),
+            (None, Some(0)) => "completed, exit 0".to_owned(),
+            (None, _) => with("failed", self.leader_end()),
         }
     }
 
-    /// Everything that a person wants to know at the end, in one line that begins with [`ending`](Record::ending): the line
-    /// that `ostler run` prints.
+    fn timed_out_by(&self, cause: Option<StopCause>) -> String {
+        match (cause, self.time_limit_ms) {
+            (Some(StopCause::Idle), Some(ms)) => format!("timed out: {} without output", limit(ms)),
+            (Some(StopCause::Idle), None) => "timed out: no output".to_owned(),
+            (_, Some(ms)) => format!("timed out after {}", limit(ms)),
+            // A record from before the limit stood in it.
+            (_, None) => with("timed out", self.leader_end()),
+        }
+    }
+
+    /// The leader's end; none where it is not known.
+    fn leader_end(&self) -> Option<String> {
+        match (&self.signal, self.exit_code) {
+            (Some(signal), _) => Some(signal.clone()),
+            (None, Some(code)) if code >= 0 => Some(format!("exit {code}")),
+            _ => None,
+        }
+    }
+
+    /// Everything that a person wants to know at the end, in one line: the line that `ostler run` prints. It begins with
+    /// [`ending`](Record::ending), and what is wrong comes before what is only counted, so that its end can be cut.
     ///
     /// ```text
-    /// completed, exit 0, 1.2 s, 36 lines, 1,204 bytes, artifacts in /root/.local/state/ostler/artifacts/cmd_1_2_3
+    /// failed, exit 3, left over: sleep (4711, terminated), 1.2 s, 36 lines, 1,204 bytes
     /// ```
     pub fn summary(&self) -> String {
         let mut parts = vec![self.ending()];
-        parts.extend(self.duration_ms.map(duration));
-        parts.extend(self.counts());
+        let limit_is_told = self.status == Status::TimedOut && self.time_limit_ms.is_some();
+        parts.extend(self.leader_end().filter(|_| limit_is_told));
+        if self.oom_killed == Some(true) && !parts[0].starts_with("out of memory") {
+            parts.push("out of memory".to_owned());
+        }
         if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| !leftovers.is_empty()) {
             let names: Vec<String> = leftovers.iter().map(leftover).collect();
             parts.push(format!("left over: {}", names.join(", ")));
         }
         parts.extend(self.artifact_error.as_ref().map(|error| format!("record incomplete: {error}")));
-        let dir = self.output_path.parent().unwrap_or(&self.output_path);
-        parts.push(format!("artifacts in {}", Text::from(dir)));
+        // After a deadline it is what the ending has said.
+        let time_is_told = limit_is_told && self.stop_cause == Some(StopCause::Deadline);
+        parts.extend(self.duration_ms.filter(|_| !time_is_told).map(duration));
+        parts.extend(self.counts());
         parts.join(", ")
     }
 
@@ -50,6 +93,20 @@ fn leftover(leftover: &Leftover) -> String {
         Outcome::Survived => "survived SIGKILL",
     };
     format!("{} ({}, {outcome})", leftover.name, leftover.pid)
+}
+
+fn with(what: &str, how: Option<String>) -> String {
+    how.map_or_else(|| what.to_owned(), |how| format!("{what}, {how}"))
+}
+
+/// A time that somebody has chosen: `30 s`, `1.5 s`, `2 min`.
+fn limit(ms: u64) -> String {
+    match ms {
+        ..60_000 if ms >= 1_000 && ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        ..3_600_000 if ms >= 60_000 && ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
+        _ if ms > 0 && ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
+        _ => duration(ms),
+    }
 }
 
 /// Milliseconds for people: `1.2 s`, `2 min 5 s`.
@@ -98,21 +155,61 @@ mod tests {
         let (command_id, handle_id) =
             (CommandId { host_pid: 1, unix_ns: 2, n: 3 }, HandleId { host_pid: 1, n: 3 });
         let mut record = Record::new(SessionId::new("s"), command_id, handle_id);
-        record.output_path = "/a/cmd_1_2_3/combined.txt".into();
-        assert_eq!(record.summary(), "running, 0 lines, 0 bytes, artifacts in /a/cmd_1_2_3");
-        let mut record = record.with_status(Status::TimedOut);
+        assert_eq!(record.summary(), "running, 0 lines, 0 bytes");
+        record.end(Status::TimedOut, Some(StopCause::Idle));
         (record.exit_code, record.signal, record.duration_ms) =
             (Some(-1), Some("SIGKILL".into()), Some(1_500));
+        record.time_limit_ms = Some(1_000);
         record.leftovers = Some(vec![Leftover::new(7, "sleep", Outcome::Survived)]);
         record.artifact_error = Some("disk full".into());
         assert_eq!(
             record.summary(),
-            "timed out, SIGKILL, 1.5 s, 0 lines, 0 bytes, left over: sleep (7, survived SIGKILL), \
-             record incomplete: disk full, artifacts in /a/cmd_1_2_3"
+            "timed out: 1 s without output, SIGKILL, left over: sleep (7, survived SIGKILL), \
+             record incomplete: disk full, 1.5 s, 0 lines, 0 bytes"
         );
-        let mut done = record.with_status(Status::Completed);
-        (done.exit_code, done.signal) = (Some(0), None);
-        assert_eq!(done.ending(), "completed, exit 0");
+        record.stop_cause = Some(StopCause::Deadline);
+        record.artifact_error = None;
+        record.leftovers = Some(Vec::new());
+        assert_eq!(record.summary(), "timed out after 1 s, SIGKILL, 0 lines, 0 bytes");
+    }
+
+    #[test]
+    fn each_way_to_end_has_its_own_words() {
+        use StopCause::*;
+        let (command_id, handle_id) =
+            (CommandId { host_pid: 1, unix_ns: 2, n: 3 }, HandleId { host_pid: 1, n: 3 });
+        let record = Record::new(SessionId::new("s"), command_id, handle_id);
+        let ending = |status, cause, exit_code, signal: Option<&str>, time_limit_ms| {
+            let mut record = record.clone();
+            (record.exit_code, record.signal) = (Some(exit_code), signal.map(str::to_owned));
+            record.end(status, cause);
+            record.time_limit_ms = time_limit_ms;
+            record.ending()
+        };
+        let own = |exit_code, signal| ending(Status::Completed, None, exit_code, signal, None);
+        assert_eq!(own(0, None), "completed, exit 0");
+        assert_eq!(own(3, None), "failed, exit 3");
+        assert_eq!(own(-1, None), "failed");
+        assert_eq!(own(-1, Some("SIGSEGV")), "crashed, SIGSEGV");
+        assert_eq!(own(-1, Some("SIGTERM")), "died of SIGTERM");
+        let killed = |cause| ending(Status::Killed, cause, 7, None, None);
+        assert_eq!(killed(Some(Cancelled)), "cancelled, exit 7");
+        assert_eq!(killed(Some(SessionEnded)), "session ended, exit 7");
+        assert_eq!(killed(Some(OutputLimit)), "too much output, exit 7");
+        assert_eq!(killed(Some(HostGone)), "host gone, exit 7");
+        assert_eq!(killed(None), "killed, exit 7");
+        let late = |cause, ms| ending(Status::TimedOut, Some(cause), -1, Some("SIGTERM"), ms);
+        assert_eq!(late(Idle, Some(30_000)), "timed out: 30 s without output");
+        assert_eq!(late(Idle, None), "timed out: no output");
+        assert_eq!(late(Deadline, Some(120_000)), "timed out after 2 min");
+        assert_eq!(late(Deadline, Some(1_500)), "timed out after 1.5 s");
+        assert_eq!(late(Deadline, None), "timed out, SIGTERM");
+        let lost = |cause| ending(Status::Lost, Some(cause), -1, None, None);
+        assert_eq!((lost(HostGone), lost(Crashed)), ("lost with its host".into(), "lost".into()));
+        let mut hungry = record.clone();
+        (hungry.exit_code, hungry.signal, hungry.oom_killed) = (Some(-1), Some("SIGKILL".into()), Some(true));
+        hungry.end(Status::Completed, None);
+        assert_eq!(hungry.ending(), "out of memory, SIGKILL");
     }
 
     #[test]

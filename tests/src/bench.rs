@@ -4,7 +4,11 @@ use crate::{
     Ground, Settings,
     disk::{BYTES, SmallDisk},
 };
-use ostler::{Command, Error, Filter, Handle, LaunchError, Ostler, Record, Session, TraceTo, World};
+use ostler::{
+    Command, Error, Filter, Handle, LaunchError, Ostler, Record, Session, TraceLog, TraceTo,
+    testing::World,
+    trace::{ReplayError, replay, replay_text},
+};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -21,9 +25,10 @@ pub const SLACK: Duration = Duration::from_secs(1);
 /// What fits on the disk of [`Bench::on_a_small_disk`].
 pub const SMALL_DISK_BYTES: u64 = BYTES;
 
-/// See the [crate's page](crate).
+/// See the [crate's page](crate). Each records a trace, and when it is dropped that is replayed and has to be the same to the byte.
 pub struct Bench {
     graph: Option<(Ostler, Session)>,
+    trace: TraceTo,
     incomplete: bool,
     // In the order in which they have to go: the disk, where it was mounted, the turn.
     disk: Option<SmallDisk>,
@@ -53,9 +58,13 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings { config: crate::config(directory.path()), faults: Vec::new() };
         change(&mut settings);
+        if let TraceTo::Off = settings.config.trace {
+            settings.config.trace = TraceTo::Memory(TraceLog::default());
+        }
+        let trace = settings.config.trace.clone();
         let ostler = settings.start(world).unwrap();
         let session = ostler.open_session().wait().unwrap();
-        Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground }
+        Bench { graph: Some((ostler, session)), incomplete: false, disk: None, directory, ground, trace }
     }
 
     /// With its trace in a file on a disk of [`SMALL_DISK_BYTES`]; gives its path. None, and a line on stderr, without the right
@@ -75,8 +84,14 @@ impl Bench {
     /// With its artifacts on a disk of [`SMALL_DISK_BYTES`], where not even a record may fit. None, and a line on
     /// stderr, without the right to make one.
     pub fn on_a_small_disk() -> Option<Bench> {
+        Bench::on_a_small_disk_with(|_| {})
+    }
+
+    /// The same with other settings.
+    pub fn on_a_small_disk_with(change: impl FnOnce(&mut Settings)) -> Option<Bench> {
         let mut disk = None;
         let mut bench = Bench::with(|config| {
+            change(config);
             let place = config.artifact_root.as_ref().unwrap().with_file_name("disk");
             disk = SmallDisk::mount(&place);
             config.artifact_root = Some(place.join("artifacts"));
@@ -107,6 +122,11 @@ impl Bench {
     /// This test spoils artifacts: at the end they are not looked at.
     pub fn spoils_artifacts(&mut self) {
         self.incomplete = true;
+    }
+
+    /// This test tells inputs or variables apart by what they hold, and a trace does not have that: it is not replayed.
+    pub fn has_secrets(&mut self) {
+        self.trace = TraceTo::Off;
     }
 
     /// This test has orphans that look like leaders: zombies of theirs are no fault.
@@ -162,10 +182,15 @@ impl Bench {
         }
     }
 
-    /// No directory of a launch that failed, none without its result, no lock.
+    /// No directory of a launch that failed, none without its result, no lock. What says when the root was last looked through stays, and a recorder's files
+    /// are no command's.
     fn check_artifacts(&self, root: &Path) {
         for entry in std::fs::read_dir(root).unwrap() {
             let path = entry.unwrap().path();
+            let is_dump = path.extension().is_some_and(|extension| extension == "jsonl");
+            if path.ends_with(".looked") || is_dump {
+                continue;
+            }
             assert!(path.join("result.json").is_file(), "{} is left", path.display());
         }
     }
@@ -181,10 +206,26 @@ impl Drop for Bench {
         let root = ostler.artifact_root().to_owned();
         let in_order = ostler.shutdown().wait().is_ok();
         drop((ostler, session));
+        check_trace(&self.trace);
         self.ground.check(in_order);
         if in_order && !self.incomplete && root.exists() {
             self.check_artifacts(&root);
         }
+    }
+}
+
+/// What happened follows from what came in: a replay of the trace is the same to the byte.
+fn check_trace(trace: &TraceTo) {
+    let replayed = match trace {
+        TraceTo::Memory(log) => replay_text(&log.text()),
+        TraceTo::File(path) => replay(path),
+        _ => return,
+    };
+    match replayed {
+        Ok(replayed) => assert!(replayed.is_identical(), "{replayed}"),
+        // The test was longer than there is room for.
+        Err(ReplayError::Lost { before, .. }) => assert!(before.is_identical(), "{before}"),
+        Err(error) => panic!("{error}"),
     }
 }
 

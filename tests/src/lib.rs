@@ -13,8 +13,17 @@
     reason = "a failed unwrap in the harness is a failed test"
 )]
 
+/// Its blocks are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+mod embedding {}
+
+/// The same.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing-a-host.md")]
+mod testing_a_host {}
+
 mod bench;
-mod dice;
 mod disk;
 mod ground;
 pub mod hosts;
@@ -25,14 +34,13 @@ mod tier;
 pub mod worlds;
 
 pub use bench::{Bench, LIMIT, SLACK, SMALL_DISK_BYTES, next_n, sh};
-pub use dice::{Dice, seed_or};
 pub use disk::SmallDisk;
 pub use ground::Ground;
 pub use look::{
     alive, cgroups_of, children, group, guards_of, marked, pipes, rss_bytes, rss_peak_bytes, rss_peak_reset,
     settles, settles_within, stopped,
 };
-pub use ostler::Containment;
+pub use ostler::{Containment, testing::Dice};
 pub use other_host::{OtherHost, RunningHost, begun};
 pub(crate) use tier::tier_name;
 pub use tier::{Settings, TIER_VARIABLE, config, has_tier, tier, tier_of, within};
@@ -70,4 +78,9 @@ macro_rules! in_tier {
 /// So many milliseconds.
 pub fn ms(ms: u64) -> std::time::Duration {
     std::time::Duration::from_millis(ms)
+}
+
+/// `OSTLER_TESTS_SEED`, to see a failure again; else this one.
+pub fn seed_or(otherwise: u64) -> u64 {
+    std::env::var("OSTLER_TESTS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(otherwise)
 }

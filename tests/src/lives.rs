@@ -1,10 +1,12 @@
 //! The lives of one host with a journal, one after the other or beside each other: the fixture `journal-host`.
 
 use crate::{Ground, LIMIT, OtherHost, RunningHost};
+use ostler::trace::replay;
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, time::Instant};
 
-/// The lives of one host.
+/// The lives of one host. Each of them records a trace. When this is dropped, each trace is replayed to its last whole input, and has to be
+/// the same to the byte: of a life that was killed, and of the one that took over what that had left.
 pub struct Lives {
     /// How each of them is started.
     pub host: OtherHost,
@@ -36,10 +38,35 @@ impl Lives {
         assert!(opened.get("recovered").is_some(), "{opened}");
         host
     }
+    /// Where the traces of its lives lie, a file for each.
+    pub fn traces(&self) -> PathBuf {
+        self.base().with_file_name("traces")
+    }
+    /// Replays the trace of each life that has begun; how many they are, and how many records came out again.
+    pub fn replay(&self) -> (usize, u64) {
+        let traces = fs::read_dir(self.traces()).into_iter().flatten().map(|entry| entry.unwrap().path());
+        // One that was killed before it had written its first line has said nothing.
+        let begun = |trace: &PathBuf| fs::read(trace).unwrap().contains(&b'\n');
+        let mut count = (0, 0);
+        for trace in traces.filter(begun) {
+            let replayed = replay(&trace).unwrap_or_else(|error| panic!("{}: {error}", trace.display()));
+            assert!(replayed.is_identical(), "{}: {replayed}", trace.display());
+            count = (count.0 + 1, count.1 + replayed.records);
+        }
+        count
+    }
     /// How many databases there are.
     pub fn databases(&self) -> usize {
         let names = fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_str().unwrap().ends_with(".db")).count()
+    }
+}
+
+impl Drop for Lives {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.replay();
+        }
     }
 }
 

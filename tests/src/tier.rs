@@ -2,8 +2,8 @@
 
 use crate::Ground;
 use ostler::{
-    Config, Containment, Ostler, StartError, World,
-    testing::{Fault, start_with_faults},
+    Config, Containment, Ostler, StartError,
+    testing::{Fault, World, start_with_faults},
 };
 use std::{
     cell::Cell,

@@ -5,8 +5,9 @@
 
 use futures_lite::future;
 use ostler::{
-    Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, Inbox, OnTerminate, Ostler, Program,
-    Ran, Session, Subscribed, Subscription, World,
+    Cancelled, Command, Config, Ended, Entry, Filter, Handle, HandleId, Inbox, Ostler, Ran, Session,
+    Subscribed, Subscription,
+    testing::{OnTerminate, Program, World},
 };
 use ostler_tests::{Bench, Dice, Ground, LIMIT, Settings, in_every_tier, ms, seed_or, sh};
 use std::{
@@ -19,10 +20,13 @@ use std::{
 };
 
 const THREADS: u64 = 16;
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// Steps of each thread.
 const STEPS: u64 = 40;
 /// More polls than any call needs: sent, answered, reloaded, and one to spare.
 const POLLS: u64 = 5;
+/// In a scripted world a call is looked at once more before its host counts as idle, and again whenever another one was answered.
+const POLLS_AMONG_MANY: u64 = 100;
 
 /// Polls a future so many times; if it is not ready then, drops it, at once or at its next wake-up.
 struct Impatient<F> {
@@ -47,7 +51,8 @@ impl<F: Future + Unpin> Future for Impatient<F> {
 
 /// Waits for a call, or drops it somewhere on its way.
 fn try_out<F: Future + Unpin>(dice: &mut Dice, call: F) -> Option<F::Output> {
-    let (polls, until_woken) = (dice.below(POLLS), dice.one_in(2));
+    let most = if dice.one_in(2) { POLLS } else { POLLS_AMONG_MANY };
+    let (polls, until_woken) = (dice.below(most), dice.one_in(2));
     future::block_on(Impatient { call, polls, until_woken })
 }
 
@@ -79,9 +84,12 @@ impl Host {
     fn step_of_a_reader(&self, inbox: Inbox, dice: &mut Dice) {
         let soon = Duration::from_millis(dice.below(30));
         let patient = dice.one_in(2);
-        let inbox = if patient { inbox } else { inbox.redeliver_after(soon / 10) };
+        // In a scripted world other threads let much time pass meanwhile.
+        let inbox = inbox.redeliver_after(if patient { YEAR } else { soon / 10 });
         let max = 1 + dice.below(3) as usize;
-        let Some(Ok(entries)) = try_out(dice, inbox.read_within(Filter::any(), max, soon)) else { return };
+        let Some(Ok(entries)) = try_out(dice, inbox.read_within(Filter::any(), max, soon)) else {
+            return;
+        };
         self.read(&entries);
         let results = entries.iter().filter(|entry| entry.is_result()).filter_map(Entry::record);
         self.seen.lock().unwrap().given.extend(results.map(|record| record.handle_id));

@@ -34,8 +34,11 @@ fn all_are_dead_in_time(mark: &str, leader: Option<u32>) {
     let left = settles_within(SLACK, || marked(mark).into_iter().filter(promised).collect());
     assert_eq!(left, [0; 0], "somebody outlived the host");
     while let Some(pid) = marked(mark).pop() {
-        // Orphans are children of this process, so their numbers are held.
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+        // Orphans are children of this process, so their numbers are held; another one may be gone by now.
+        match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL) {
+            Ok(()) | Err(nix::Error::ESRCH) => {}
+            Err(errno) => panic!("{pid} can't be killed: {errno}"),
+        }
         settles(|| if alive(pid) { vec![pid] } else { vec![] });
     }
 }
@@ -49,7 +52,9 @@ fn nothing_outlives(host_dies: fn(&mut RunningHost)) {
     let script = r#""$1" "$0" & setsid "$1" "$0" & exec "$2" daemon "$0""#;
     let tree = ["/bin/sh", "-c", script, &mark, fixture!("ignores-term"), fixture!("escapes")];
     let (mut running, told) = host.start(&[&["holds", "3"], &tree[..]].concat());
-    assert_eq!(marked(&mark).len(), 4, "the tree is not whole");
+    // On its way there are more: a daemon's first fork, a shell that is not yet the program.
+    let others = settles(|| Some(marked(&mark).len()).filter(|count| *count != 4).into_iter().collect());
+    assert_eq!(others, [0; 0], "the tree is not whole");
     host_dies(&mut running);
     running.ends();
     drop(running);

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What every host says at the end of its tour.
-const SAID: [&str; 4] = ["server listens: true", "you said y", "killed, SIGTERM", "2 completed"];
+const SAID: [&str; 4] = ["server listens: true", "you said y", "cancelled, SIGTERM", "2 completed"];
 
 fn runs(example: &str) {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

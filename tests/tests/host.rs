@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap here is the test's own verdict")]
 
 use ostler::{
-    Command, Descendant, Error, Filter, Handle, LaunchError, OnTerminate, Ostler, Program, Record, Status,
-    StopCause, Stream, World,
+    Command, Error, Filter, Handle, LaunchError, Ostler, Record, Status, StopCause, Stream,
+    testing::{Descendant, OnTerminate, Program, World},
 };
 use ostler_messages::{ActorName, trace::Fault};
 use ostler_tests::{

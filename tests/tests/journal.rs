@@ -45,7 +45,9 @@ fn a_host_that_is_killed_goes_on_where_it_was() {
     assert!(lost["output_sha256"].as_str().unwrap().starts_with("sha256:"), "{lost}");
     assert!(lost["started_at"].is_string() && lost["pid"] == runs["pid"], "{lost}");
     // By its old id, and by its key.
-    assert!(host.ask(&said).as_str().unwrap().starts_with("begun\n"));
+    let output = host.ask(&said);
+    // What comes of two pipes has no order between them.
+    assert!(output.as_str().is_some_and(|text| text.lines().any(|line| line == "begun")), "{output}");
     assert_eq!(host.ask(&long)["handle_id"], handle);
     assert_eq!(
         host.ask(&json!({ "result": handle, "session": "chat" }))["taken"],
@@ -206,12 +208,19 @@ fn a_journal_that_is_removed_is_made_anew() {
     host.ask(&json!({ "push": 1, "session": "chat" }));
     fs::remove_dir_all(lives.folder()).unwrap();
     let began = Instant::now();
-    let mut pushes = 1;
-    let mut was_told = false;
-    while !was_told || !host.ask(&json!({ "health": null })).is_null() {
-        pushes += 1;
-        assert!(host.ask(&json!({ "push": pushes, "session": "chat" })).is_u64());
-        was_told |= !host.ask(&json!({ "health": null })).is_null();
+    let (mut pushes, mut troubled) = (1, false);
+    loop {
+        let wrong = !host.ask(&json!({ "health": null })).is_null();
+        if troubled && !wrong {
+            break;
+        }
+        troubled |= wrong;
+        // It notices by itself too, and a session takes no more than 1,024.
+        if pushes < 1_000 {
+            pushes += 1;
+            let pushed = host.ask(&json!({ "push": pushes, "session": "chat" }));
+            assert!(pushed.is_u64(), "push {pushes}: {pushed}");
+        }
         assert!(began.elapsed() < LIMIT);
     }
     assert!(host.ask(&json!({ "push": 9, "session": "ended" }))["error"].is_string());

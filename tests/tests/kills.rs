@@ -132,6 +132,10 @@ fn whenever_it_is_killed_nothing_that_it_was_told_is_lost() {
     assert!(missing.is_empty(), "seed {seed}: no result of {missing:?}");
     assert_eq!(lives.databases(), 1);
     ends(host);
+    // Each has answered at least the question that opens its session, and what led to that answer is in its trace.
+    let (traces, records) = lives.replay();
+    assert!(traces > 0 && records > traces as u64, "seed {seed}: {records} records of {traces} lives");
+    eprintln!("{traces} of {} lives replayed, {records} records", kills + 1);
 }
 
 fn a_recovery_that_is_killed_is_done_again() {
@@ -196,6 +200,8 @@ fn what_is_left_of_a_group_is_proven_to_be_ours_and_ended() {
         signal(guard, Signal::SIGKILL);
     }
     dies(host);
+    // The leader goes with its helper, in its own time.
+    settles_within(LIMIT, || group(leader).into_iter().filter(|pid| *pid == leader).collect());
     let left = group(leader);
     let (mut host, _) = lives.start();
     assert_eq!(settles_within(LIMIT, || group(leader)), [0; 0], "they live");

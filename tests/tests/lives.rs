@@ -7,11 +7,15 @@
 
 use ostler::{
     Call, Cancelled, Config, Entry, Error, Filter, HandleId, Inbox, Journal, LaunchError, Ostler, Session,
-    Status, TraceLog, TraceTo, World, testing::start_with_faults,
+    Status, TraceLog, TraceTo,
+    testing::{
+        SPAN_MS, World, random_command as command, random_fault as fault, random_program as program,
+        start_with_faults,
+    },
 };
 use ostler_tests::{
     Dice, ms, seed_or,
-    worlds::{HANDLES, SPAN_MS, command, fault, program, try_out},
+    worlds::{HANDLES, try_out},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -128,6 +132,10 @@ fn live(seed: u64) {
         }
     }
     ostler.shutdown().wait().unwrap();
+    drop((ostler, sessions));
+    // The last life alone, without what the ones before have left on a disk.
+    let replayed = ostler::trace::replay_text(&log.text()).unwrap();
+    assert!(replayed.is_identical(), "seed {seed}: {replayed}");
     for (handle_id, begun) in &memory.launched {
         let came = memory.results.contains_key(handle_id);
         assert!(

@@ -308,8 +308,10 @@ fn f38_a_flood_moves_no_deadline_and_delays_no_other_cancel() {
 
 #[test]
 fn f39_a_host_that_never_reads_its_inbox_costs_bounded_memory() {
-    let max = 500;
+    let (max, place) = (500, tempfile::tempdir().unwrap());
     let bench = Bench::with(|config| {
+        // In memory it would count here.
+        config.trace = ostler::TraceTo::File(place.path().join("trace"));
         config.limits.unread_results = max;
         config.limits.results_with_text = 8;
     });

@@ -6,16 +6,21 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 use ostler::{
-    Config, Filter, Handle, HandleId, Session, Status, TraceLog, TraceTo, World, testing::start_with_faults,
+    Config, Filter, Handle, HandleId, Session, Status, TraceLog, TraceTo,
+    testing::{Dice, SPAN_MS, World, random_world},
 };
 use ostler_tests::{
-    Dice, seed_or,
-    worlds::{HANDLES, SPAN_MS, command, fault, program, try_out},
+    seed_or,
+    worlds::{HANDLES, try_out},
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    panic::{catch_unwind, resume_unwind},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Worlds of one run.
-const WORLDS: u64 = 2_000;
+const WORLDS: u64 = 10_000;
 #[derive(Default)]
 struct Counted {
     launched: BTreeMap<HandleId, Option<Status>>,
@@ -40,47 +45,44 @@ impl Counted {
     }
 }
 
-/// One world, from its seed; its trace. Calls that are dropped were polled so often at most.
-fn live(seed: u64, polls: u64) -> String {
-    let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let world = World::new();
-    for name in 0..4 {
-        world.program(name.to_string(), program(&mut dice));
-    }
+/// One world, from its seed. Calls that are dropped were polled so often at most.
+fn live(seed: u64, polls: u64) -> World {
+    let mut random = random_world(seed);
     let log = TraceLog::default();
-    let mut config = Config::new();
-    config.trace = TraceTo::Memory(log.clone());
-    if dice.one_in(2) {
-        config.limits.results_with_text = dice.below(2);
+    let mut config = Config::new().trace(TraceTo::Memory(log.clone()));
+    if random.dice.one_in(2) {
+        config.limits.results_with_text = random.dice.below(2);
     }
-    let faults = (0..dice.below(4)).map(|_| fault(&mut dice, 1)).collect();
-    let ostler = start_with_faults(config, Some(&world), faults).unwrap();
+    let ostler = random.start(config).unwrap();
+    let world = random.world.clone();
     let sessions: Vec<Session> = (0..2).map(|_| ostler.open_session().wait().unwrap()).collect();
     let (mut handles, mut counted): (Vec<Handle>, _) = (Vec::new(), Counted::default());
     for _ in 0..HANDLES * 3 {
-        let session = &sessions[dice.below(2) as usize];
-        match dice.below(6) {
+        let session = &sessions[random.dice.below(2) as usize];
+        match random.dice.below(6) {
             0 | 1 if (handles.len() as u64) < HANDLES => {
-                let name = dice.below(4);
-                let command = command(&mut dice, name);
+                let command = random.command();
                 if let Ok(handle) = session.launch(command).wait() {
                     counted.launched.insert(handle.id(), None);
                     handles.push(handle);
                 }
             }
             2 | 3 if !handles.is_empty() => {
-                let handle = &handles[dice.below(handles.len() as u64) as usize];
-                let call =
-                    if dice.one_in(2) { handle.cancel() } else { handle.cancel_within(dice.ms(SPAN_MS)) };
-                if let Some(Ok(answer)) = try_out(&mut dice, polls, call)
+                let handle = &handles[random.dice.below(handles.len() as u64) as usize];
+                let call = if random.dice.one_in(2) {
+                    handle.cancel()
+                } else {
+                    handle.cancel_within(random.dice.ms(SPAN_MS))
+                };
+                if let Some(Ok(answer)) = try_out(&mut random.dice, polls, call)
                     && answer.taken
                     && answer.record.status != Status::Running
                 {
                     counted.count(&answer.record);
                 }
             }
-            4 => counted.read(&mut dice, polls, session),
-            _ => world.advance(dice.ms(SPAN_MS / 2)),
+            4 => counted.read(&mut random.dice, polls, session),
+            _ => world.advance(random.dice.ms(SPAN_MS / 2)),
         }
     }
     for session in &sessions {
@@ -92,27 +94,47 @@ fn live(seed: u64, polls: u64) -> String {
         }
     }
     ostler.shutdown().wait().unwrap();
+    let kept = world.check();
+    assert!(kept.is_ok(), "seed {seed}: {kept:?}\n{}", world.story());
     for (id, status) in &counted.launched {
         let times = counted.results.get(id).copied().unwrap_or(0);
-        assert_eq!(times, 1, "seed {seed}: results of {id} ({status:?})\n{}", log.text());
+        assert_eq!(times, 1, "seed {seed}: results of {id} ({status:?})\n{}", world.story());
     }
-    log.text()
+    let replayed = ostler::trace::replay_text(&log.text()).unwrap();
+    assert!(replayed.is_identical(), "seed {seed}: {replayed}");
+    world
 }
 
 #[test]
 fn in_any_world_each_result_comes_once_and_everything_ends() {
     let worlds = std::env::var("OSTLER_TESTS_WORLDS").map_or(WORLDS, |worlds| worlds.parse().unwrap());
     let first = seed_or(1);
-    for seed in first..first + worlds {
-        live(seed, 2);
-    }
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            // Once one has failed the others end: it has said its seed.
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + worlds {
+                        return;
+                    }
+                    if let Err(failure) = catch_unwind(|| live(seed, 2)) {
+                        next.store(u64::MAX / 2, Ordering::Relaxed);
+                        resume_unwind(failure);
+                    }
+                }
+            });
+        }
+    });
 }
 
 #[test]
 fn a_world_is_the_same_for_the_same_seed() {
     let first = seed_or(1);
     for seed in first..first + 100 {
-        let (one, two) = (live(seed, 0), live(seed, 0));
+        let (one, two) = (live(seed, 1).story(), live(seed, 1).story());
         assert!(one == two, "seed {seed}: {:?}", one.lines().zip(two.lines()).find(|(one, two)| one != two));
     }
 }

@@ -30,7 +30,7 @@ fn file(path: &Path, text: &str, mode: u32) -> String {
 }
 
 fn is_empty(dir: &Path) -> bool {
-    let made = |entry: &fs::DirEntry| !entry.file_name().as_bytes().starts_with(b".host-");
+    let made = |entry: &fs::DirEntry| !entry.file_name().as_bytes().starts_with(b".");
     fs::read_dir(dir).unwrap().flatten().filter(made).count() == 0
 }
 
@@ -112,6 +112,9 @@ fn f23_arguments_and_paths_that_are_not_utf_8_arrive_as_they_are() {
     assert_eq!(result.cwd.as_deref(), Some(cwd.as_path()));
     let json: Value = serde_json::to_value(&result).unwrap();
     assert!(json["cwd"].as_str().unwrap().ends_with("not \\xff utf-8"), "{}", json["cwd"]);
+    assert_eq!(serde_json::from_value::<Record>(json).unwrap().cwd.as_deref(), Some(cwd.as_path()));
+    let launch = ostler::LaunchFile::read(result.output_path.parent().unwrap()).unwrap();
+    assert_eq!(launch.cwd.as_deref(), Some(cwd.as_path()));
 }
 
 fn file_of_bytes(path: &Path, bytes: &[u8]) {

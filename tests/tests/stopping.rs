@@ -3,7 +3,8 @@
 
 use nix::sys::signal::Signal;
 use ostler::{
-    Command, Containment, Handle, LeftoversPolicy, Outcome, Program, Record, Status, TraceLog, TraceTo, World,
+    Command, Containment, Handle, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo,
+    testing::{Program, World},
 };
 use ostler_tests::{
     Bench, Ground, LIMIT, OtherHost, SLACK, alive, fixture, group, has_tier, ms, settles, sh, stopped,

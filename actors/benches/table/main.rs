@@ -26,6 +26,7 @@ mod sizes;
 mod spawn;
 mod stop;
 mod table;
+mod trace;
 mod waits;
 
 use table::Table;
@@ -43,11 +44,13 @@ fn main() {
     let sizes = sizes::Sizes::from_env();
     let mut table = Table::default();
     // The idle handles first: what others have freed would be taken for their memory.
-    let rows: [(&str, Measure); 13] = [
+    let rows: [(&str, Measure); 15] = [
         ("idle", idle::idle),
         ("spawn", spawn::spawn),
         ("tiers", spawn::tiers),
-        ("trace", spawn::trace),
+        ("trace", trace::trace),
+        ("recorder", trace::recorder),
+        ("replay", trace::replay),
         ("drain", drain::drain),
         ("cancel", stop::cancel),
         ("session_end", stop::session_end),

@@ -19,6 +19,8 @@ pub(crate) struct Sizes {
     /// Commands of a dead host, and how many of them had not ended.
     pub(crate) recovered: (u64, u64),
     pub(crate) tick_ms: u64,
+    /// Messages of a trace.
+    pub(crate) recorded: usize,
 }
 
 impl Sizes {
@@ -39,6 +41,7 @@ impl Sizes {
                 entries: 100,
                 recovered: (50, 5),
                 tick_ms: 20,
+                recorded: 1_000,
             },
             None => Sizes {
                 rounds: 5,
@@ -55,6 +58,7 @@ impl Sizes {
                 entries: 10_000,
                 recovered: (10_000, 200),
                 tick_ms: 250,
+                recorded: 100_000,
             },
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     sizes::Sizes,
     table::{Table, Target},
 };
-use ostler::{Command, Containment, TraceLog, TraceTo};
+use ostler::{Command, Containment};
 
 fn nothing() -> Command {
     Command::new("true")
@@ -80,28 +80,5 @@ pub(crate) fn tiers(table: &mut Table, sizes: &Sizes) {
             ],
         );
         table.row(format!("cancel, tier {tier}"), "ms", &ours).against("raw kill and wait", &raw);
-    }
-}
-
-pub(crate) fn trace(table: &mut Table, sizes: &Sizes) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = TraceTo::File(dir.path().join("trace.jsonl"));
-    let [off, file, memory, again] = [TraceTo::Off, file, TraceTo::Memory(TraceLog::default()), TraceTo::Off]
-        .map(|trace| Graph::with(|config| config.trace = trace).unwrap());
-    let [off, file, memory, again] = in_turns(
-        sizes.spawns,
-        [
-            &mut || off.one(&nothing()),
-            &mut || file.one(&nothing()),
-            &mut || memory.one(&nothing()),
-            &mut || again.one(&nothing()),
-        ],
-    );
-    let rows = [("trace into a file", &file), ("trace into memory", &memory), ("trace off, again", &again)];
-    for (what, values) in rows {
-        table
-            .row(format!("spawn to result, {what}"), "ms", values)
-            .against("trace off", &off)
-            .target(Target::RatioBelow(1.1));
     }
 }

@@ -36,6 +36,7 @@ pub(crate) enum Target {
     RatioAtLeast(f64),
     RatioBelow(f64),
     Below(f64),
+    AtLeast(f64),
 }
 
 impl Table {
@@ -78,6 +79,7 @@ impl Row {
             None => return String::new(),
             Some(Target::RatioAtLeast(least)) => (format!("≥ {least}×"), ratio >= least),
             Some(Target::RatioBelow(max)) => (format!("< {max}×"), ratio < max),
+            Some(Target::AtLeast(least)) => (format!("≥ {least} {}", self.unit), self.ours.median >= least),
             Some(Target::Below(max)) => (format!("< {max} {}", self.unit), self.ours.median < max),
         };
         format!("{text} {}", if met { "met" } else { "**missed**" })

@@ -1,6 +1,9 @@
 //! What the example hosts share: where they run, on real processes or, with `--scripted`, in a world in which the same programs are scripted.
 
-use ostler::{Config, Ostler, Program, Reaction, World};
+use ostler::{
+    Config, Ostler,
+    testing::{Program, Reaction, World},
+};
 use std::time::Duration;
 
 const SCRIPTS: [(&str, &str); 3] = [

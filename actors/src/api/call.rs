@@ -2,6 +2,8 @@
 
 use super::{Client, Error, inbox::Reader};
 use crate::backend::{Answered, HostInput, Permit};
+#[cfg(feature = "testing")]
+use crate::backend::{Waiting, WorldInput};
 use blocking::Task;
 use futures_lite::{FutureExt, future};
 use ostler_artifacts::reload_text;
@@ -27,7 +29,7 @@ type Convert<T> = Box<dyn FnOnce(Answer) -> Option<T> + Send>;
 /// entries in their places in the inbox, a result for another canceller or for the inbox. From the moment `wait` or
 /// `poll` returns a value, the value is the caller's.
 ///
-/// In a scripted [`World`](crate::World) the drop of a call that was begun returns when the graph has taken it up, so that
+/// In a scripted [`World`](crate#testing-a-host) the drop of a call that was begun returns when the graph has taken it up, so that
 /// a trace is the same on every run.
 #[must_use = "a call does nothing before it is waited for, awaited, or begun"]
 pub struct Call<T> {
@@ -37,7 +39,8 @@ pub struct Call<T> {
     convert: Option<Convert<T>>,
     /// From the sending to the end.
     permit: Option<Permit>,
-    announced: bool,
+    #[cfg(feature = "testing")]
+    waiting: Option<Waiting>,
     /// For whom it reads: that reader ends after this call, whose end frees what it has not brought.
     reader: Option<Arc<Reader>>,
 }
@@ -65,7 +68,8 @@ impl<T> Call<T> {
             stage: Stage::Unsent(request(call)),
             convert: Some(Box::new(convert)),
             permit: None,
-            announced: false,
+            #[cfg(feature = "testing")]
+            waiting: client.virtual_time.then(|| Waiting::new(client.pace.clone())),
             reader: None,
         }
     }
@@ -84,7 +88,8 @@ impl<T> Call<T> {
             stage,
             convert: None,
             permit: None,
-            announced: false,
+            #[cfg(feature = "testing")]
+            waiting: None,
             reader: None,
         }
     }
@@ -107,21 +112,37 @@ impl<T> Call<T> {
             other => self.stage = other,
         }
     }
-    fn sent(&mut self, request: Request) -> Result<Stage, Error> {
+    fn sent(&mut self, mut request: Request) -> Result<Stage, Error> {
         if !self.client.is_here() {
             return Err(Error::OtherProcess);
         }
         let permit = Permit::take(&self.client.open_calls, self.client.open_calls_limit)?;
         let (reply_to, receiver) = oneshot::async_channel();
-        let intake = HostInput::Call { call: self.call, request, reply_to };
+        let asked = self.client.spans.asked(&mut request);
+        let intake = HostInput::Call { call: self.call, request, reply_to, asked };
+        self.client.step();
         self.client.requests.send(intake).map_err(|_| Error::Closed)?;
         self.permit = Some(permit);
         Ok(Stage::Sent(receiver))
     }
 
+    /// In virtual time: whether the host does nothing but wait for it.
+    #[cfg(feature = "testing")]
+    fn announce(&mut self, cx: &Context<'_>) {
+        let Some(waiting) = &mut self.waiting else { return };
+        // A graph that has ended has dropped the call, too.
+        if waiting.begins() {
+            let _ = self.client.requests.send(HostInput::World(WorldInput::Blocked(self.call)));
+        }
+        if let Some(answers) = waiting.idle(cx) {
+            let _ = self.client.requests.send(HostInput::World(WorldInput::Idle(answers)));
+        }
+    }
+
     /// The host's value. When it is made, and not before, the graph may let go of what it kept for it.
     fn finish(&mut self, answer: Result<Answer, Refusal>, leased: bool) -> Result<T, Error> {
         self.stage = Stage::Finished;
+        self.client.step();
         let convert = self.convert.take().ok_or(Error::AlreadyTaken)?;
         let value = match answer {
             // Each request has one kind of answer: another one would be a bug, and as good as none.
@@ -156,12 +177,12 @@ impl<T> Future for Call<T> {
                     return Poll::Ready(Err(error));
                 }
                 Stage::Sent(receiver) => {
-                    if this.client.virtual_time && !this.announced {
-                        this.announced = true;
-                        let _ = this.client.requests.send(HostInput::Blocked(this.call));
-                    }
                     let Answered { answer, leased } = match Pin::new(receiver).poll(cx) {
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => {
+                            #[cfg(feature = "testing")]
+                            this.announce(cx);
+                            return Poll::Pending;
+                        }
                         Poll::Ready(Ok(answered)) => answered,
                         // The graph has ended, and the call with it.
                         Poll::Ready(Err(_)) => {
@@ -192,6 +213,7 @@ impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         // Held from the sending to the end: without it the graph knows nothing of this call, or has closed it.
         let Some(permit) = self.permit.take().filter(|_| self.client.is_here()) else { return };
+        self.client.step();
         let (taken, waits) = match self.client.virtual_time {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),

@@ -2,7 +2,7 @@
 
 use ostler_messages::{
     Capture, EnvMode, FollowLimit, LaunchRequest, LeftoversPolicy, OutputPolicy, Preset, SessionId, Stdin,
-    TerminalSize, Text, Toolchain, UnixSignal,
+    TerminalSize, Text, Toolchain, TraceContext, UnixSignal,
 };
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -225,6 +225,11 @@ impl Command {
     /// The same key in a session, while its handle lives, returns that handle instead of starting the work twice.
     pub fn launch_key(mut self, key: impl Into<String>) -> Command {
         self.0.launch_key = Some(key.into());
+        self
+    }
+    /// Where it belongs in a distributed trace: it finds that in `TRACEPARENT` and `TRACESTATE`.
+    pub fn trace_context(mut self, context: TraceContext) -> Command {
+        self.0.trace_context = Some(context);
         self
     }
     /// As a request of this session.

@@ -4,7 +4,7 @@
 mod told;
 
 use crate::{
-    backend::{HostInput, Input, Kernel, KernelEvent},
+    backend::{HostInput, Input, Kernel, KernelEvent, WorldInput},
     config::Config,
     linux,
     scripted::{self, Descendant, OnTerminate, Program, Reaction, World},
@@ -69,7 +69,7 @@ impl Rig {
         world.programs_by(programs);
         world.without_dir("/nowhere");
         let (requests, taken) = unbounded();
-        let (facts, start) = scripted::start(&world, &Config::default());
+        let (facts, start) = scripted::start(&world, &Config::default(), Arc::default());
         let kernel = start(taken);
         Rig {
             kernel,
@@ -120,7 +120,9 @@ impl Rig {
         self.perform(Arm { owner, kind, after_ms: PATIENCE_MS });
         if self.scripted {
             let (done, _) = oneshot::channel();
-            self.requests.send(HostInput::Advance { by_ms: 2 * PATIENCE_MS, done }).unwrap();
+            self.requests
+                .send(HostInput::World(WorldInput::Advance { by_ms: 2 * PATIENCE_MS, done }))
+                .unwrap();
         }
         let Some(Input::Kernel(event)) = self.kernel.next() else { panic!("the kernel has ended") };
         assert_ne!(event, KernelEvent::new(owner, TimerFired { kind }), "nothing happens");

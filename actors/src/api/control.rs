@@ -291,8 +291,13 @@ fn list(ostler: &Ostler, labels: Labels) -> Result<ControlAnswer, String> {
         _ => None,
     };
     let list = ostler.call(|call| List { call, session_id: None, finished: true, labels }, listed);
-    let records = list.wait().map_err(said)?.iter().map(|listed| brief(&listed.record)).collect();
-    Ok(ControlAnswer::Listed { records })
+    let records = list.wait().map_err(said)?;
+    let brief = |listed: &ostler_messages::Listed| {
+        let mut record = brief(&listed.record);
+        record.paused = listed.paused;
+        record
+    };
+    Ok(ControlAnswer::Listed { records: records.iter().map(brief).collect() })
 }
 
 fn read(

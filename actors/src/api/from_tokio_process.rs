@@ -31,7 +31,7 @@
 //! | a PTY crate | [`Command::terminal`](crate::Command::terminal), [`Handle::resize`](crate::Handle::resize), [`Handle::screen`](crate::Handle::screen) |
 //!
 //! ```
-//! use ostler::{Command, Config, Ostler, Program, World};
+//! use ostler::{Command, Config, Ostler, testing::{Program, World}};
 //! use std::time::Duration;
 //!
 //! # let world = World::new();

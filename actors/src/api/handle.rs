@@ -144,7 +144,7 @@ impl Handle {
     /// answer is a copy, with `taken: false`.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("make", Program::new().exits_at(Duration::from_secs(90), 2));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -194,7 +194,7 @@ impl Handle {
     /// drop.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("make", Program::new().stdout_at(Duration::from_secs(1), "compiling\n"));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -220,7 +220,7 @@ impl Handle {
     /// its output wins over its exit.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("server", Program::new().stdout_at(Duration::from_secs(2), "listening on port 3000\n"));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -264,7 +264,7 @@ impl Handle {
     /// On which TCP ports a process of the tree listens now. Another process of the machine never counts, whatever it listens on.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("server", Program::new().listens_at(Duration::from_secs(1), 3000));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -292,7 +292,7 @@ impl Handle {
     /// means now. The result comes here and not to the inbox.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # let cleans_up = OnTerminate::Exits { after: Duration::from_millis(300), says: "bye\n".into(), code: 0 };
     /// # world.program("server", Program::new().on_terminate(cleans_up));

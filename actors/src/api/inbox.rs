@@ -6,8 +6,8 @@
 
 use super::{Call, Ostler, session::timeout_ms};
 use ostler_messages::{
-    Acknowledge, Answer, Drain, Entry, Filter, Pending, Push, REDELIVER_MS, Read, ReaderGone, ReaderId,
-    Sequences, SessionId, Wait,
+    Acknowledge, Answer, Drain, Entry, Filter, Pending, Push, Pushed, REDELIVER_MS, Read, ReaderGone,
+    ReaderId, Sequences, SessionId, Wait,
 };
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use std::{
 /// ([`drain`](Inbox::drain), [`receive`](Inbox::receive)), or by [`read`](Inbox::read)ing and [acknowledging](Inbox::acknowledge) them.
 ///
 /// A value and its clones are one reader. When the last of them is dropped, what it has read and not acknowledged comes again. In a
-/// scripted [`World`](crate::World) that drop returns when the graph has taken it up.
+/// scripted [`World`](crate#testing-a-host) that drop returns when the graph has taken it up.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     reader: Arc<Reader>,
@@ -92,7 +92,7 @@ impl Inbox {
     /// reader each time. Progress does not come again if there is newer progress of its handle, or its result.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let ostler = Ostler::scripted(Config::default(), &World::new())?;
     /// # let session = ostler.open_session().wait()?;
     /// # session.inbox().push("note", "host", "build it".into()).wait()?;
@@ -195,6 +195,10 @@ impl Inbox {
         content: serde_json::Value,
     ) -> Call<u64> {
         let (session_id, kind, source) = (self.session_id(), kind.into(), source.into());
+        let content = match self.ostler().client().trace_pushed {
+            true => Pushed::new(content),
+            false => Pushed::new(content).withheld(),
+        };
         self.ostler().call(
             |call| Push { call, session_id, kind, source, content },
             |answer| match answer {

@@ -23,7 +23,7 @@ impl Handle {
     /// the pipe (64 KiB) has taken all of it, or can't take any more of it.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// let world = World::new();
     /// world.program("greeter", Program::new()
     ///     .prompts_at(Duration::from_millis(5), "name? ")
@@ -95,7 +95,7 @@ impl Handle {
     /// `completed`. Answers when it is on its way. Dropped after it was begun or polled, it is sent all the same.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// let world = World::new();
     /// world.program("server", Program::new().on_signal(UnixSignal::SigHup, Reaction::says("reloaded\n").exits(0)));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -120,7 +120,7 @@ impl Handle {
     /// Whatever stops the command lets it go on first, so that it can clean up. Dropped after it was begun or polled, it is paused all the same.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("train", Program::new().exits_at(Duration::from_secs(60), 0));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;

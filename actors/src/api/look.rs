@@ -64,7 +64,7 @@ impl Handle {
     /// Searches the output for lines that match, while it runs and after; see [`FindLines`].
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # let said = "building\nerror: no such file\n  at line 7\n";
     /// # world.program("make", Program::new().stdout_at(Duration::ZERO, said).exits_at(Duration::ZERO, 2));

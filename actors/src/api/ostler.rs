@@ -1,14 +1,15 @@
 //! The graph as a host holds it.
 
-use super::{Call, Session, control::Listening};
+use super::{Call, DumpTrace, Session, control::Listening};
+#[cfg(feature = "testing")]
+use crate::backend::Pace;
 use crate::{
     backend::{
-        ContainmentReport, Containments, FromHost, HostInput, OutputWatch, Outputs, Recovery, StartError,
-        Subscribers, Trouble,
+        ContainmentReport, Containments, Facts, FromHost, HostInput, MakeSpans, Outputs, Recovery,
+        StartError, StartKernel, Subscribers, Trouble,
     },
     config::Config,
     graph, linux,
-    scripted::{self, World},
 };
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ostler_messages::{
@@ -16,7 +17,7 @@ use ostler_messages::{
     Sleep, Tally, trace::Fault,
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
@@ -67,6 +68,8 @@ pub struct Health {
     pub journal_error: Option<String>,
     /// Why the death of the host does not end every process at this moment.
     pub host_death: Option<String>,
+    /// Why the flight recorder could not be written down when something went wrong ([`Config::recorder_bytes`]). None again once a later file was written.
+    pub recorder_error: Option<String>,
 }
 
 /// The shared side of every handle, session and call: the way into the graph.
@@ -78,16 +81,22 @@ pub(crate) struct Client {
     pub(crate) next_reader: AtomicU64,
     pub(crate) next_subscription: AtomicU64,
     pub(crate) subscribers: Arc<Subscribers>,
+    pub(crate) spans: MakeSpans,
     pub(crate) open_calls: Arc<AtomicU64>,
     pub(crate) open_calls_limit: u64,
+    /// A trace shows what the host pushes.
+    pub(crate) trace_pushed: bool,
     /// The process that has the graph: a forked copy of it has none of its threads.
     host_pid: u32,
     /// Time moves only while the host waits.
     pub(crate) virtual_time: bool,
+    #[cfg(feature = "testing")]
+    pub(crate) pace: Arc<Pace>,
     outputs: Arc<Outputs>,
     artifact_root: Arc<Path>,
     containment: Containments,
     journal_trouble: Trouble,
+    recorder_trouble: Trouble,
     recovery: Recovery,
     /// With a journal the graph can be asked from outside, as long as it is there.
     listening: OnceLock<Listening>,
@@ -101,12 +110,19 @@ impl Client {
         self.host_pid == std::process::id()
     }
 
+    /// The host has done something: no time passes before it waits again.
+    pub(crate) fn step(&self) {
+        #[cfg(feature = "testing")]
+        self.pace.step();
+    }
+
     /// Tells the graph that something of the host's is gone, which has no answer. In virtual time it returns when the graph has
     /// taken it up, so that a trace is the same on every run; else at once. At most one for each thing that the host was given.
     pub(crate) fn tell(&self, request: impl Into<Request>) {
         if !self.is_here() {
             return;
         }
+        self.step();
         let (taken, waits) = match self.virtual_time {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
@@ -165,12 +181,7 @@ impl Ostler {
     /// Commands descend from that guard. So what they inherit beside their environment and directory is as it is now: limits, umask,
     /// priority, root directory, namespaces. A command never has the rights of a user that this process has ceased to be.
     pub fn start(config: Config) -> Result<Ostler, StartError> {
-        start_with(config, None, Vec::new())
-    }
-
-    /// Starts a graph on a scripted kernel: no process, no clock, no file. See [`World`].
-    pub fn scripted(config: Config, world: &World) -> Result<Ostler, StartError> {
-        start_with(config, Some(world), Vec::new())
+        start_with(config, Vec::new())
     }
 
     /// Opens a session with an id of its own. If the call is dropped before its answer is taken, nobody knows that id, and
@@ -242,7 +253,14 @@ impl Ostler {
         Health {
             journal_error: self.0.journal_trouble.now(),
             host_death: self.0.containment.now().host_death,
+            recorder_error: self.0.recorder_trouble.now(),
         }
+    }
+
+    /// Writes the last part of the trace, which is always in memory ([`Config::recorder_bytes`]), into a file: it is made or emptied, mode
+    /// 0600. Everything that happened before this call is in it. See [`DumpTrace`].
+    pub fn dump_trace(&self, path: impl Into<PathBuf>) -> DumpTrace {
+        DumpTrace::new(self.clone(), path.into())
     }
 
     /// The graph, as long as somebody else has it.
@@ -262,11 +280,6 @@ impl Ostler {
         self.0.virtual_time
     }
 
-    pub(crate) fn watch(&self, watch: OutputWatch) {
-        // A graph that has ended drops it, which ends the wait.
-        let _ = self.0.requests.send(HostInput::Watch(watch));
-    }
-
     pub(crate) fn refused<T>(&self, error: Error) -> Call<T> {
         Call::refused(&self.0, error)
     }
@@ -280,50 +293,66 @@ impl Ostler {
     }
 }
 
-pub(crate) fn start_with(
+/// On real processes; these deliveries panic, each once.
+pub(crate) fn start_with(config: Config, faults: Vec<Fault>) -> Result<Ostler, StartError> {
+    let listens = config.journal.as_ref().is_some_and(|journal| journal.listens);
+    let kernel = linux::start(&config)?;
+    let ostler = start_on(
+        kernel,
+        config,
+        faults,
+        false,
+        #[cfg(feature = "testing")]
+        Arc::default(),
+    )?;
+    if listens {
+        // Without it everything works but for those who ask from outside; they are told that it takes no calls.
+        let _ = ostler.listen().map(|listening| ostler.0.listening.set(listening));
+    }
+    Ok(ostler)
+}
+
+/// On this kernel. `virtual_time`: its time moves only while the host waits.
+pub(crate) fn start_on(
+    (facts, start_kernel): (Facts, StartKernel),
     config: Config,
-    world: Option<&World>,
     faults: Vec<Fault>,
+    virtual_time: bool,
+    #[cfg(feature = "testing")] pace: Arc<Pace>,
 ) -> Result<Ostler, StartError> {
     let (requests, taken) = unbounded();
     let (acks, acked) = unbounded();
     let (alive, stopped) = bounded(0);
-    let open_calls_limit = config.limits.open_calls;
+    let (open_calls_limit, trace_pushed) = (config.limits.open_calls, config.trace_pushed);
     let subscribers = Arc::new(Subscribers::default());
     let from_host = FromHost { requests: taken, acks: acked, subscribers: subscribers.clone() };
-    let (facts, start_kernel) = match world {
-        None => linux::start(&config)?,
-        Some(world) => scripted::start(world, &config),
-    };
-    let listens = world.is_none() && config.journal.as_ref().is_some_and(|journal| journal.listens);
     let (journal_trouble, recovery) = (facts.journal_trouble.clone(), facts.recovery.clone());
+    let recorder_trouble = facts.dumps.as_ref().map(|dumps| dumps.trouble.clone()).unwrap_or_default();
+    let spans = MakeSpans::new(&config);
     let started = graph::start(config, facts, start_kernel, from_host, alive, faults)?;
-    if let Some(world) = world {
-        world.connect(requests.clone());
-    }
-    let ostler = Ostler(Arc::new(Client {
+    Ok(Ostler(Arc::new(Client {
         requests,
         acks,
         next_call: AtomicU64::new(0),
         next_reader: AtomicU64::new(0),
         next_subscription: AtomicU64::new(0),
         subscribers,
+        spans,
         open_calls: Arc::default(),
         open_calls_limit,
+        trace_pushed,
         host_pid: std::process::id(),
-        virtual_time: world.is_some(),
+        virtual_time,
+        #[cfg(feature = "testing")]
+        pace,
         outputs: started.outputs,
         artifact_root: started.artifact_root,
         containment: started.containment,
         journal_trouble,
+        recorder_trouble,
         recovery,
         listening: OnceLock::new(),
         graph: Some(started.thread),
         stopped,
-    }));
-    if listens {
-        // Without it everything works but for those who ask from outside; they are told that it takes no calls.
-        let _ = ostler.listen().map(|listening| ostler.0.listening.set(listening));
-    }
-    Ok(ostler)
+    })))
 }

@@ -1,7 +1,9 @@
 //! Reading a command's output, by offset, while it runs and after.
 
 use super::{Error, Ostler, session::timeout_ms};
-use crate::backend::{OutputWatch, Outputs};
+#[cfg(feature = "testing")]
+use crate::backend::OutputWatch;
+use crate::backend::Outputs;
 use futures_lite::{FutureExt, future};
 use ostler_artifacts::{
     Growth, Lines, OutputFile, Page, Paths, ReadRequest, View, next_byte, read_blocking, read_now,
@@ -71,7 +73,7 @@ impl ReadOutput {
     /// done with, and the command may go on by as much. One that waits for more has done with all there is.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("export", Program::new()
     /// #     .stdout_at(Duration::ZERO, "page 1\n").stdout_at(Duration::ZERO, "page 2\n").exits_at(Duration::ZERO, 0));
@@ -141,12 +143,12 @@ impl ReadOutput {
         if self.request.follows {
             growth.follower_at(which, offset);
         }
+        #[cfg(feature = "testing")]
         if self.ostler.is_scripted() {
             let wait_ms = timeout_ms(left);
             let (done, waited) = oneshot::async_channel();
-            self.ostler.watch(OutputWatch { growth: growth.clone(), which, offset, wait_ms, done });
-            // Closed when the graph has ended: what there is can be read.
-            return Ok(Duration::from_millis(waited.await.unwrap_or(0)));
+            let watch = OutputWatch { growth: growth.clone(), which, offset, wait_ms, done };
+            return Ok(Duration::from_millis(self.ostler.client().watched(watch, waited).await));
         }
         let started = Instant::now();
         let byte = async {

@@ -62,7 +62,7 @@ impl Session {
     /// and everything is recorded; see `stdout_truncated` and `artifact_error`).
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("make", Program::new().stdout_at(Duration::ZERO, "compiling\n"));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -113,7 +113,7 @@ impl Session {
     /// The live handles, and those whose leftovers live on, in the order of their launches. Safe to drop.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("server", Program::new());
     /// # world.program("true", Program::new().exits_at(Duration::ZERO, 0));
@@ -138,7 +138,7 @@ impl Session {
     /// Those of [`list_all`](Session::list_all) that have all of these labels.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("server", Program::new());
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;

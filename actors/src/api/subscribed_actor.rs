@@ -27,8 +27,8 @@ impl Inbox {
     ///
     /// Dropping the [`ActorSubscription`] ends it. Until then the actor's address is kept.
     pub fn subscribe_to(&self, filter: Filter, actor: Recipient<Notified>) -> Call<ActorSubscription> {
-        self.subscribe_with(filter, |subscription| {
-            let subscription = Mutex::new(Some(subscription.unannounced()));
+        self.subscribe_with(filter, true, |subscription| {
+            let subscription = Mutex::new(Some(subscription));
             let forward = Arc::new(Forward { actor, subscription, state: Mutex::default() });
             forward.pump();
             Some(ActorSubscription(forward))

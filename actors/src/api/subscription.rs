@@ -5,7 +5,9 @@
 //! * keeps: an entry that was fetched and not returned stays for the next look
 
 use super::{Call, Inbox, Ostler, call::fill};
-use crate::backend::{HostInput, Subscriber};
+use crate::backend::Subscriber;
+#[cfg(feature = "testing")]
+use crate::backend::{HostInput, Waiting, WorldInput};
 use blocking::Task;
 use futures_core::Stream;
 use futures_lite::future;
@@ -25,7 +27,7 @@ impl Inbox {
     /// by its handle, is no entry.
     ///
     /// ```
-    /// # use ostler::*; use std::time::Duration;
+    /// # use ostler::{*, testing::*}; use std::time::Duration;
     /// # let world = World::new();
     /// # world.program("make", Program::new().exits_at(Duration::from_secs(9), 2));
     /// # let ostler = Ostler::scripted(Config::default(), &world)?;
@@ -50,26 +52,25 @@ impl Inbox {
     /// # Errors
     /// `LimitReached` when the session has [`Limits::subscriptions`](crate::Limits::subscriptions) already; `SessionUnknown`.
     pub fn subscribe(&self, filter: Filter) -> Call<Subscription> {
-        self.subscribe_with(filter, Some)
+        self.subscribe_with(filter, false, Some)
     }
 
+    /// `at_once`: in a scripted world it does not hold up time, and is told what comes in nobody's turn.
     pub(super) fn subscribe_with<T>(
         &self,
         filter: Filter,
+        at_once: bool,
         make: impl FnOnce(Subscription) -> Option<T> + Send + 'static,
     ) -> Call<T> {
         let (ostler, session_id) = (self.ostler().clone(), self.session_id());
         let client = ostler.client();
         let id = SubscriptionId(client.next_subscription.fetch_add(1, Ordering::Relaxed) + 1);
-        let subscriber = client.subscribers.add(id);
+        let subscriber = client.subscribers.add(id, at_once);
         let seat = Seat { id, subscriber, ostler, session_id: session_id.clone() };
         self.ostler().call(
             |call| Subscribe { call, session_id, subscription: id, filter },
             move |answer| match answer {
-                Answer::Subscribed(_) => {
-                    let announces = seat.ostler.is_scripted();
-                    make(Subscription { seat, reloading: None, announces })
-                }
+                Answer::Subscribed(_) => make(Subscription::new(seat)),
                 _ => None,
             },
         )
@@ -107,18 +108,33 @@ impl Drop for Seat {
 ///
 /// It ends when the session has ended and everything was given, or when the graph ends. Dropping it ends it too.
 ///
-/// In a scripted [`World`](crate::World) time moves while a thread waits for the next entry. A `Stream` that was polled and is not
+/// In a scripted [`World`](crate#testing-a-host) time moves while a thread waits for the next entry. A `Stream` that was polled and is not
 /// waited for any more lets time run on until its next entry: there, `next` is exact, since it is told when it is dropped.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
     seat: Seat,
     /// An entry whose text was left out is completed from disk.
     reloading: Option<Task<Entry>>,
-    /// In a scripted world: the host does nothing but wait for it.
-    announces: bool,
+    /// In a scripted world: none if it does not hold up time.
+    #[cfg(feature = "testing")]
+    waiting: Option<Waiting>,
 }
 
 impl Subscription {
+    fn new(seat: Seat) -> Subscription {
+        #[cfg(feature = "testing")]
+        let client = seat.ostler.client();
+        #[cfg(feature = "testing")]
+        let waits = client.virtual_time && !seat.subscriber.is_told_at_once();
+        #[cfg(feature = "testing")]
+        let waiting = waits.then(|| Waiting::new(client.pace.clone()));
+        Subscription {
+            #[cfg(feature = "testing")]
+            waiting,
+            seat,
+            reloading: None,
+        }
+    }
     /// The next one; none when it has ended. Safe to drop: an entry that was not returned is the next one again.
     #[allow(
         clippy::should_implement_trait,
@@ -131,12 +147,6 @@ impl Subscription {
     pub fn iter(&mut self) -> Entries<'_> {
         Entries(self)
     }
-    /// It does not hold up virtual time.
-    pub(super) fn unannounced(mut self) -> Subscription {
-        self.announces = false;
-        self
-    }
-
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Subscribed>> {
         if !self.seat.is_here() {
             return Poll::Ready(None);
@@ -152,25 +162,51 @@ impl Subscription {
                     self.reloading = Some(blocking::unblock(move || with_text(entry)));
                 }
                 Poll::Pending => {
-                    if self.announces && self.seat.subscriber.begins_to_wait() {
-                        // A graph that has ended has ended this, too.
-                        let listens = HostInput::Listens(self.seat.subscriber.clone());
-                        let _ = self.seat.ostler.client().requests.send(listens);
-                    }
+                    #[cfg(feature = "testing")]
+                    self.announce(cx);
                     return Poll::Pending;
                 }
-                ready => return ready,
+                ready => {
+                    self.seat.ostler.client().step();
+                    return ready;
+                }
             }
+        }
+    }
+
+    /// In virtual time: whether the host does nothing but wait for it.
+    #[cfg(feature = "testing")]
+    fn announce(&mut self, cx: &Context<'_>) {
+        let Seat { subscriber, ostler, .. } = &self.seat;
+        let Some(waiting) = &mut self.waiting else { return };
+        let requests = &ostler.client().requests;
+        // A graph that has ended has ended this, too.
+        if subscriber.begins_to_wait() {
+            let _ = requests.send(HostInput::World(WorldInput::Listens(subscriber.clone())));
+        }
+        if let Some(answers) = waiting.idle(cx) {
+            let _ = requests.send(HostInput::World(WorldInput::Idle(answers)));
+        }
+    }
+
+    /// Nobody waits for the next one any more.
+    fn leave(&mut self) {
+        self.seat.subscriber.stops_waiting();
+        #[cfg(feature = "testing")]
+        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.has_begun()) {
+            let client = self.seat.ostler.client();
+            *waiting = Waiting::new(client.pace.clone());
+            client.leave();
         }
     }
 }
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Seat { id, subscriber, ostler, session_id } = &self.seat;
         if !self.seat.is_here() {
             return;
         }
-        subscriber.stops_waiting();
+        self.leave();
+        let Seat { id, subscriber, ostler, session_id } = &self.seat;
         if !subscriber.has_ended() {
             ostler.client().tell(Unsubscribe { session_id: session_id.clone(), subscription: *id });
         }
@@ -218,7 +254,7 @@ impl Future for NextEntry<'_> {
 impl Drop for NextEntry<'_> {
     fn drop(&mut self) {
         if self.0.seat.is_here() {
-            self.0.seat.subscriber.stops_waiting();
+            self.0.leave();
         }
     }
 }

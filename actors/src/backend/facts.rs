@@ -1,8 +1,10 @@
 //! What is known of the world before the first input. The graph makes up none of it.
 
-use super::Outputs;
+use super::{Dumps, Outputs};
 use ostler_artifacts::RootError;
-use ostler_messages::{Containment, HandleId, Recovered, SessionId, Status, trace::Header};
+use ostler_messages::{Containment, HandleId, SessionId, trace::Header};
+#[cfg(any(feature = "journal", feature = "testing"))]
+use ostler_messages::{Recovered, Status};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -22,6 +24,11 @@ pub(crate) struct Facts {
     pub(crate) journaled: bool,
     pub(crate) journal_trouble: Trouble,
     pub(crate) recovery: Recovery,
+    /// In virtual time the host is told one thing after the other.
+    #[cfg(feature = "testing")]
+    pub(crate) pace: Option<Arc<super::Pace>>,
+    /// None where there is no disk: then only the host writes down what the recorder holds.
+    pub(crate) dumps: Option<Dumps>,
 }
 
 /// What a graph has found in its journal at its start.
@@ -38,6 +45,7 @@ pub struct Recovery {
     pub trouble: Vec<String>,
 }
 impl Recovery {
+    #[cfg(any(feature = "journal", feature = "testing"))]
     pub(crate) fn of(recovered: &Recovered) -> Recovery {
         let open = recovered.sessions.iter().filter(|session| !session.ended);
         let entries = recovered.sessions.iter().flat_map(|session| &session.entries);

@@ -1,7 +1,10 @@
 //! What enters the graph from the host's side, and what goes back.
 
-use super::{Subscriber, Subscribers};
+#[cfg(feature = "testing")]
+use super::WorldInput;
+use super::{Asked, Dump, Subscribers};
 use crossbeam_channel::Receiver;
+#[cfg(feature = "testing")]
 use ostler_artifacts::{Growth, OutputFile};
 use ostler_messages::{Answer, CallError, CallId, HostGone, Limit, Refusal, Request};
 use std::sync::{
@@ -12,7 +15,7 @@ use std::sync::{
 /// What enters the graph from the host's side.
 pub(crate) enum HostInput {
     /// A call. Bounded by the permits.
-    Call { call: CallId, request: Request, reply_to: ReplyTo },
+    Call { call: CallId, request: Request, reply_to: ReplyTo, asked: Asked },
     /// The caller is gone without its answer. The call's permit comes back when the graph has taken this up, so that a
     /// host that drops calls faster than the graph closes them finds its limit. Then `taken` is dropped.
     Nack { call: CallId, permit: Permit, taken: Option<oneshot::Sender<()>> },
@@ -21,18 +24,13 @@ pub(crate) enum HostInput {
     Ack(CallId),
     /// Something of the host's is gone that is no call; there is no answer. Then `taken` is dropped.
     Gone { request: Request, taken: Option<oneshot::Sender<()>> },
+    /// What the recorder holds, for the host to write; none if it is off.
+    Dump(oneshot::Sender<Option<Dump>>),
     /// The last handle of the host was dropped.
     HostGone(HostGone),
-    /// The host does nothing before this call is answered: virtual time may move.
-    Blocked(CallId),
-    /// The host does nothing before there is output, or virtual time has passed.
-    Watch(OutputWatch),
-    /// The host does nothing before this subscriber has news: virtual time may move.
-    Listens(Arc<Subscriber>),
-    /// A scripted host dies.
-    Crash { done: oneshot::Sender<()> },
-    /// Moves virtual time.
-    Advance { by_ms: u64, done: oneshot::Sender<()> },
+    /// What only a scripted world takes.
+    #[cfg(feature = "testing")]
+    World(WorldInput),
 }
 
 /// The graph's side of the ways in, and of the way to subscribers.
@@ -47,6 +45,7 @@ pub(crate) struct FromHost {
 
 /// A reader that waits for a byte in a scripted world. It is no message: a real reader waits on its own thread, and the
 /// graph knows nothing of it.
+#[cfg(feature = "testing")]
 pub(crate) struct OutputWatch {
     pub(crate) growth: Arc<Growth>,
     pub(crate) which: OutputFile,

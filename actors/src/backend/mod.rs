@@ -5,23 +5,35 @@
 //!
 //! Two do it: `linux` with real processes, and `scripted` in virtual time. Nothing of the graph's decisions depends on which.
 
+mod dump;
 mod facts;
 mod follow;
 mod host;
+#[cfg(any(feature = "journal", feature = "testing"))]
 mod lost;
 mod outputs;
+#[cfg(feature = "testing")]
+mod pace;
+mod spans;
 mod subscribers;
 pub(crate) mod thread;
 
 use crossbeam_channel::Receiver;
+pub(crate) use dump::{Dump, Dumps};
 pub(crate) use facts::Containments;
 pub use facts::{ContainmentReport, Recovery, Refused, StartError};
 pub(crate) use facts::{Facts, NextN, Trouble};
 pub(crate) use follow::{Files, Follow, Turn};
-pub(crate) use host::{Answered, FromHost, HostInput, OutputWatch, Permit, ReplyTo};
+#[cfg(feature = "testing")]
+pub(crate) use host::OutputWatch;
+pub(crate) use host::{Answered, FromHost, HostInput, Permit, ReplyTo};
+#[cfg(any(feature = "journal", feature = "testing"))]
 pub(crate) use lost::{lost, request_of};
 use ostler_messages::{ActorName, CallId, Event, KernelCommand, TimerKind};
 pub(crate) use outputs::Outputs;
+#[cfg(feature = "testing")]
+pub(crate) use pace::{Pace, Waiting, WorldInput};
+pub(crate) use spans::{Asked, MakeSpans, Spans};
 pub(crate) use subscribers::{EndOfSubscriptions, Subscriber, Subscribers};
 
 /// What enters the graph.
@@ -62,8 +74,6 @@ pub(crate) trait Kernel {
     fn next(&mut self) -> Option<Input>;
     /// Microseconds since the graph's start, monotonic or virtual.
     fn now_us(&self) -> u64;
-    /// The host does nothing until this call is answered: virtual time may move.
-    fn blocked(&mut self, _call: CallId) {}
     /// The graph is idle after an input. `waits` tells whether a call still waits for its answer.
     fn after_input(&mut self, _waits: &dyn Fn(CallId) -> bool) {}
     /// The graph has ended: kills and reaps what is left, and ends the kernel's threads.

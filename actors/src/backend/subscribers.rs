@@ -21,8 +21,20 @@ impl Subscribers {
         // Every change is one insertion or removal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(crate) fn add(&self, id: SubscriptionId) -> Arc<Subscriber> {
-        self.known().entry(id).or_default().clone()
+    /// `at_once`: in virtual time it is told in nobody's turn.
+    pub(crate) fn add(&self, id: SubscriptionId, at_once: bool) -> Arc<Subscriber> {
+        let _ = at_once;
+        let subscriber = Arc::new(Subscriber {
+            state: Mutex::default(),
+            #[cfg(feature = "testing")]
+            at_once,
+        });
+        self.known().insert(id, subscriber.clone());
+        subscriber
+    }
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_told_at_once(&self, id: SubscriptionId) -> bool {
+        self.known().get(&id).is_none_or(|subscriber| subscriber.at_once)
     }
     pub(crate) fn remove(&self, id: SubscriptionId) {
         self.known().remove(&id);
@@ -52,8 +64,12 @@ impl Drop for EndOfSubscriptions {
 }
 
 /// Of one subscription.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriber(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    state: Mutex<State>,
+    #[cfg(feature = "testing")]
+    at_once: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -65,6 +81,7 @@ struct State {
     waits: bool,
 }
 impl State {
+    #[cfg(feature = "testing")]
     fn has_news(&self) -> bool {
         self.ended || !self.backlog.is_empty()
     }
@@ -73,7 +90,11 @@ impl State {
 impl Subscriber {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_told_at_once(&self) -> bool {
+        self.at_once
     }
     fn change(&self, work: impl FnOnce(&mut State)) {
         let waker = {
@@ -104,6 +125,7 @@ impl Subscriber {
         Poll::Pending
     }
     /// In a scripted world: whether the host has only now begun to wait.
+    #[cfg(feature = "testing")]
     pub(crate) fn begins_to_wait(&self) -> bool {
         let mut state = self.state();
         let begins = !state.waits && !state.has_news();
@@ -112,10 +134,14 @@ impl Subscriber {
     }
     /// Nobody waits any more.
     pub(crate) fn stops_waiting(&self) {
-        self.state().waits = false;
-        let waker = self.state().waker.take();
+        let waker = {
+            let mut state = self.state();
+            state.waits = false;
+            state.waker.take()
+        };
         drop(waker);
     }
+    #[cfg(feature = "testing")]
     pub(crate) fn waits(&self) -> bool {
         self.state().waits
     }

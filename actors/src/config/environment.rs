@@ -1,7 +1,7 @@
 //! Which variables a command gets.
 
 use super::presets::{Changes, name_of};
-use ostler_messages::{EnvMode, LaunchError, LaunchRequest, Text};
+use ostler_messages::{EnvMode, LaunchError, LaunchRequest, Text, TraceContext};
 use std::{
     ffi::{CStr, CString, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -193,6 +193,12 @@ pub(crate) fn own_variables(request: &LaunchRequest) -> Result<Vec<CString>, Lau
     if names_terminal(request) {
         own.push(TERM.into());
     }
+    for (name, value) in request.trace_context.iter().flat_map(TraceContext::variables) {
+        if !request.env.0.keys().any(|own| own.as_bytes() == name.as_bytes()) {
+            let nul = |_| LaunchError::Nul { field: "trace_context".to_owned() };
+            own.push(CString::new(format!("{name}={value}")).map_err(nul)?);
+        }
+    }
     Ok(own)
 }
 
@@ -246,7 +252,8 @@ pub(crate) fn environment<'a>(
 pub(super) fn speaks_of(request: &LaunchRequest, name: &[u8]) -> bool {
     let is = |known: &Text| known.as_bytes() == name;
     let is_own = request.env.0.keys().any(is) || (name == b"TERM" && names_terminal(request));
-    is_own || request.env_remove.iter().any(is)
+    let is_trace_context = request.trace_context.is_some() && TraceContext::names(name);
+    is_own || is_trace_context || request.env_remove.iter().any(is)
 }
 
 /// The value of one variable of an environment.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// are normal; only a session is open in one of them at a time.
 ///
 /// ```
-/// # use ostler::*; use std::time::Duration;
+/// # use ostler::{*, testing::*}; use std::time::Duration;
 /// let world = World::new();
 /// world.program("make", Program::new().exits_at(Duration::from_secs(90), 0));
 /// let config = || Config::new().journal(Journal::named("my-agent"));

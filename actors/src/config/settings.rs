@@ -1,8 +1,9 @@
 //! What a host can set. Every field has a default with its reason.
 
-use super::{CredentialRule, Journal, ToolchainHook, Variables, handles_by_descriptors};
+use super::{CredentialRule, DumpHook, Journal, ToolchainHook, TraceDump, Variables, handles_by_descriptors};
 use ostler_artifacts::RetentionLimits;
-use ostler_messages::Containment;
+use ostler_messages::{Containment, Stamp, trace::Header};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -28,12 +29,24 @@ pub struct Config {
     pub credentials: CredentialRule,
     /// Who else knows the tools of a directory. Default: nobody.
     pub toolchain_hook: Option<ToolchainHook>,
+    /// How many commands are started or write at a time, at most: there are no more threads than that for each of the two, and never more than
+    /// the processors have use for. More commands wait for a thread, and nothing else changes. Default: absent, any number.
+    pub at_once: Option<usize>,
     /// When artifacts are removed.
     pub retention: Retention,
     /// What survives the host. Default: nothing.
     pub journal: Option<Journal>,
     /// Where the trace goes.
     pub trace: TraceTo,
+    /// Whether a trace shows what the host itself has pushed into an inbox. Default: no, it has only the sizes.
+    pub trace_pushed: bool,
+    /// The last part of the trace, in bytes, that is always in memory: see [`Config::recorder_bytes`]. Default 0: none.
+    pub recorder_bytes: usize,
+    /// Who hears when it is written down. Default: nobody.
+    pub dump_hook: Option<DumpHook>,
+    /// What the spans of commands say.
+    #[cfg(feature = "tracing")]
+    pub spans: super::Spans,
 }
 
 impl Config {
@@ -79,6 +92,15 @@ impl Config {
         self.toolchain_hook = Some(ToolchainHook(Arc::new(hook)));
         self
     }
+    /// How many commands are started or write at a time: a program that runs one command needs one thread for each.
+    pub fn at_once(mut self, commands: usize) -> Config {
+        self.at_once = Some(commands);
+        self
+    }
+    /// Threads of one kind, of which the processors have use for so many.
+    pub(crate) fn threads(&self, useful: usize) -> usize {
+        self.at_once.map_or(useful, |commands| useful.min(commands.max(1)))
+    }
     /// When artifacts are removed.
     pub fn retention(mut self, retention: Retention) -> Config {
         self.retention = retention;
@@ -94,6 +116,34 @@ impl Config {
         self.trace = to;
         self
     }
+    /// Whether a trace shows what the host itself has pushed into an inbox, and what the recorder holds does. A replay is the same either way.
+    pub fn trace_pushed(mut self, shown: bool) -> Config {
+        self.trace_pushed = shown;
+        self
+    }
+    /// The flight recorder: how much of the trace is always in memory, [`RECORDER_BYTES`](crate::RECORDER_BYTES) for most hosts. The memory is taken as it is
+    /// needed. 0, the default, keeps nothing: it costs up to 4 % of the time of a command that does nothing (`docs/traces.md`).
+    ///
+    /// It is written to a file when an actor or a thread of the graph crashes, or a result is [`Lost`](crate::Status::Lost) or has
+    /// [survivors](crate::Outcome::Survived): below the artifact root, `trace_{unix nanoseconds}_{host pid}.jsonl`, mode 0600; at most 16 in the life of a graph, a
+    /// second apart. Retention removes those of its age, and all but the newest 32. No result waits for it, but for the answer to a shutdown, up to two seconds.
+    /// [`Ostler::dump_trace`](crate::Ostler::dump_trace) writes it at any time. What can't be written is told by [`Health`](crate::Health). In a scripted world
+    /// only the host writes it.
+    pub fn recorder_bytes(mut self, bytes: usize) -> Config {
+        self.recorder_bytes = bytes;
+        self
+    }
+    /// Who hears that the recorder was written down, or could not be: it is called on a thread of its own, which ends with it.
+    pub fn on_trace_dump(mut self, hook: impl Fn(&TraceDump) + Send + Sync + 'static) -> Config {
+        self.dump_hook = Some(DumpHook(Arc::new(hook)));
+        self
+    }
+    /// What the spans of commands say, and what place of a distributed trace each command is told.
+    #[cfg(feature = "tracing")]
+    pub fn spans(mut self, spans: super::Spans) -> Config {
+        self.spans = spans;
+        self
+    }
 }
 impl Default for Config {
     fn default() -> Config {
@@ -104,9 +154,15 @@ impl Default for Config {
             times: Times::default(),
             credentials: CredentialRule::default(),
             toolchain_hook: None,
+            at_once: None,
             retention: Retention::default(),
             journal: None,
             trace: TraceTo::default(),
+            trace_pushed: false,
+            recorder_bytes: 0,
+            dump_hook: None,
+            #[cfg(feature = "tracing")]
+            spans: super::Spans::default(),
         }
     }
 }
@@ -127,7 +183,7 @@ pub const OPEN_CALLS: u64 = 16_384;
 /// How many of each thing there may be, and how much.
 ///
 /// ```
-/// # use ostler::*; use std::time::Duration;
+/// # use ostler::{*, testing::*}; use std::time::Duration;
 /// # let world = World::new();
 /// # world.program("server", Program::new());
 /// let mut limits = Limits::default();
@@ -143,7 +199,8 @@ pub const OPEN_CALLS: u64 = 16_384;
 /// ```
 ///
 /// Reaching a limit is a typed error, never a wait without end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
     /// Live handles in all. Default: what `RLIMIT_NOFILE` has room for; that limit is never raised for the host.
@@ -196,7 +253,8 @@ pub const UNKILLABLE_TIME: Duration = Duration::from_secs(1);
 pub const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Times that no request sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Times {
     /// For a launch that neither starts nor fails. Default [`START_TIMEOUT`].
@@ -212,10 +270,28 @@ impl Default for Times {
     }
 }
 
+/// What of a host's settings decisions of the graph depend on. It stands in the first line of a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Decisive {
+    pub(crate) limits: Limits,
+    pub(crate) times: Times,
+}
+impl Config {
+    /// The first line of a trace of its graph.
+    pub(crate) fn header(&self, host_pid: u32, artifact_root: String, started_at: Stamp) -> Header {
+        let decisive = Decisive { limits: self.limits.clone(), times: self.times.clone() };
+        // Numbers and times by name.
+        let settings = serde_json::to_value(decisive).unwrap_or_default();
+        Header::new(host_pid, artifact_root, started_at).with_settings(self.journal.is_some(), settings)
+    }
+}
+
 /// Default time from one removal to the next while a graph runs.
 pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// When artifacts are removed: at the start of a graph, and while it runs. Never those of a command that lives, whose result is unread or
+/// When artifacts are removed: at the start of a graph, and while it runs. If within the interval another host with the same limits has looked, only
+/// at one of 64 starts: a host that lives for a moment does not look through all of them. Never those of a command that lives, whose result is unread or
 /// is still kept for who asks late, or of another living host; those count all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -12,4 +12,4 @@ mod thread;
 pub(crate) mod trace;
 mod wait;
 
-pub(crate) use thread::start;
+pub(crate) use thread::{rerun, start};

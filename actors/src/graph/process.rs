@@ -20,8 +20,8 @@ use ostler_messages::{
     ActorName, Append, Arm, Asked, Cause, Close, CloseStream, CommandId, Disarm, Down, Drained, EndInput,
     Exec, Exited, Finished, Halt, HandleId, LaunchError, LaunchFailed, LaunchRequest, Launched,
     LeftoversPolicy, Output, OutputLimitReached, Peek, Peeked, Record, Release, Released, Report, Reported,
-    Row, Seal, Sealed, Signal, StartFailed, Started, Stdin, Stop, Stream, Survived, Sweep, TimerFired,
-    TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
+    Row, Seal, Sealed, Signal, StartFailed, Started, Stdin, Stop, StopCause, Stream, Survived, Sweep,
+    TimerFired, TimerKind, TreeAlive, TreeEmpty, Unexpected, Unsealed,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -173,6 +173,11 @@ impl ProcessActor {
         }
         let record = Arc::make_mut(&mut self.record);
         record.end(self.life.status(), self.life.stop_cause());
+        record.time_limit_ms = match record.stop_cause {
+            Some(StopCause::Deadline) => self.request.timeout_ms,
+            Some(StopCause::Idle) => self.request.idle_timeout_ms,
+            _ => None,
+        };
         record.artifact_error = self.read_error.clone();
         let record = self.record.clone();
         let discard = self.life.undone();

@@ -8,12 +8,14 @@
 //! * keeps: a call is open from its request to its Ack, its Nack, or an answer that leases nothing
 
 use super::actors::{CoreActors, ProcessTable};
+#[cfg(feature = "testing")]
+use crate::backend::Pace;
 use crate::backend::{Answered, KernelEvent, ReplyTo, Subscribers};
 use actix::{Actor, Handler};
 use ostler_context::{Context, Sent, entering};
 use ostler_messages::{
     Ack, ActorName, Answer, CallId, Cleared, Event, Mark, Nack, NotifiedAll, Notify, Reply, Request, Stopped,
-    route_request,
+    SubscriptionId, route_request,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -79,6 +81,8 @@ pub(crate) struct HostActor {
     waiting: Waiting,
     /// The graph ends when nothing waits to be written any more.
     stopping: bool,
+    #[cfg(feature = "testing")]
+    pace: Option<Arc<Pace>>,
 }
 
 /// What waits until what it says is written: by who has appended that, and by the number of the append.
@@ -121,7 +125,41 @@ impl HostActor {
         subscribers: Arc<Subscribers>,
     ) -> HostActor {
         let (waiting, stopping) = (Waiting::default(), false);
-        HostActor { calls, last, stopped, subscribers, waiting, stopping }
+        HostActor {
+            calls,
+            last,
+            stopped,
+            subscribers,
+            waiting,
+            stopping,
+            #[cfg(feature = "testing")]
+            pace: None,
+        }
+    }
+    #[cfg(feature = "testing")]
+    pub(crate) fn paced(self, pace: Option<Arc<Pace>>) -> HostActor {
+        HostActor { pace, ..self }
+    }
+
+    /// At once; in virtual time in its turn.
+    fn tell(&self, told: impl FnOnce() + Send + 'static) {
+        #[cfg(feature = "testing")]
+        if let Some(pace) = &self.pace {
+            return pace.hold(told);
+        }
+        told();
+    }
+
+    /// To a subscriber.
+    fn tell_of(&self, id: SubscriptionId, told: impl FnOnce() + Send + 'static) {
+        // On real processes nobody is asked for it.
+        #[cfg(feature = "testing")]
+        if self.pace.is_some() && self.subscribers.is_told_at_once(id) {
+            return told();
+        }
+        #[cfg(not(feature = "testing"))]
+        let _ = id;
+        self.tell(told);
     }
 
     fn leave(&mut self, after: Option<Mark>, leaving: Leaving) {
@@ -132,15 +170,24 @@ impl HostActor {
     fn let_go(&mut self, leaving: Leaving) {
         match leaving {
             Leaving::Reply(reply) => self.reply(reply),
-            Leaving::Notify(notify) => self.subscribers.notify(notify.subscription, notify.entries),
-            Leaving::NotifiedAll(all) => self.subscribers.end(all.subscription),
+            Leaving::Notify(notify) => {
+                let subscribers = self.subscribers.clone();
+                self.tell_of(notify.subscription, move || {
+                    subscribers.notify(notify.subscription, notify.entries);
+                });
+            }
+            Leaving::NotifiedAll(all) => {
+                let subscribers = self.subscribers.clone();
+                self.tell_of(all.subscription, move || subscribers.end(all.subscription));
+            }
         }
     }
     fn reply(&mut self, Reply { call, answer, leased_by, .. }: Reply) {
         let Some(reply_to) = self.calls.answer(call, leased_by) else { return };
         if let (Ok(Answer::Subscribed(id)), None) = (&answer, leased_by) {
             // Nobody in the graph knows of it: nothing can come.
-            self.subscribers.end(*id);
+            let (subscribers, id) = (self.subscribers.clone(), *id);
+            self.tell_of(id, move || subscribers.end(id));
         }
         let last = matches!(answer, Ok(Answer::Stopped(_)));
         let answered = Answered { answer, leased: leased_by.is_some() };
@@ -148,7 +195,7 @@ impl HostActor {
             self.last.borrow_mut().push((reply_to, answered));
         } else {
             // A caller that is gone has sent its Nack, which frees what was leased.
-            let _ = reply_to.send(answered);
+            self.tell(move || drop(reply_to.send(answered)));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     wait::WaitActor,
 };
 use crate::{
-    backend::{Facts, NextN},
+    backend::{Facts, NextN, Spans},
     config::Config,
     core::registry::{Effect, Registry},
 };
@@ -21,12 +21,12 @@ use ostler_messages::{
     Ack, ActorName, Answer, Append, AppendAll, Arm, AwaitResult, CallId, Cancel, ClaimSession, CloseQueue,
     CloseStdin, CommandEnded, CommandId, Deliver, Disarm, DiscardAll, Discarded, Down, EndInput, EndSession,
     Fed, Feed, Finished, Forget, ForgetSession, Freeze, Froze, GetStatus, HostGone, InputEnded, KernelFailed,
-    Launch, LaunchFailed, LaunchRequest, Launched, LaunchesPaused, List, ListPorts, LookForPorts, Mark, Nack,
-    NoQueue, OpenQueue, OpenSession, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise, Recovered,
-    RefuseLaunch, Release, Released, Reply, Report, Reported, Resize, RestoreQueues, ResultsGone, Resume,
-    Retain, RetentionDue, Row, SendSignal, SessionClaimed, SetSize, Shutdown, Sleep, Stop, StopWaiting,
-    Stopped, Survey, Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind, Unexpected, Unfollow,
-    WaitFor, WaitOver, Write, WriteAgain,
+    Launch, LaunchFailed, LaunchRequest, Launched, LaunchesPaused, Leftover, List, ListPorts, LookForPorts,
+    Mark, Nack, NoQueue, OpenQueue, OpenSession, Outcome, Pause, PortsSeen, QueueClosed, QueueEmptied, Raise,
+    Recovered, Refusal, RefuseLaunch, Release, Released, Reply, Report, Reported, Resize, RestoreQueues,
+    ResultsGone, Resume, Retain, RetentionDue, Row, SendSignal, SessionClaimed, SetSize, Shutdown, Sleep,
+    Status, Stop, StopWaiting, Stopped, Survey, Surveyed, TakeResult, Thaw, Thawed, TimerFired, TimerKind,
+    Unexpected, Unfollow, WaitFor, WaitOver, Write, WriteAgain, trace::Incident,
 };
 use std::{path::Path, rc::Rc, sync::Arc};
 
@@ -38,6 +38,7 @@ pub(crate) struct Supervisor {
     next_n: NextN,
     core_actors: Rc<CoreActors>,
     processes: ProcessTable,
+    spans: Spans,
     journaled: bool,
     /// Its own address, for the processes. None before the first.
     parent: Option<Parent>,
@@ -48,7 +49,7 @@ impl Supervisor {
         config: Config,
         facts: Facts,
         core_actors: Rc<CoreActors>,
-        processes: ProcessTable,
+        (processes, spans): (ProcessTable, Spans),
     ) -> Supervisor {
         let host_pid = facts.header.host_pid;
         Supervisor {
@@ -63,6 +64,7 @@ impl Supervisor {
             next_n: facts.next_n,
             core_actors,
             processes,
+            spans,
             parent: None,
         }
     }
@@ -250,9 +252,6 @@ on! {
     Nack => |registry, m| registry.nack(m.call);
     Shutdown => |registry, m| registry.shutdown(m.call);
     HostGone => |registry, _m| registry.host_gone();
-    Launched => |registry, m| registry.launched(m.n, m.record, m.start_ticks);
-    LaunchFailed => |registry, m| registry.launch_failed(m.n, m.error);
-    Finished => |registry, m| registry.finished(m.n, m.record, m.kept);
     Released => |registry, m| registry.released(m.n, m.leftovers);
     QueueClosed => |registry, m| registry.queue_closed(m.session_id, m.unread, m.kept, m.next);
     NoQueue => |registry, m| registry.no_queue(m.call, &m.session_id, m.nothing);
@@ -267,6 +266,46 @@ impl Handler<Sent<Launch>> for Supervisor {
     fn handle(&mut self, Sent(launch): Sent<Launch>, ctx: &mut Context<Supervisor>) {
         let next_n = &mut self.next_n;
         let effects = self.registry.launch(launch.call, launch.request, launch.result_within_ms, next_n);
+        let (mut spawned, mut refused) = (None, None);
+        for effect in &effects {
+            match effect {
+                Effect::Spawn { n, .. } => spawned = Some(*n),
+                Effect::Reply(_, Err(Refusal::Launch(error))) => refused = Some(error),
+                _ => {}
+            }
+        }
+        self.spans.launch(launch.call, spawned, refused);
+        self.perform(effects, ctx);
+    }
+}
+impl Handler<Sent<Launched>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(launched): Sent<Launched>, ctx: &mut Context<Supervisor>) {
+        self.spans.started(launched.n, &launched.record.0);
+        let effects = self.registry.launched(launched.n, launched.record, launched.start_ticks);
+        self.perform(effects, ctx);
+    }
+}
+impl Handler<Sent<LaunchFailed>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(failed): Sent<LaunchFailed>, ctx: &mut Context<Supervisor>) {
+        self.spans.refused(failed.n, &failed.error);
+        let effects = self.registry.launch_failed(failed.n, failed.error);
+        self.perform(effects, ctx);
+    }
+}
+impl Handler<Sent<Finished>> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, Sent(finished): Sent<Finished>, ctx: &mut Context<Supervisor>) {
+        self.spans.ended(finished.n, &finished.record.0);
+        let (record, survived) =
+            (&finished.record.0, |leftover: &Leftover| leftover.outcome == Outcome::Survived);
+        if record.status == Status::Lost {
+            ctx.tracer().incident(Incident::Lost(record.handle_id));
+        } else if record.leftovers.iter().flatten().any(survived) {
+            ctx.tracer().incident(Incident::Survived(record.handle_id));
+        }
+        let effects = self.registry.finished(finished.n, finished.record, finished.kept);
         self.perform(effects, ctx);
     }
 }
@@ -318,7 +357,8 @@ impl Handler<Sent<KernelFailed>> for Supervisor {
     type Result = ();
     /// Nothing can be started, stopped or followed any more: the graph ends, and with the kernel's remaining threads
     /// every tree.
-    fn handle(&mut self, _: Sent<KernelFailed>, _: &mut Context<Supervisor>) {
+    fn handle(&mut self, Sent(failed): Sent<KernelFailed>, ctx: &mut Context<Supervisor>) {
+        ctx.tracer().incident(Incident::ThreadFailed(failed.thread));
         self.core_actors.host.do_send(Sent(Stopped { at_once: true }));
     }
 }

@@ -10,18 +10,21 @@ use super::{
     kernel::KernelActor,
     router::{HostActor, LastAnswers, OpenCalls, deliver_ack, deliver_event, deliver_nack, deliver_request},
     supervisor::Supervisor,
-    trace::sink::{self, Tracing},
+    trace::{
+        recorder::Recorder,
+        sink::{self, Tracing},
+    },
 };
 use crate::{
     backend::{
-        Containments, EndOfSubscriptions, Facts, FromHost, HostInput, Input, Kernel, Outputs, StartError,
-        StartKernel, Subscribers, thread::spawn,
+        Containments, EndOfSubscriptions, Facts, FromHost, HostInput, Input, Kernel, Outputs, Spans,
+        StartError, StartKernel, Subscribers, thread::spawn,
     },
     config::Config,
 };
 use actix_rt::System;
 use crossbeam_channel::{Receiver, Sender};
-use ostler_context::{Reserved, Tracer, in_flight, start as start_actor};
+use ostler_context::{Crashes, Reserved, Sink, Tracer, in_flight, start as start_actor};
 use ostler_inbox::{Inbox, Links};
 use ostler_messages::{ActorName, CallId, trace::Fault};
 use std::{
@@ -61,7 +64,9 @@ pub(crate) fn start(
     let containment = facts.containment.clone();
     let run = move || {
         let _alive = alive;
-        let tracing = sink::sink(&config.trace, trace_file);
+        let dumps = facts.dumps.clone().map(|dumps| (dumps, config.dump_hook.clone()));
+        let recorder = Recorder::new(config.recorder_bytes, facts.header.clone(), dumps);
+        let tracing = sink::sink(&config.trace, trace_file).beside(recorder);
         let FromHost { requests, acks, subscribers } = from_host;
         let _ends = EndOfSubscriptions(subscribers.clone());
         let kernel = start_kernel(requests);
@@ -71,12 +76,38 @@ pub(crate) fn start(
             tracing,
             (acks, subscribers),
             kernel,
-            faults,
+            (faults, Crashes::default()),
         ));
     };
     let thread =
         spawn("ostler-graph", run).map_err(|source| StartError::Resource { what: "thread", source })?;
     Ok(Running { thread, outputs, artifact_root, containment })
+}
+
+/// Runs a graph to its end on this thread, which must have no runtime, on a kernel that feeds it what was recorded.
+pub(crate) fn rerun(
+    config: Config,
+    facts: Facts,
+    sink: Sink,
+    kernel: Box<dyn Kernel>,
+    crashes: Crashes,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|source| StartError::Resource { what: "runtime", source })?;
+    // Its sender is gone: acknowledgements come in their places among the inputs.
+    let (_, acks) = crossbeam_channel::bounded(1);
+    let tracing = Tracing { sink: Some(sink), flushed: None, recorder: None };
+    let outside = (acks, Arc::default());
+    System::with_tokio_rt(|| runtime).block_on(run(
+        config,
+        facts,
+        tracing,
+        outside,
+        kernel,
+        (Vec::new(), crashes),
+    ));
+    Ok(())
 }
 
 async fn run(
@@ -85,16 +116,21 @@ async fn run(
     tracing: Tracing,
     (acks, subscribers): (Receiver<CallId>, Arc<Subscribers>),
     kernel: Box<dyn Kernel>,
-    faults: Vec<Fault>,
+    (faults, crashes): (Vec<Fault>, Crashes),
 ) {
     let kernel = Rc::new(RefCell::new(kernel));
-    let Tracing { sink, flushed } = tracing;
+    let Tracing { sink, flushed, mut recorder } = tracing;
     let tracer = Tracer::new(&facts.header, sink);
     faults.into_iter().for_each(|fault| tracer.inject(fault));
+    tracer.crash_at(crashes);
     let (calls, stopped) = (OpenCalls::default(), Rc::new(Cell::new(false)));
     let last = LastAnswers::default();
     let host = HostActor::new(calls.clone(), last.clone(), stopped.clone(), subscribers);
-    let (core_actors, processes) = start_actors(config, facts, &tracer, host, kernel.clone());
+    #[cfg(feature = "testing")]
+    let host = host.paced(facts.pace.clone());
+    let spans = Spans::default();
+    let (core_actors, processes) =
+        start_actors(config, facts, &tracer, host, (kernel.clone(), spans.clone()));
     while !stopped.get() && !tracer.failed() {
         let ready = kernel.borrow_mut().ready();
         let input = match ready {
@@ -113,7 +149,8 @@ async fn run(
         }
         match input {
             Input::Kernel(event) => deliver_event(event, &core_actors, &processes),
-            Input::Host(HostInput::Call { call, request, reply_to }) => {
+            Input::Host(HostInput::Call { call, request, reply_to, asked }) => {
+                spans.ask(call, asked);
                 calls.open(call, reply_to, request.holder());
                 deliver_request(request, &core_actors);
             }
@@ -129,23 +166,28 @@ async fn run(
             }
             Input::Host(HostInput::Ack(call)) => deliver_ack(call, &calls, &core_actors),
             Input::Host(HostInput::HostGone(gone)) => deliver_request(gone.into(), &core_actors),
-            Input::Host(HostInput::Blocked(call)) => kernel.borrow_mut().blocked(call),
-            // Only a scripted world takes these, and has taken them.
-            Input::Host(
-                HostInput::Advance { .. }
-                | HostInput::Crash { .. }
-                | HostInput::Watch(_)
-                | HostInput::Listens(_),
-            ) => {}
+            // No input of the trace: nothing in the graph hears of it.
+            Input::Host(HostInput::Dump(reply_to)) => {
+                let _ = reply_to.send(recorder.as_ref().map(Recorder::dump));
+            }
+            // The world has taken it.
+            #[cfg(feature = "testing")]
+            Input::Host(HostInput::World(_)) => {}
         }
         run_until_idle().await;
         kernel.borrow_mut().after_input(&|call| calls.waits(call));
+        if let Some(recorder) = &mut recorder {
+            recorder.after_input(tracer.take_incident());
+        }
     }
     calls.clear();
     processes.borrow_mut().clear();
     core_actors.waits.borrow_mut().clear();
     kernel.borrow_mut().close();
     tracer.end();
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     if let Some(flushed) = flushed {
         flushed.wait();
     }
@@ -161,7 +203,7 @@ fn start_actors(
     facts: Facts,
     tracer: &Tracer,
     host: HostActor,
-    kernel: Rc<RefCell<Box<dyn Kernel>>>,
+    (kernel, spans): (Rc<RefCell<Box<dyn Kernel>>>, Spans),
 ) -> (Rc<CoreActors>, ProcessTable) {
     let processes = ProcessTable::default();
     let (journaled, trouble) = (facts.journaled, facts.journal_trouble.clone());
@@ -202,7 +244,7 @@ fn start_actors(
         waits: RefCell::default(),
     });
     journal.start(JournalActor::new(of_world, core_actors.clone(), trouble), None);
-    let actor = Supervisor::new(config, facts, core_actors.clone(), processes.clone());
+    let actor = Supervisor::new(config, facts, core_actors.clone(), (processes.clone(), spans));
     supervisor.start(actor, None);
     (core_actors, processes)
 }

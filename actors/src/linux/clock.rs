@@ -36,6 +36,11 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds since 1970: with the pid, unique on this machine.
+pub(crate) fn unix_ns() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
+}
+
 /// Wall time, for people.
 pub(crate) fn stamp() -> Stamp {
     // A clock that was never set may stand before 1970.

@@ -6,7 +6,7 @@
 
 use crate::backend::{Outputs, thread::spawn};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use ostler_artifacts::{Others, RetentionLimits, Wanted, retain};
+use ostler_artifacts::{Others, RetentionLimits, Wanted, is_turn, retain};
 use ostler_messages::{CommandId, Retain};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -73,6 +73,13 @@ impl Janitor {
         }
         self.at_work = None;
         false
+    }
+
+    /// The graph starts, and will look again after this time.
+    pub(super) fn start(&mut self, interval: Duration) {
+        if is_turn(&self.root, &self.limits, interval) {
+            self.retain(None);
+        }
     }
 
     /// Removes what hosts that are gone have left, and what of this graph nobody asks for any more; none: nothing of it.

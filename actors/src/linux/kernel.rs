@@ -10,13 +10,14 @@
 
 use crate::{
     backend::{
-        Containments, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
+        Containments, Dumps, Facts, HostInput, Input, Kernel, KernelEvent, Outputs, StartError, StartKernel,
         Trouble, thread::spawn,
     },
     config::{Config, Inherited, cores, spawn_thread_count},
     linux::{
         clock::{self, Clock},
         contain::group::GroupBy,
+        contain::helper::Program,
         contain::tier::Choice,
         drain::drains::{DrainCommand, DrainThread},
         exec::{clone, slots},
@@ -39,18 +40,18 @@ use nix::{
     sys::stat::Mode,
 };
 use ostler_artifacts::Root;
-use ostler_messages::{ActorName, KernelCommand, KernelFailed, Recovered, trace::Header};
+use ostler_messages::{ActorName, KernelCommand, KernelFailed, Recovered};
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// Events on their way to the graph, which takes about 1 µs for each; beyond it the kernel's threads wait, and with them
@@ -237,25 +238,27 @@ impl Kernel for Linux {
 
 /// Opens the artifact root, starts the threads.
 pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError> {
-    let stdio = standard_descriptors()
+    let stdio = slots::standard_descriptors()
         .map_err(|errno| StartError::Resource { what: "/dev/null", source: errno.into() })?;
     let host_pid = std::process::id();
     let root = Arc::new(Root::open(config.artifact_root.clone(), host_pid)?);
     let artifact_root: Arc<std::path::Path> = root.path().into();
     let outputs = Arc::new(Outputs::new(host_pid, config.limits.session_output_bytes));
     let clock = Clock::new();
-    let header = Header::new(host_pid, artifact_root.display().to_string(), clock::stamp());
+    let header = config.header(host_pid, artifact_root.display().to_string(), clock::stamp());
     // Before anything else: what it finds is the first that the graph hears of.
     let mut journal = config.journal.as_ref().map(|journal| journal::open(journal, &root)).transpose()?;
-    let (recovered, recovery) = journal.as_mut().map(journal::Found::recovered).unwrap_or_default();
+    let (mut recovered, recovery) = journal.as_mut().map(journal::Found::recovered).unwrap_or_default();
+    recovered.iter_mut().filter(|_| !config.trace_pushed).for_each(Recovered::withhold_pushed);
     LAST_N.fetch_max(journal.as_ref().map_or(0, journal::Found::last_n), Ordering::Relaxed);
+    let dumps = Some(Dumps { root: root.clone(), trouble: Trouble::default() });
     let (mut dispatcher, events, containment) =
         threads(config, root, &outputs, clock, (journal, &recovered))?;
     dispatcher._stdio = stdio;
     for command in recovered.iter().flat_map(|recovered| &recovered.commands) {
         outputs.remember(command.record.handle_id, command.record.command_id);
     }
-    dispatcher.janitor.retain(None);
+    dispatcher.janitor.start(config.retention.interval);
     let facts = Facts {
         header,
         artifact_root,
@@ -265,6 +268,9 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
         journaled: config.journal.is_some(),
         journal_trouble: Trouble::default(),
         recovery,
+        #[cfg(feature = "testing")]
+        pace: None,
+        dumps,
     };
     let start = move |requests| -> Box<dyn Kernel> {
         ask_for_short_turns();
@@ -272,24 +278,6 @@ pub(crate) fn start(config: &Config) -> Result<(Facts, StartKernel), StartError>
         Box::new(Linux { dispatcher, inputs: Some((events, requests)), clock, first })
     };
     Ok((facts, Box::new(start)))
-}
-
-/// A host may run with its standard descriptors closed. Then `/dev/null` takes their numbers as long as the graph lives: else a
-/// file of ours would get one, and a stray print of the host's would land in it.
-fn standard_descriptors() -> Result<Vec<OwnedFd>, nix::errno::Errno> {
-    let mut taken = Vec::new();
-    loop {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        if null.as_raw_fd() > 2 {
-            return Ok(taken);
-        }
-        taken.push(null);
-    }
-}
-
-/// Nanoseconds since 1970: with the pid, unique on this machine.
-fn stamp_ns() -> u128 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
 /// Handle ids are unique in the host process, however many graphs it has, and with a journal in all of its lives.
@@ -309,8 +297,10 @@ fn threads(
     let (events, inputs) = bounded(EVENTS_MAX);
     let (signals, deadline, signal_mailbox) = mailbox().map_err(lacking("descriptor"))?;
     let cores = cores();
-    let mailboxes: Vec<_> =
-        (0..cores).map(|_| mailbox()).collect::<io::Result<_>>().map_err(lacking("descriptor"))?;
+    let mailboxes: Vec<_> = (0..config.threads(cores))
+        .map(|_| mailbox())
+        .collect::<io::Result<_>>()
+        .map_err(lacking("descriptor"))?;
     let (drains, drain_mailboxes): (Vec<_>, Vec<_>) =
         mailboxes.into_iter().map(|(outbox, deadline, mailbox)| ((outbox, deadline), mailbox)).unzip();
     let null = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
@@ -344,7 +334,8 @@ fn threads(
             journal: config.journal.as_ref().map(|journal| journal.name.clone()),
         })
     };
-    let spawn_threads = (0..spawn_thread_count(cores)).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
+    let spawn_threads =
+        (0..config.threads(spawn_thread_count(cores))).map(spawn_thread).collect::<Result<Vec<_>, _>>()?;
     let group_by = GroupBy::probe();
     let (looks, asks) = unbounded();
     let answers = signals.clone();
@@ -369,9 +360,11 @@ fn threads(
         retention_interval: config.retention.interval.max(RETENTION_INTERVAL_MIN),
     };
     let guard_thread = GuardThread { commands: guard_commands, signals: signals.clone() };
+    let (give, program) = bounded(1);
     let choice = Choice {
+        program,
         allowed: config.containment.iter().copied().collect(),
-        name: format!("{}-{}", std::process::id(), stamp_ns()),
+        name: format!("{}-{}", std::process::id(), clock::unix_ns()),
         group_by,
         null: null.clone(),
         scratch: scratch()?,
@@ -396,6 +389,24 @@ fn threads(
     let guard_thread = made("ostler-guard", Box::new(move || guard_thread.run(choice, &say)))?;
     // Ends last: with everybody who could tell it something.
     dispatcher.threads.push(guard_thread);
+    // While that thread looks for a cgroup; and the threads that need no tier while the guard starts.
+    let _ = give.send(Program::load());
+    let mut add = |name: &str, run| -> Result<(), StartError> {
+        let before_guard = dispatcher.threads.len() - 1;
+        dispatcher.threads.insert(before_guard, made(name, run)?);
+        Ok(())
+    };
+    add("ostler-signal", Box::new(move || signal_thread.run()))?;
+    // These two end with the signal thread, which alone asks them.
+    add("ostler-follow", Box::new(move || follow_thread.run()))?;
+    add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
+    for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
+        let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
+        let peers = outboxes.clone();
+        let drain =
+            DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), peers, digest };
+        add(&format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
+    }
     let chosen = chosen.recv().map_err(|_| lacking("thread")(io::ErrorKind::BrokenPipe.into()))?;
     let (tiers, report) = chosen.map_err(StartError::Containment)?;
     for spawn in spawn_threads {
@@ -412,22 +423,6 @@ fn threads(
         dispatcher.janitor.has_past((journal.name.clone(), found.others()), past);
         let (writer, body) = found.writer(events.clone());
         dispatcher.journal = Some((writer, made("ostler-journal", body)?));
-    }
-    let mut add = |name: &str, run| -> Result<(), StartError> {
-        let before_guard = dispatcher.threads.len() - 1;
-        dispatcher.threads.insert(before_guard, made(name, run)?);
-        Ok(())
-    };
-    add("ostler-signal", Box::new(move || signal_thread.run()))?;
-    // These two end with the signal thread, which alone asks them.
-    add("ostler-follow", Box::new(move || follow_thread.run()))?;
-    add("ostler-look", Box::new(move || looks::run(&asks, &answers)))?;
-    for (index, mailbox) in drain_mailboxes.into_iter().enumerate() {
-        let digest = (cores > 1).then(|| format!("ostler-digest-{index}"));
-        let peers = outboxes.clone();
-        let drain =
-            DrainThread { mailbox, events: events.clone(), clock, outputs: outputs.clone(), peers, digest };
-        add(&format!("ostler-drain-{index}"), Box::new(move || drain.run()))?;
     }
     Ok((dispatcher, inputs, Containments::new(report, trouble)))
 }

@@ -27,4 +27,6 @@ mod spawn;
 mod sys;
 mod watch;
 
+#[cfg(feature = "testing")]
+pub(crate) use contain::link::reports as helper_reports;
 pub(crate) use kernel::start;

@@ -7,26 +7,28 @@
 mod journaling;
 mod standing;
 mod starting;
+mod time;
 
 use super::{
     followed::Followed,
     process::{Planned, Process},
     world::World,
 };
-use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, OutputWatch, Outputs, Subscriber};
+use crate::backend::{Files, HostInput, Input, Kernel, KernelEvent, Outputs, Pace};
 use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
 use journaling::Journaling;
 use ostler_artifacts::Paths;
 use ostler_messages::{
-    ActorName, Append, CallId, Exec, Follow as FollowCommand, KernelCommand, PortsSeen, Recovered, SessionId,
-    Stamp, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
+    ActorName, Append, CallId, Exec, Follow as FollowCommand, KernelCommand, PortsSeen, Recovered, Seal,
+    SessionId, Stamp, Surveyed, Survived, TimerFired, TimerKind, Unsealed,
 };
 use standing::Standing;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::Arc,
 };
+use time::Waits;
 
 /// Process id of the host in every scripted world.
 pub(crate) const HOST_PID: u32 = 1;
@@ -55,17 +57,9 @@ pub(crate) struct Player {
     /// Processes whose followers have moved: each reader tells it from its own thread.
     moved: (Sender<u64>, Receiver<u64>),
     events: VecDeque<KernelEvent>,
-    /// Calls for which the host does nothing but wait.
-    blocked: BTreeSet<CallId>,
-    /// Nobody is left who could wait: time runs to the end of everything.
-    host_gone: bool,
-    advancing: Option<(u64, oneshot::Sender<()>)>,
+    waits: Waits,
     /// Waits, and what they search.
     followed: Followed,
-    /// Readers that wait for output, with the time until which they do.
-    watching: Vec<(u64, OutputWatch)>,
-    /// Subscribers for whose news the host does nothing but wait.
-    listening: Vec<Arc<Subscriber>>,
     journaling: Journaling,
     /// Wall time at which `now_us` is 0.
     began: Stamp,
@@ -84,12 +78,14 @@ enum Event {
     /// An open line may count as it stands.
     Quiet,
     Start(Box<Exec>),
+    /// A slow disk has completed the files of a process.
+    Seal(Box<Seal>),
     Planned(u64, Planned),
 }
 
 impl Player {
     pub(crate) fn new(
-        world: World,
+        (world, pace): (World, Arc<Pace>),
         (journal, recovered, began): (Option<String>, Option<Recovered>, Stamp),
         outputs: Arc<Outputs>,
         requests: Receiver<HostInput>,
@@ -113,43 +109,8 @@ impl Player {
             standing: Standing::default(),
             moved: unbounded(),
             events: recovered.into_iter().collect(),
-            blocked: BTreeSet::new(),
-            host_gone: false,
-            advancing: None,
+            waits: Waits::new(pace),
             followed: Followed::default(),
-            watching: Vec::new(),
-            listening: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, input: Option<HostInput>) -> Option<Input> {
-        match input? {
-            HostInput::Crash { done } => {
-                self.crash();
-                // Heard when the graph has ended.
-                self.dying = Some(done);
-                None
-            }
-            HostInput::Advance { by_ms, done } => {
-                let until = self.now_us.saturating_add(by_ms.saturating_mul(1_000));
-                self.advancing = Some((until, done));
-                None
-            }
-            HostInput::Watch(watch) => {
-                let until = self.now_us.saturating_add(watch.wait_ms.saturating_mul(1_000));
-                self.watching.push((until, watch));
-                None
-            }
-            HostInput::Listens(subscriber) => {
-                if !self.listening.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
-                    self.listening.push(subscriber);
-                }
-                None
-            }
-            other => {
-                self.host_gone |= matches!(other, HostInput::HostGone(_));
-                Some(Input::Host(other))
-            }
         }
     }
 }
@@ -164,12 +125,13 @@ impl Kernel for Player {
         self.now_us
     }
 
-    fn blocked(&mut self, call: CallId) {
-        self.blocked.insert(call);
-    }
-
     fn after_input(&mut self, waits: &dyn Fn(CallId) -> bool) {
-        self.blocked.retain(|call| waits(*call));
+        let before = self.waits.blocked.len();
+        self.waits.blocked.retain(|call| waits(*call));
+        // What it is told counts when it is told.
+        if self.waits.blocked.len() < before && !self.waits.holds() {
+            self.answered();
+        }
     }
 
     fn ready(&mut self) -> Option<Input> {
@@ -216,65 +178,13 @@ impl Kernel for Player {
     }
 
     fn close(&mut self) {
+        self.waits.tell_all();
         // Whoever waits for the graph hears of its end when the channel goes.
         self.requests = crossbeam_channel::never();
     }
 }
 
-impl OutputWatch {
-    fn is_ready(&self) -> bool {
-        self.growth.ready(self.which, self.offset)
-    }
-}
-
 impl Player {
-    /// Moves time to the next event, if it may move. True if something was done.
-    fn step(&mut self) -> bool {
-        let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let given_up = self.watching.iter().map(|(until, _)| *until).min();
-        if let Some(ready) = self.watching.iter().position(|(_, watch)| watch.is_ready()) {
-            // A reader that is gone has what it wanted.
-            let (until, watch) = self.watching.remove(ready);
-            let _ = watch.done.send(until.saturating_sub(self.now_us) / 1_000);
-            return true;
-        }
-        self.listening.retain(|subscriber| subscriber.waits());
-        let waits = !self.blocked.is_empty() || !self.listening.is_empty() || self.host_gone;
-        let until = match (&self.advancing, given_up, !waits) {
-            (Some((until, _)), ..) => *until,
-            (None, None, true) => return false,
-            (None, ..) => u64::MAX,
-        };
-        if let Some(at) = given_up.filter(|at| *at <= until && next.is_none_or(|next| next > *at)) {
-            self.now_us = at;
-            let (over, still): (Vec<_>, Vec<_>) =
-                self.watching.drain(..).partition(|(until, _)| *until <= at);
-            self.watching = still;
-            over.into_iter().for_each(|(_, watch)| drop(watch.done.send(0)));
-            return true;
-        }
-        if next.is_none_or(|at| at > until) {
-            let Some((until, done)) = self.advancing.take() else { return false };
-            self.now_us = until;
-            // A host that no longer waits for it has what it wanted.
-            let _ = done.send(());
-            return true;
-        }
-        let Some(((at, _), event)) = self.agenda.pop_first() else { return false };
-        self.now_us = at;
-        match event {
-            Event::Timer(owner, kind) => self.fire(owner, kind),
-            Event::Quiet => {}
-            Event::Written(append) => self.written(&append),
-            Event::Claimed(session_id) => self.claimed(session_id),
-            Event::Probe => self.probe(),
-            Event::Start(exec) => self.start(&exec),
-            Event::Planned(n, planned) => self.with(n, |process, now| process.happen(planned, now)),
-        }
-        self.look();
-        true
-    }
-
     fn follow(&mut self, follow: &FollowCommand) {
         let growth = self.outputs.growth(follow.command_id);
         let files = Files { paths: Paths::of(Path::new(ROOT), follow.command_id), growth };
@@ -363,7 +273,13 @@ impl Player {
             KernelCommand::ForgetSession(forget) => self.outputs.forget_session(&forget.session_id),
             KernelCommand::Append(append) => self.append(append),
             KernelCommand::ClaimSession(claim) => self.claim_session(claim),
-            KernelCommand::Seal(seal) => self.seal(&seal),
+            KernelCommand::Seal(seal) => {
+                let takes_us = self.processes.get(&seal.n).map_or(0, Process::disk_takes_us);
+                match takes_us {
+                    0 => self.seal(&seal),
+                    us => drop(self.plan(self.now_us.saturating_add(us), Event::Seal(Box::new(seal)))),
+                }
+            }
             KernelCommand::Release(release) => {
                 self.processes.remove(&release.n);
                 self.forget_standing(release.n);
@@ -371,6 +287,7 @@ impl Player {
                 let n = release.n;
                 self.agenda.retain(|_, event| match event {
                     Event::Start(exec) => exec.n != n,
+                    Event::Seal(seal) => seal.n != n,
                     Event::Planned(whose, _) => *whose != n,
                     Event::Timer(..)
                     | Event::Quiet

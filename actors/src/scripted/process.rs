@@ -164,6 +164,7 @@ impl Process {
             }
             Planned::Step(act) if self.exit.is_none() => match act {
                 Step::Says(stream, bytes) => self.say(stream, &bytes, now_us),
+                Step::Floods(piece, left) => self.flood(piece, left, now_us),
                 Step::Closes(stream) => {
                     self.left[stream.index()] = true;
                     self.end_streams();
@@ -346,6 +347,11 @@ impl Process {
     /// All that it has said so far.
     pub(super) fn output(&self) -> Output {
         self.recorder.peek(u64::MAX)
+    }
+
+    /// How long its disk takes to complete its files.
+    pub(super) fn disk_takes_us(&self) -> u64 {
+        self.program.disk_takes_us
     }
 
     /// What is on the disk then.

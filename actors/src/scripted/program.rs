@@ -3,6 +3,10 @@
 use ostler_messages::{LaunchError, Stream, UnixSignal};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+/// What a flood writes in each millisecond of virtual time: about what a program writes into a pipe that is read at once. Whole patterns,
+/// so a little less.
+pub const FLOOD_BYTES_PER_MS: u64 = 1 << 20;
+
 /// How a scripted process takes SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -81,6 +85,8 @@ pub(super) enum Reads {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Says(Stream, Vec<u8>),
+    /// So many bytes of this piece, again and again.
+    Floods(Arc<[u8]>, u64),
     Closes(Stream),
     Listens(u16),
     /// Says something and waits for input.
@@ -140,6 +146,7 @@ pub struct Program {
     pub(super) exit_seen_late_us: u64,
     pub(super) disk_full_at: Option<u64>,
     pub(super) disk_hangs: bool,
+    pub(super) disk_takes_us: u64,
 }
 impl Program {
     /// It starts at once, says nothing, and runs until it is stopped.
@@ -157,6 +164,15 @@ impl Program {
     /// Writes to stderr.
     pub fn stderr_at(self, after: Duration, text: impl AsRef<[u8]>) -> Program {
         self.step(after, Step::Says(Stream::Stderr, text.as_ref().to_vec()))
+    }
+    /// Writes so many bytes to stdout, a pattern again and again: [`FLOOD_BYTES_PER_MS`] in each millisecond until that is done, so 10 GiB
+    /// take 10.24 s of virtual time. None of it is held in memory more than once, but each byte is read, counted and digested as ever,
+    /// and that is work: about a second for each GiB. An empty pattern says nothing.
+    pub fn floods_at(self, after: Duration, bytes: u64, pattern: impl AsRef<[u8]>) -> Program {
+        let pattern = pattern.as_ref();
+        let times = FLOOD_BYTES_PER_MS as usize / pattern.len().max(1);
+        let piece = pattern.repeat(times.max(1));
+        self.step(after, Step::Floods(piece.into(), bytes))
     }
     /// Closes a stream and runs on.
     pub fn closes_at(self, after: Duration, stream: Stream) -> Program {
@@ -250,6 +266,11 @@ impl Program {
     /// The disk is full after so many bytes of its output.
     pub fn disk_full_at(mut self, bytes: u64) -> Program {
         self.disk_full_at = Some(bytes);
+        self
+    }
+    /// The disk takes so long to complete its files; beyond [`Times::seal_timeout`](crate::Times) nobody waits for it.
+    pub fn disk_takes(mut self, time: Duration) -> Program {
+        self.disk_takes_us = micros(time);
         self
     }
     /// The disk does not come back when its files are to be completed.

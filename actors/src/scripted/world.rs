@@ -1,7 +1,10 @@
 //! A world that a test writes itself.
 
 use super::{journal::Disk, program::Program};
-use crate::backend::HostInput;
+use crate::{
+    backend::{HostInput, WorldInput},
+    config::TraceTo,
+};
 use crossbeam_channel::Sender;
 use ostler_messages::{LaunchRequest, Stamp};
 use std::{
@@ -10,6 +13,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+/// So many events happen until a world counts as one that never comes to rest: a flood of 97 GiB is as many, and a second of work.
+pub const QUIET_EVENTS: u64 = 100_000;
+
+/// A world does not come to rest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("after {passed:?} and {QUIET_EVENTS} events it still goes on: {}", moving.join("; "))]
+#[non_exhaustive]
+pub struct NotQuiet {
+    /// How far time has gone.
+    pub passed: Duration,
+    /// What would happen next, at which time of the graph; the first eight.
+    pub moving: Vec<String>,
+}
 
 /// When it begins: 2026-01-01T00:00:00Z.
 pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
@@ -20,11 +37,12 @@ pub(crate) const BEGIN: Stamp = Stamp(1_767_225_600_000);
 /// Time stands still unless the host waits for an answer ([`Call::wait`](crate::Call::wait), `.await`), or calls
 /// [`advance`](World::advance); then it jumps from one event to the next. A call that was only
 /// [begun](crate::Call::begin) does not move it. What one thread does, one call after another, is therefore the same on every
-/// run, to the byte of the trace. While a thread waits for several calls at once (a `select!`, a timeout around a call), time
-/// runs on until it has dropped the others, so there the moment may differ.
+/// run, to the byte of the trace. So is what one
+/// task does with several calls at once (a `select!`, a `join!`): after an answer no time passes until the task has looked at everything that it
+/// still waits for, and nothing else is answered: what comes at the same moment is seen in the order in which the graph answers. Threads beside each other are as they are, and so are timers that are not the world's.
 ///
 /// ```
-/// use ostler::{Command, Config, Filter, Ostler, Program, World};
+/// use ostler::{Command, Config, Filter, Ostler, testing::{Program, World}};
 /// use std::time::Duration;
 ///
 /// let world = World::new();
@@ -55,6 +73,8 @@ struct Script {
     launched: Vec<Arc<LaunchRequest>>,
     requests: Option<Sender<HostInput>>,
     disk: Disk,
+    /// Of each life of the host: what it records.
+    traces: Vec<TraceTo>,
 }
 impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,11 +115,32 @@ impl World {
         let (done, passed) = oneshot::channel();
         let by_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let requests = self.script().requests.clone();
-        let sent = requests.is_some_and(|requests| requests.send(HostInput::Advance { by_ms, done }).is_ok());
+        let sent = requests.is_some_and(|requests| {
+            requests.send(HostInput::World(WorldInput::Advance { by_ms, done })).is_ok()
+        });
         if sent {
             // Closed when the graph ends instead.
             let _ = passed.recv();
         }
+    }
+
+    /// Lets time pass until nothing happens any more unless the host does something, however far that is, and returns how much has passed. A
+    /// program that runs on and says nothing is quiet; so is a host's call that waits for what never comes. Returns at once if no graph runs on this world.
+    ///
+    /// # Errors
+    /// After [`QUIET_EVENTS`] events something still happens, as in a world with a command that has
+    /// [`progress`](crate::Command::progress) and never ends; what, stands in the error.
+    pub fn run_until_quiet(&self) -> Result<Duration, NotQuiet> {
+        let (done, quiet) = oneshot::channel();
+        let requests = self.script().requests.clone();
+        let until = WorldInput::UntilQuiet { max_events: QUIET_EVENTS, done };
+        if requests.is_none_or(|requests| requests.send(HostInput::World(until)).is_err()) {
+            return Ok(Duration::ZERO);
+        }
+        // Closed when the graph ends instead.
+        let (passed_us, moving) = quiet.recv().unwrap_or_default();
+        let passed = Duration::from_micros(passed_us);
+        if moving.is_empty() { Ok(passed) } else { Err(NotQuiet { passed, moving }) }
     }
 
     /// The host dies at this moment, as by SIGKILL: whoever waits hears [`Closed`](crate::Error::Closed), every process ends, and what was
@@ -107,7 +148,9 @@ impl World {
     pub fn crash(&self) {
         let (done, crashed) = oneshot::channel();
         let requests = self.script().requests.take();
-        if requests.is_some_and(|requests| requests.send(HostInput::Crash { done }).is_ok()) {
+        if requests
+            .is_some_and(|requests| requests.send(HostInput::World(WorldInput::Crash { done })).is_ok())
+        {
             // Closed when the graph has ended instead.
             let _ = crashed.recv();
         }
@@ -123,6 +166,15 @@ impl World {
     /// How long it takes from now on until something is written to the journal; at first it takes no time.
     pub fn journal_takes(&self, time: Duration) {
         self.script().disk.write_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    /// What the lives of the host record, the first one first.
+    pub(crate) fn traces(&self) -> Vec<TraceTo> {
+        self.script().traces.clone()
+    }
+    /// Another life begins, which records there.
+    pub(crate) fn note_trace(&self, to: TraceTo) {
+        self.script().traces.push(to);
     }
 
     pub(super) fn disk<T>(&self, work: impl FnOnce(&mut Disk) -> T) -> T {

@@ -4,11 +4,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
+mod events;
+mod follow;
+mod init;
+mod leftovers;
 mod manual;
 mod options;
 mod place;
 mod pty;
+mod readers;
 mod signals;
 mod stdin;
 mod stored;
 mod streams;
+mod top;
+mod trace;

@@ -84,12 +84,29 @@ fn a_trace_has_a_header_and_a_line_for_each_message_and_no_value_of_a_variable()
     let trace = fs::read_to_string(place.path("trace")).unwrap();
     assert!(!trace.contains("xyzzy"));
     let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines[0]["ostler_trace"], 2);
+    assert_eq!(lines[0]["ostler_trace"], 3);
     let sequences: Vec<_> = lines[1..].iter().map(|line| line["sequence"].as_u64().unwrap()).collect();
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
     for message in ["OpenSession", "Launch", "Exec", "Started", "Exited", "Deliver", "Shutdown", "Stopped"] {
         assert!(lines.iter().any(|line| line["message"] == message), "{message}");
     }
+    // It is the same when it is run again, and what was changed is found.
+    let replay = |file: &str| {
+        let mut ostler = std::process::Command::new(env!("CARGO_BIN_EXE_ostler"));
+        ostler.arg("replay").arg(place.path(file)).output().unwrap()
+    };
+    let same = replay("trace");
+    assert_eq!(
+        (same.status.code(), text(&same.stdout)),
+        (Some(0), format!("{} records, identical\n", sequences.len()))
+    );
+    fs::write(place.path("changed"), trace.replacen("\"exit_code\":0", "\"exit_code\":7", 1)).unwrap();
+    let changed = replay("changed");
+    assert_eq!(changed.status.code(), Some(1));
+    assert!(text(&changed.stdout).contains("records, then a difference\nline "), "{}", text(&changed.stdout));
+    let missing = replay("missing");
+    assert_eq!(missing.status.code(), Some(125));
+    assert!(text(&missing.stderr).contains("missing: No such file"), "{}", text(&missing.stderr));
 }
 
 #[test]
@@ -215,8 +232,8 @@ fn options_after_the_program_are_its_own() {
 #[test]
 fn artifacts_lie_where_they_were_asked_for() {
     let place = Place::new();
-    let line = text(&place.run(&["--", "true"]).stderr);
-    let dir = line.trim_end().rsplit_once("artifacts in ").unwrap().1;
+    let line = text(&place.run(&["--show-path", "--", "true"]).stderr);
+    let dir = line.trim_end().rsplit_once("its output is in ").unwrap().1;
     assert_eq!(Path::new(dir).parent(), Some(&*place.path("artifacts").canonicalize().unwrap()));
     assert!(Path::new(dir).join("result.json").is_file());
 }
@@ -233,11 +250,11 @@ fn the_tour_shows_the_inbox_and_the_messages() {
         "Five commands at once",
         "request 1000 served",
         "completed, exit 0",
-        "timed out, SIGTERM",
-        "answer of the cancel: killed, exit 0, last words: All finished, bye",
+        "timed out after 1.5 s",
+        "answer of the cancel: cancelled, exit 0, last words: All finished, bye",
         "the session ends: 2 completed, 2 killed, 1 timed out",
         "process/4 → kernel: Signal terminate",
-        "Where to go from here",
+        "What to try next",
     ] {
         assert!(tour.contains(part), "{part:?} is missing in\n{tour}");
     }

@@ -27,7 +27,7 @@ impl Place {
         signals_at_their_defaults();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
         command.arg(subcommand).arg("--artifacts").arg(self.path("artifacts")).current_dir(self.0.path());
-        command.env_remove("NO_COLOR").stdin(Stdio::null());
+        command.env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command
     }
     /// Lets a command go on that reads from a fifo; waits until it does. Each fifo serves once: a second reader could
@@ -79,7 +79,7 @@ impl Running {
         Running { ostler, stdout, group }
     }
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.ostler.id().cast_signed()), signal).unwrap();
+        kill_ostler(&self.ostler, signal);
     }
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -104,6 +104,11 @@ impl Running {
         assert_eq!(living(self.group), [0; 0], "of group {}; {out:?} {err:?}", self.group);
         (status, out, err)
     }
+}
+
+/// A signal to ostler itself.
+pub(crate) fn kill_ostler(ostler: &Child, signal: Signal) {
+    kill(Pid::from_raw(ostler.id().cast_signed()), signal).unwrap();
 }
 
 /// Processes of a group that are not dead. A zombie is: whoever inherited it is only slow to collect it.

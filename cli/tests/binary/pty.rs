@@ -7,33 +7,36 @@ use std::{fs, time::Duration};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A person at a terminal of 30 by 100.
-struct Person {
+pub(crate) struct Person {
     ostler: Ostler,
     handle: Handle,
     _place: Place,
 }
 impl Person {
     /// Runs a script in which `$OSTLER` is `ostler run --pty`.
-    fn runs(script: &str) -> Person {
+    pub(crate) fn runs(script: &str) -> Person {
         let place = Place::new();
         let ostler = Ostler::start(Config::new().artifact_root(place.path("person"))).unwrap();
         let session = ostler.open_session().wait().unwrap();
         let own = format!("{} run --pty", env!("CARGO_BIN_EXE_ostler"));
         let command = Launch::new("sh").args(["-c", script]).env("OSTLER", own).terminal(30, 100);
-        let command = command.env("XDG_STATE_HOME", place.path("state")).env("TERM", "tmux-256color");
+        let command = command
+            .env("XDG_STATE_HOME", place.path("state"))
+            .env("TERM", "tmux-256color")
+            .env("LC_ALL", "C.UTF-8");
         let handle = session.launch(command).wait().unwrap();
         Person { ostler, handle, _place: place }
     }
-    fn types(&self, keys: &str) {
+    pub(crate) fn types(&self, keys: &str) {
         self.handle.write(keys).wait().unwrap();
     }
     /// Until it stands there, as a whole line.
-    fn sees(&self, line: &str) {
+    pub(crate) fn sees(&self, line: &str) {
         let waited = self.handle.wait_for([ostler::Condition::text(line)], LIMIT).wait().unwrap();
         assert_eq!(waited.condition(), Some(0), "{line:?}: {}", waited.record.stdout);
     }
     /// All that was shown until its end.
-    fn saw(self) -> String {
+    pub(crate) fn saw(self) -> String {
         let record = self.handle.result_within(LIMIT).wait().unwrap().expect("it goes on").record;
         self.ostler.shutdown().wait().unwrap();
         record.stdout.clone()
@@ -76,7 +79,7 @@ fn a_command_that_hears_nothing_is_stopped_by_who_insists_and_the_terminal_is_as
     person.types("\u{1d}\u{1d}");
     person.types("\u{1d}");
     let saw = person.saw();
-    assert!(saw.contains("killed, SIGKILL") && saw.contains("code 130\r\nas before\r\n"), "{saw}");
+    assert!(saw.contains("cancelled, SIGKILL") && saw.contains("code 130\r\nas before\r\n"), "{saw}");
 }
 
 #[test]
@@ -104,4 +107,17 @@ fn what_is_piped_into_a_terminal_ends_with_the_key_that_ends_it() {
     assert_eq!(text(&none.stdout), "24 80\r\n");
     let json = place.run(&["--pty", "--json", "--", "sh", "-c", "test -t 2 && exit 7"]);
     assert_eq!(json.status.code(), Some(7));
+}
+
+#[test]
+fn the_summary_fits_a_line_of_the_terminal_and_a_path_is_whole() {
+    let script = "stty cols 40; export NO_COLOR=1; ${OSTLER% --pty} -- sh -c 'sleep 1000 & exit 3' </dev/null; \
+                  ${OSTLER% --pty} --show-path -- true </dev/null";
+    let saw = Person::runs(script).saw();
+    let own = |what: &str| saw.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{saw}"));
+    let summary = own("ostler: failed, exit 3, left over");
+    assert!(summary.chars().count() == 40 && summary.ends_with('…'), "{summary:?}");
+    let path = own("ostler: its output is in /");
+    assert!(path.chars().count() > 40 && path.contains("/cmd_") && !path.contains('…'), "{path:?}");
+    assert_eq!(saw.matches("its output is in").count(), 1, "only where it is asked for: {saw}");
 }

@@ -23,7 +23,7 @@ fn ctrl_c_cancels_and_the_command_may_clean_up() {
         let told = format!("ostler: stopping: SIGTERM now, SIGKILL in 1 h 0 min; {again} kills at once\n");
         assert!(err.starts_with(&told), "{err}");
         // Between them its shell may say what has become of its `sleep`.
-        assert!(err.lines().next_back().unwrap().starts_with("ostler: killed, exit 7, "), "{err}");
+        assert!(err.lines().next_back().unwrap().starts_with("ostler: cancelled, exit 7, "), "{err}");
     }
 }
 
@@ -36,7 +36,7 @@ fn a_second_ctrl_c_kills() {
     running.signal(Signal::SIGINT);
     let (status, _, err) = running.end();
     assert_eq!(status.code(), Some(130), "{err}");
-    assert!(err.contains("ostler: killed, SIGKILL, "), "{err}");
+    assert!(err.contains("ostler: cancelled, SIGKILL, "), "{err}");
     assert_eq!(err.matches("kills at once").count(), 1, "it is told once: {err}");
 }
 

@@ -62,7 +62,7 @@ fn a_command_is_listed_followed_and_waited_for_from_another_terminal() {
     assert!(follow.wait().unwrap().success());
     let waited = wait.wait_with_output().unwrap();
     assert_eq!(waited.status.code(), Some(7));
-    assert!(text(&waited.stderr).contains("completed, exit 7"), "{}", text(&waited.stderr));
+    assert!(text(&waited.stderr).contains("failed, exit 7"), "{}", text(&waited.stderr));
     assert_eq!(running.end().0.code(), Some(7));
 
     assert!(rows(&place, &["ps"]).is_empty());
@@ -199,11 +199,11 @@ fn a_command_is_cancelled_from_another_terminal_and_its_own_hears_of_it() {
     let running = place.start(&[], "trap 'echo bye; exit 3' TERM; echo $$; while :; do sleep 0.05; done");
     let cancelled = other(&place, &["cancel", "latest"]);
     assert!(cancelled.status.success(), "{}", text(&cancelled.stderr));
-    assert!(text(&cancelled.stderr).contains("killed, exit 3"), "{}", text(&cancelled.stderr));
+    assert!(text(&cancelled.stderr).contains("cancelled, exit 3"), "{}", text(&cancelled.stderr));
     let (status, stdout, stderr) = running.end();
     assert_eq!((status.code(), stdout.as_str()), (Some(3), "bye\n"));
-    assert!(stderr.contains("killed, exit 3"), "{stderr}");
-    assert!(refused(&place, &["cancel", "latest"]).contains("it is over: killed, exit 3"));
+    assert!(stderr.contains("cancelled, exit 3"), "{stderr}");
+    assert!(refused(&place, &["cancel", "latest"]).contains("it is over: cancelled, exit 3"));
 
     let stubborn = place.start(&["--grace", "1h"], "trap '' TERM; echo $$; while :; do sleep 0.05; done");
     assert!(other(&place, &["cancel", "--now", "latest"]).status.success());
@@ -272,4 +272,34 @@ fn sockets_of_killed_hosts_go_and_nonsense_is_refused() {
     assert_eq!(mode & 0o777, 0o600);
     kill(running.group, Signal::SIGKILL).unwrap();
     running.end();
+}
+
+/// Hosts that live for a moment do not each look through all that is kept.
+#[test]
+fn one_of_many_runs_looks_for_what_may_go() {
+    let place = Place::new();
+    let artifacts = place.path("artifacts");
+    // Of a process that there can't be: beyond the highest pid.
+    let leave = |from: u32, count: u32| {
+        for n in from..from + count {
+            fs::create_dir(artifacts.join(format!("cmd_{n}_4194305_1"))).unwrap();
+        }
+    };
+    let left = || fs::read_dir(&artifacts).unwrap().count();
+    let run = || assert!(place.run(&["--", "true"]).status.success());
+    run();
+    // Its own directory, and when it has looked.
+    assert_eq!(left(), 2);
+    leave(1, 600);
+    run();
+    assert_eq!(left(), 603, "the next one did not look");
+    for _ in 0..20 {
+        // A removal that takes long ends with its host, and the next one goes on.
+        fs::remove_file(artifacts.join(".looked")).unwrap();
+        run();
+        if left() < 520 {
+            return;
+        }
+    }
+    panic!("{} are left", left());
 }

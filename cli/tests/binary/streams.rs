@@ -32,7 +32,11 @@ fn a_deadline_and_an_idle_time_are_124() {
     assert_eq!(place.code(&["--timeout", "50ms", "--", "sleep", "1000"]), Some(124));
     let idle = place.run(&["--idle-timeout", "200ms", "--", "sh", "-c", "echo last words; sleep 1000"]);
     assert_eq!((idle.status.code(), text(&idle.stdout)), (Some(124), "last words\n".into()));
-    assert!(text(&idle.stderr).contains("ostler: timed out, SIGTERM, "), "{}", text(&idle.stderr));
+    assert!(
+        text(&idle.stderr).contains("ostler: timed out: 200 ms without output, SIGTERM, "),
+        "{}",
+        text(&idle.stderr)
+    );
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn both_streams_pass_byte_for_byte_and_the_summary_is_the_last_line_of_stderr() 
     let rest = text(&output.stderr[err.len()..]);
     let line = rest.trim_start_matches('\n');
     assert!(line.starts_with("ostler: completed, exit 0, ") && line.ends_with('\n'), "{line}");
-    assert!(line.contains(", 5,242,880 bytes, artifacts in /"), "{line}");
+    assert!(line.ends_with(", 5,242,880 bytes\n"), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
 }
 
@@ -170,7 +174,15 @@ fn when_the_reader_goes_away_the_command_ends_too() {
     drop(stdout);
     let output = ostler.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141));
-    assert!(text(&output.stderr).starts_with("ostler: killed, SIGTERM, "), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    // There is more than its reader has seen.
+    let (ending, place_of_it) = said.split_once('\n').unwrap();
+    assert!(ending.starts_with("ostler: cancelled, SIGTERM, "), "{said}");
+    let artifacts = place.path("artifacts").canonicalize().unwrap();
+    assert!(
+        place_of_it.starts_with(&format!("ostler: its output is in {}/cmd_", artifacts.display())),
+        "{said}"
+    );
     assert_eq!(living(group), [0; 0]);
     // The same when the command was faster than its reader.
     let script = format!(
@@ -234,4 +246,18 @@ fn f72_without_a_place_for_artifacts_a_command_runs_all_the_same() {
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &result["stdout"]), (Some(0), &"said\n".into()), "{result}");
     assert!(result["artifact_error"].as_str().unwrap().contains("can't be made"), "{result}");
+}
+
+#[test]
+fn one_command_needs_one_thread_of_each_kind() {
+    let place = Place::new();
+    let running = place.start(&[], "echo $$; exec sleep 1000");
+    let tasks = fs::read_dir(format!("/proc/{}/task", running.ostler.id())).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+    for kind in ["ostler-spawn", "ostler-drain"] {
+        assert_eq!(names.iter().filter(|name| name.starts_with(kind)).count(), 1, "{names:?}");
+    }
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.end();
 }

@@ -105,7 +105,7 @@ impl Queue {
         let RecoveredSession { session_id, ended, next, entries } = recovered;
         let mut queue = Queue::new(session_id, true);
         (queue.closed, queue.next) = (ended, next);
-        for RecoveredEntry { mut entry, text_on_disk } in entries {
+        for RecoveredEntry { mut entry, text_on_disk, .. } in entries {
             if let Content::Record(record) = &mut entry.content {
                 let record = Arc::make_mut(record);
                 (record.text_omitted, record.text_on_disk) = (text_on_disk, TextOnDisk(text_on_disk));

@@ -47,7 +47,7 @@ fn wait(call: u64, filter: Filter, timeout_ms: u64) -> Wait {
 }
 pub(super) fn note(call: u64, kind: &str) -> Push {
     let (session_id, source) = (session(), "me".to_owned());
-    Push { call: CallId(call), session_id, kind: kind.into(), source, content: json!({ "n": call }) }
+    Push { call: CallId(call), session_id, kind: kind.into(), source, content: json!({ "n": call }).into() }
 }
 /// Everything that fits, at once, and the reader has it.
 pub(super) fn all(queues: &mut Queues, filter: Filter) -> Vec<Entry> {
@@ -206,10 +206,13 @@ fn a_host_cannot_pass_for_ostler_nor_flood_the_room() {
     let quotes_and_names = 2 + "noteme".len();
     let fits = json!("x".repeat(PUSH_MAX_BYTES - quotes_and_names));
     let too_large = json!("x".repeat(PUSH_MAX_BYTES - quotes_and_names + 1));
-    let refused = queues.push(Push { content: too_large, ..note(1, "note") }, AT);
+    let refused = queues.push(Push { content: too_large.into(), ..note(1, "note") }, AT);
     let (bytes, limit) = (PUSH_MAX_BYTES + 1, PUSH_MAX_BYTES);
     assert_eq!(error(&refused), &CallError::ContentTooLarge { bytes, limit });
-    assert_eq!(queues.push(Push { content: fits, ..note(1, "note") }, AT), [answered(1, Answer::Pushed(1))]);
+    assert_eq!(
+        queues.push(Push { content: fits.into(), ..note(1, "note") }, AT),
+        [answered(1, Answer::Pushed(1))]
+    );
 
     queues.push(note(2, "note"), AT);
     let limit = CallError::LimitReached { limit: Limit::PushedEntries, max: 2, leased: 0 };

@@ -4,7 +4,7 @@
 //! journal-host ROOT BASE [power-loss]
 //! ```
 //!
-//! It says what it has found, and then answers each line of its input with a line, both JSON:
+//! It records a trace to a file of its own in `traces` beside BASE. It says what it has found, and then answers each line of its input with a line, both JSON:
 //!
 //! ```text
 //! {"open": SESSION}                                     {"recovered": true} or {"error": …}
@@ -24,14 +24,15 @@
 
 use ostler::{
     Command, Config, Durability, Entry, Error, Filter, HandleId, Inbox, Journal, Ostler, Record, Session,
+    TraceTo,
 };
 use ostler_tests::hosts::Done;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{BufRead, Write},
-    path::PathBuf,
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 fn main() -> Done<()> {
@@ -42,8 +43,14 @@ fn main() -> Done<()> {
         _ => Durability::HostDeath,
     };
     let tier = std::env::var(ostler_tests::TIER_VARIABLE).unwrap_or_default();
+    let traces = Path::new(&base).with_file_name("traces");
+    std::fs::create_dir_all(&traces)?;
+    // A number of a process can come again.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let trace = traces.join(format!("{}-{}.jsonl", now.as_nanos(), std::process::id()));
     let journal = Journal::named("agent").below(PathBuf::from(base)).durability(durability);
-    let config = Config::new().artifact_root(root).journal(journal).containment(ostler_tests::tier_of(&tier));
+    let config = Config::new().artifact_root(root).journal(journal).trace(TraceTo::File(trace));
+    let config = config.containment(ostler_tests::tier_of(&tier));
     let ostler = match Ostler::start(config) {
         Ok(ostler) => ostler,
         Err(error) => return say(&json!({ "error": error.to_string() })),

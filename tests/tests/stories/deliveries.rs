@@ -2,8 +2,8 @@ use crate::story::{LONG, Story, same_every_time};
 use futures_lite::future;
 use insta::assert_snapshot;
 use ostler::{
-    BACKLOG_ENTRIES, CallError, Command, Entry, Error, Filter, Limit, OnTerminate, Program, Subscribed,
-    Subscription,
+    BACKLOG_ENTRIES, CallError, Command, Entry, Error, Filter, Limit, Subscribed, Subscription,
+    testing::{OnTerminate, Program},
 };
 use ostler_tests::ms;
 

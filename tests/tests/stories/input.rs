@@ -1,6 +1,9 @@
 use crate::story::{Story, same_every_time};
 use insta::assert_snapshot;
-use ostler::{CallError, Command, Error, INPUT_MAX_BYTES, OnTerminate, Program, Reaction, UnixSignal};
+use ostler::{
+    CallError, Command, Error, INPUT_MAX_BYTES, UnixSignal,
+    testing::{OnTerminate, Program, Reaction},
+};
 use ostler_tests::ms;
 
 fn greeter() -> Program {

@@ -1,6 +1,8 @@
 use crate::story::{LONG, Story};
 use insta::assert_snapshot;
-use ostler::{Command, Config, Error, Filter, Journal, LaunchError, Ostler, Program, Status, StopCause};
+use ostler::{
+    Command, Config, Error, Filter, Journal, LaunchError, Ostler, Status, StopCause, testing::Program,
+};
 use ostler_tests::ms;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 use crate::story::{Story, same_every_time};
 use insta::assert_snapshot;
-use ostler::{CallError, Command, Error, LaunchError, Program, Stage as At, Status};
+use ostler::{CallError, Command, Error, LaunchError, Stage as At, Status, testing::Program};
 use ostler_tests::ms;
 use std::time::Duration;
 

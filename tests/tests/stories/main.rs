@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is its verdict")]
 
 mod deliveries;
+mod explained;
+mod forms;
 mod input;
 mod journal;
 mod launching;

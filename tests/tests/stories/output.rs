@@ -1,7 +1,8 @@
 use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::{
-    Capture, Command, Filter, OnTerminate, OutputFile, OutputPolicy, Program, Status, StopCause, Stream, View,
+    Capture, Command, Filter, OutputFile, OutputPolicy, Status, StopCause, Stream, View,
+    testing::{OnTerminate, Program},
 };
 use ostler_tests::ms;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 use crate::story::{Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{
-    CallError, Command, Condition, Error, OnTerminate, Program, Reaction, Status, StopCause, UnixSignal,
-    WaitEnd,
+    CallError, Command, Condition, Error, Status, StopCause, UnixSignal, WaitEnd,
+    testing::{OnTerminate, Program, Reaction},
 };
 use ostler_tests::ms;
 

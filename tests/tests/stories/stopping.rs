@@ -1,6 +1,9 @@
 use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
-use ostler::{Command, Descendant, LeftoversPolicy, OnTerminate, Outcome, Program, Status, StopCause};
+use ostler::{
+    Command, LeftoversPolicy, Outcome, Status, StopCause,
+    testing::{Descendant, OnTerminate, Program},
+};
 use ostler_tests::ms;
 
 fn cleans_up(after_ms: u64) -> OnTerminate {

@@ -1,6 +1,9 @@
 //! A graph on a scripted world, whose trace is told at the end.
 
-use ostler::{Command, Config, Filter, Handle, Ostler, Program, Session, TraceLog, TraceTo, World, narrate};
+use ostler::{
+    Command, Config, Filter, Handle, Ostler, Session, TraceLog, TraceTo, narrate,
+    testing::{Program, World},
+};
 use ostler::{Entry, Record};
 use ostler_tests::Settings;
 use std::{ops::ControlFlow, time::Duration};
@@ -22,7 +25,7 @@ impl Story {
 
     pub(crate) fn with(configure: impl FnOnce(&mut Settings)) -> Story {
         let log = TraceLog::default();
-        let config = Config::new().trace(TraceTo::Memory(log.clone()));
+        let config = Config::new().trace(TraceTo::Memory(log.clone())).trace_pushed(true);
         let mut config = Settings { config, faults: Vec::new() };
         // The default depends on the machine.
         config.limits.handles = 1_000;
@@ -71,7 +74,7 @@ impl Story {
     }
 }
 
-/// Tells a story once for its snapshot, then a hundred times to see that it is the same to the byte.
+/// Tells a story once for its snapshot, then a hundred times to see that it is the same to the byte; and replays it.
 #[track_caller]
 pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Story) -> String {
     let first = story().trace();
@@ -80,5 +83,6 @@ pub(crate) fn same_every_time(name: &str, story: impl Fn() -> Story) -> String {
         false => ControlFlow::Break(()),
     });
     assert!(changed.is_continue(), "{name} is not the same every time");
+    ostler::trace::replay_text(&first).unwrap().assert_identical();
     narrate(&first)
 }

@@ -2,7 +2,7 @@ use crate::story::Story;
 use insta::assert_snapshot;
 use ostler::testing::Fault;
 use ostler::{
-    ActorName, CallError, Command, Condition, Error, LaunchError, Program, Status, StopCause, Stream,
+    ActorName, CallError, Command, Condition, Error, LaunchError, Status, StopCause, Stream, testing::Program,
 };
 use ostler_tests::ms;
 use std::time::Duration;

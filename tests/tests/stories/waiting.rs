@@ -1,8 +1,9 @@
 use crate::story::{LONG, Story, same_every_time};
 use insta::assert_snapshot;
 use ostler::{
-    CallError, Command, Condition, Descendant, Error, Filter, HandleId, LeftoversPolicy, Met, OnTerminate,
-    Outcome, OutputFile, Program, Ran, Status, WaitEnd,
+    CallError, Command, Condition, Error, Filter, HandleId, LeftoversPolicy, Met, Outcome, OutputFile, Ran,
+    Status, WaitEnd,
+    testing::{Descendant, OnTerminate, Program},
 };
 use ostler_tests::ms;
 

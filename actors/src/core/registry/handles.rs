@@ -74,7 +74,7 @@ impl Registry {
         })?;
         let twin = request.launch_key.as_ref().and_then(|key| session.keys.get(key)).copied();
         if let Some((n, handle)) = twin.and_then(|n| self.handles.get_mut(&n).map(|handle| (n, handle))) {
-            if handle.request != *request {
+            if !handle.request.asks_the_same_as(request) {
                 let launch_key = request.launch_key.clone().unwrap_or_default();
                 return Err(LaunchError::LaunchKeyReused { launch_key });
             }

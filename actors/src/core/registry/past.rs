@@ -32,15 +32,20 @@ pub(super) struct Past {
     pub(super) ended: BTreeMap<SessionId, u64>,
 }
 
+/// What a request does not say when it has none of it.
+const MAY_BE_ABSENT: [&str; 3] = ["labels", "launch_key", "trace_context"];
+
 /// A request that was written by an older or a newer ostler, as this one would have it: `form` is how this one writes requests. What it does not
 /// know is left out, and what was not there yet has its default.
 fn request_as_now(text: &str, form: &Value) -> Option<LaunchRequest> {
     let Value::Object(mut fields) = serde_json::from_str(text).ok()? else { return None };
-    fields.retain(|name, _| form.get(name).is_some() || ["labels", "launch_key"].contains(&name.as_str()));
+    fields.retain(|name, _| form.get(name).is_some() || MAY_BE_ABSENT.contains(&name.as_str()));
     serde_json::from_value(Value::Object(fields)).ok()
 }
-fn as_now(text: &str, form: &Value) -> Option<Value> {
-    request_as_now(text, form)?.in_brief().ok()
+/// What a request asks for. From where in a trace it is asked is no part of that.
+fn asked(mut request: LaunchRequest) -> Option<Value> {
+    request.trace_context = None;
+    request.in_brief().ok()
 }
 
 impl Past {
@@ -56,10 +61,9 @@ impl Past {
         }
         let key = (request.session_id.clone(), launch_key.clone());
         let Some(handle_id) = self.keys.get(&key) else { return Ok(None) };
-        let brief = request.in_brief().ok();
-        let asked =
-            self.requests.get(handle_id).zip(brief.as_ref()).and_then(|(text, now)| as_now(text, now));
-        if asked != brief {
+        let now = asked(request.clone());
+        let then = self.requests.get(handle_id).zip(now.as_ref());
+        if then.and_then(|(text, form)| asked(request_as_now(text, form)?)) != now {
             return Err(LaunchError::LaunchKeyReused { launch_key: launch_key.clone() });
         }
         Ok(self.handles.get(handle_id).and_then(|handle| match &handle.state {

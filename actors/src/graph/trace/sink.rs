@@ -1,15 +1,18 @@
-//! Where trace lines go: into memory, or through a thread of its own into a file.
+//! Where trace lines go: into memory, or through a thread of its own into a file; and into the recorder beside it.
 
+use super::recorder::Recorder;
 use crate::{
     backend::{StartError, thread::spawn},
     config::{TraceTo, lost_line},
 };
 use crossbeam_channel::{Receiver, bounded, unbounded};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use ostler_context::Sink;
 use std::{
     fs::{File, OpenOptions},
-    io::{ErrorKind, Seek, SeekFrom, Write},
+    io::{self, ErrorKind, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,6 +24,11 @@ use std::{
 const BEHIND_BYTES: usize = 16 << 20;
 /// Lines are handed over in pieces of this size, or when the graph is about to wait: not one wake-up per line.
 const PIECE_BYTES: usize = 64 << 10;
+/// What the graph says within this time after a line is written together: a command is said in a dozen pieces, and each would wake the writer and cost a
+/// write. A host that is killed takes so much of its trace along, and whoever reads the trace of one that lives is so much behind.
+const GATHER: Duration = Duration::from_millis(5);
+/// Most bytes of one write, which the writer makes while the graph says more.
+const GATHERED_BYTES: usize = 1 << 20;
 /// How long the end of a graph waits for the rest of its trace.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -28,6 +36,24 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Tracing {
     pub(crate) sink: Option<Sink>,
     pub(crate) flushed: Option<Flushed>,
+    pub(crate) recorder: Option<Recorder>,
+}
+impl Tracing {
+    /// Each line is made once, and goes to the sink and to the recorder.
+    pub(crate) fn beside(self, recorder: Option<Recorder>) -> Tracing {
+        let Some(recorder) = recorder else { return self };
+        // The recorder has the header by itself.
+        let (ring, mut first, mut other) = (recorder.ring(), true, self.sink);
+        let sink: Sink = Box::new(move |line| {
+            if !line.is_empty() && !std::mem::take(&mut first) {
+                ring.borrow_mut().push(line);
+            }
+            if let Some(other) = &mut other {
+                other(line);
+            }
+        });
+        Tracing { sink: Some(sink), recorder: Some(recorder), ..self }
+    }
 }
 
 /// Waits, for a limited time, until the file is complete.
@@ -41,8 +67,17 @@ impl Flushed {
 /// Opens it, so that the host hears of a bad path.
 pub(crate) fn open(to: &TraceTo) -> Result<Option<File>, StartError> {
     let TraceTo::File(path) = to else { return Ok(None) };
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.map(Some).map_err(|source| StartError::Trace { path: path.clone(), source })
+    create(path).map(Some).map_err(|source| StartError::Trace { path: path.clone(), source })
+}
+
+/// Makes or empties it.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    // A pipe that nobody reads would be waited for; one that is read is written to as any file.
+    let file = options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
 }
 
 /// On the graph's thread: the sink is not sent anywhere.
@@ -50,10 +85,10 @@ pub(crate) fn sink(to: &TraceTo, file: Option<File>) -> Tracing {
     match (to, file) {
         (TraceTo::Memory(log), _) => {
             let log = log.clone();
-            Tracing { sink: Some(Box::new(move |line| log.write(line))), flushed: None }
+            Tracing { sink: Some(Box::new(move |line| log.write(line))), flushed: None, recorder: None }
         }
         (TraceTo::File(_), Some(file)) => to_file(file),
-        _ => Tracing { sink: None, flushed: None },
+        _ => Tracing { sink: None, flushed: None, recorder: None },
     }
 }
 
@@ -62,21 +97,30 @@ fn to_file(file: File) -> Tracing {
     let (written, flushed) = bounded::<()>(0);
     let behind = Arc::new(AtomicUsize::new(0));
     let waiting = behind.clone();
+    // Disconnects when the sink goes.
+    let (alive, over) = bounded::<()>(0);
     let writer = spawn("ostler-trace", move || {
         // Disconnects when this thread ends.
         let _written = written;
         let mut writer = Writer { file, at: 0, last: Vec::new(), lost: 0, failed: false };
-        for piece in pieces {
+        while let Ok(mut piece) = pieces.recv() {
+            let _ = over.recv_timeout(GATHER);
+            while piece.len() < GATHERED_BYTES
+                && let Ok(mut more) = pieces.try_recv()
+            {
+                piece.append(&mut more);
+            }
             waiting.fetch_sub(piece.len(), Ordering::Relaxed);
             writer.put(piece);
         }
         writer.finish();
     });
     if writer.is_err() {
-        return Tracing { sink: None, flushed: None };
+        return Tracing { sink: None, flushed: None, recorder: None };
     }
     let (mut piece, mut lost) = (Vec::new(), 0_u64);
     let sink: Sink = Box::new(move |line| {
+        let _alive = &alive;
         if behind.load(Ordering::Relaxed) + piece.len() + line.len() > BEHIND_BYTES {
             lost += 1;
             return;
@@ -91,7 +135,7 @@ fn to_file(file: File) -> Tracing {
             let _ = lines.send(std::mem::take(&mut piece));
         }
     });
-    Tracing { sink: Some(sink), flushed: Some(Flushed(flushed)) }
+    Tracing { sink: Some(sink), flushed: Some(Flushed(flushed)), recorder: None }
 }
 
 /// Room for the line that says how many are missing.

@@ -234,6 +234,34 @@ impl Link {
     }
 }
 
+/// What a graph understands of these messages of a guard or a helper, one after the other, until one that is no report.
+#[cfg(feature = "testing")]
+pub(crate) fn reports(messages: &[&[u8]]) -> Result<Vec<String>, Errno> {
+    let mut said = Vec::new();
+    for message in messages {
+        let (ours, theirs) = link()?;
+        send(theirs.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL)?;
+        drop(theirs);
+        match ours.next()? {
+            Some(told) => said.push(match told {
+                Told::Watches(Abilities { proc, pidfds }) => format!("watches {proc} {pidfds}"),
+                Told::Ready(pid) => format!("ready {pid}"),
+                Told::Started { pid, .. } => format!("started {pid}"),
+                Told::Failed(failed) => format!("failed {:?} {}", failed.stage, failed.errno),
+                Told::Exited(ended) => {
+                    format!(
+                        "exited {} {:?} {:?} {}",
+                        ended.exit_code, ended.signal, ended.monotonic, ended.at
+                    )
+                }
+                Told::Empty => "empty".to_owned(),
+            }),
+            None => break,
+        }
+    }
+    Ok(said)
+}
+
 fn understand(report: &protocol::Report, pidfd: Option<OwnedFd>) -> Option<Told> {
     let number = |n: usize| i32::try_from(report[n]).unwrap_or(0);
     let pid = |n: usize| u32::try_from(report[n]).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What holds a tree: chosen once, at the start of a graph, by trying.
+//! What holds a tree: chosen once, at the start of a graph, by trying the strongest until one works.
 //!
 //! * in: the tiers that the host allows
 //! * out: the strongest that there is, and why not a stronger one; started commands
@@ -17,6 +17,7 @@ use crate::linux::{
     exec::clone::{self, Failed, Image, Plan, Scratch},
     exec::slots::above_stdio,
 };
+use crossbeam_channel::Receiver;
 use nix::{errno::Errno, sys::signal::Signal};
 use ostler_messages::{Containment, Stage};
 use std::{
@@ -29,6 +30,8 @@ use std::{
 
 /// What a choice is made of.
 pub(crate) struct Choice {
+    /// The helpers' program, which is put into memory meanwhile.
+    pub(crate) program: Receiver<Result<Program, String>>,
     pub(crate) allowed: Vec<Containment>,
     /// Unique on this machine.
     pub(crate) name: String,
@@ -98,7 +101,7 @@ impl Tiers {
     /// Tries the allowed ones from the strongest down. An error is the last refusal. The thread must live as long as the graph, and never
     /// wait for a disk.
     pub(crate) fn choose(choice: Choice) -> Result<(Tiers, ContainmentReport), Refused> {
-        let Choice { allowed, name, group_by, null, mut scratch } = choice;
+        let Choice { program, allowed, name, group_by, null, mut scratch } = choice;
         let allows = |tier| allowed.contains(&tier);
         let not_allowed = || "the host does not allow it".to_owned();
         let cgroups = if allows(Containment::Cgroup) {
@@ -109,7 +112,9 @@ impl Tiers {
         // A command whose orphans nobody but its helper can end.
         let ends_orphans = allows(Containment::Subreaper);
         let cgroup = cgroups.as_ref().ok().map(|cgroups| cgroups.path().to_owned());
-        let helpers = Program::load()
+        let helpers = program
+            .recv()
+            .unwrap_or_else(|_| Err("the graph's start was given up".to_owned()))
             .and_then(|program| Helpers::start(program, cgroup, ends_orphans, &null, &mut scratch));
         let (helpers, no_helpers) = match helpers {
             Ok((helpers, abilities)) => (Some((Arc::new(helpers), abilities)), None),
@@ -145,7 +150,9 @@ impl Tiers {
         let mut refused = Vec::new();
         let mut had = Vec::new();
         for (tier, tried) in found {
-            match tried.and_then(|()| tiers.try_out(tier)) {
+            // The one below stands in for a launch that can't have a cgroup: whether it works that launch shows, and no start waits for it.
+            let tried = if had.is_empty() { tried.and_then(|()| tiers.try_out(tier)) } else { tried };
+            match tried {
                 Ok(()) => had.push(tier),
                 Err(reason) if had.is_empty() => refused.push(Refused { tier, reason }),
                 Err(_) => {}

@@ -4,7 +4,12 @@
 //! with thousands of descriptors starts commands as fast as one with ten: nothing is copied, and nothing closed.
 
 use crate::linux::sys::duplicate_from;
-use nix::{errno::Errno, fcntl::OFlag, unistd::dup3};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+    unistd::dup3,
+};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Most files that a child is given, and the one that it executes.
@@ -53,4 +58,17 @@ impl Slots {
 /// them while it arranges its own.
 pub(crate) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if fd.as_raw_fd() >= FIRST_FREE { Ok(fd) } else { duplicate_from(FIRST_FREE, fd.as_fd()) }
+}
+
+/// A host may run with its standard descriptors closed. Then `/dev/null` takes their numbers as long as the graph lives: else a
+/// file of ours would get one, and a stray print of the host's would land in it.
+pub(crate) fn standard_descriptors() -> Result<Vec<OwnedFd>, Errno> {
+    let mut taken = Vec::new();
+    loop {
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(taken);
+        }
+        taken.push(null);
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! What it had planned is kept by the player, which knows the time.
 
-use super::Process;
+use super::{Planned, Process};
+use crate::scripted::program::Step;
 use ostler_messages::{Stream, TerminalSize, UnixSignal};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// What comes to a process while it stands still.
 #[derive(Default)]
@@ -74,6 +75,16 @@ impl Process {
     /// It says this as soon as there is room for it.
     pub(super) fn queue(&mut self, stream: Stream, bytes: &[u8]) {
         self.standing.unread.push_back((stream, bytes.to_vec()));
+    }
+
+    /// One piece of a flood, and the next one a millisecond later.
+    pub(super) fn flood(&mut self, piece: Arc<[u8]>, left: u64, now_us: u64) {
+        let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.say(Stream::Stdout, &piece[..count], now_us);
+        let left = left - count as u64;
+        if left > 0 && count > 0 {
+            self.plans.push((now_us + 1_000, Planned::Step(Step::Floods(piece, left))));
+        }
     }
 
     /// As much of what it has to say as there is room for.

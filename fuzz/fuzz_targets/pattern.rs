@@ -1,0 +1,4 @@
+//! `ostler_fuzz::pattern`, for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ostler_fuzz::pattern::run(bytes));
