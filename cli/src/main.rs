@@ -38,6 +38,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    term::choose_colours();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -4,12 +4,13 @@
 //! * out: the alternate screen, of which nothing is left
 //! * keeps: a resize leaves no old line on it, as it would among the lines of before, which the terminal breaks anew
 
-use crate::{exit::Failure, term::fitted, terminal};
-use signal_hook::{consts::SIGTSTP, low_level::emulate_default_handler};
-use std::{
-    env,
-    io::{self, IsTerminal, Write},
+use crate::{
+    exit::Failure,
+    term::{self, fitted},
+    terminal,
 };
+use signal_hook::{consts::SIGTSTP, low_level::emulate_default_handler};
+use std::io::{self, IsTerminal, Write};
 
 /// How wide a line is where no terminal says it: a command can be as long as the kernel lets it.
 const PLAIN_COLUMNS: usize = 200;
@@ -24,8 +25,7 @@ pub(crate) struct Screen(());
 impl Screen {
     /// Whether stdout is a terminal, and one on which a cursor can be moved.
     pub(crate) fn can_be() -> bool {
-        let moves = env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
-        moves && io::stdout().is_terminal()
+        term::is_named() && io::stdout().is_terminal()
     }
 
     /// None: it can't be.

@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use nix::poll::{PollFd, PollFlags, poll};
 use ostler::{Record, Status, Text, TraceDump, duration};
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
@@ -24,6 +25,20 @@ const PREFIX: &str = "ostler: ";
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const MIDDLING: Style = AnsiColor::Yellow.on_default();
+
+/// Whether `TERM` names a terminal that can do more than write one line below the other.
+pub(crate) fn is_named() -> bool {
+    env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// One that can't gets no colours that nobody asked for. `anstream` alone colours it where `CI` is set: the log of a build can show colours, but
+/// `TERM` speaks of this very terminal.
+pub(crate) fn choose_colours() {
+    let asked = ["CLICOLOR", "CLICOLOR_FORCE"].iter().any(|name| env::var_os(name).is_some());
+    if !is_named() && !asked {
+        anstream::ColorChoice::Never.write_global();
+    }
+}
 
 /// `ostler: ` and what `write` writes, as one write to stderr and on a line of its own. Colors only for a terminal, and
 /// not with `NO_COLOR`. If stderr is gone there is nobody to tell.

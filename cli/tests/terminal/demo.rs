@@ -83,7 +83,7 @@ fn it_is_right_when_it_is_resized_while_it_runs() {
 #[test]
 fn a_terminal_that_can_do_less_gets_a_line_for_each_thing_that_happens() {
     for (columns, rows) in [(80, 24), (40, 10)] {
-        for before in ["TERM=dumb", "env -u TERM"] {
+        for before in ["TERM=dumb", "env -u TERM", "env -u TERM CI=true"] {
             let Some(window) = Window::open(columns, rows) else { return };
             let tour = window.runs(&format!("{before} ostler demo"));
             assert_eq!(tour.code, 0);

@@ -78,7 +78,7 @@ fn colours_and_letters_are_as_the_environment_says() {
     let failing = "ostler run --stdin null -- sh -c 'sleep 1000 & exit 3'";
     window.runs(failing);
     assert!(window.coloured().contains("\u{1b}[31m"), "{:?}", window.coloured());
-    for plain in ["NO_COLOR=1", "TERM=dumb"] {
+    for plain in ["NO_COLOR=1", "TERM=dumb", "CI=true TERM=dumb"] {
         let ran = window.runs(&format!("{plain} {failing}"));
         assert!(ran.one("ostler: failed, exit 3").ends_with('…'));
         assert!(!window.coloured().contains('\u{1b}'), "{plain}: {:?}", window.coloured());

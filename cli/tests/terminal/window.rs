@@ -60,9 +60,16 @@ impl Window {
         // Of the server, and so of its shell.
         tmux.env("HOME", self.place.path()).env("XDG_STATE_HOME", self.path("state"));
         tmux.env("PATH", format!("{own}:{path}")).env("LC_ALL", "C.UTF-8");
-        for name in
-            ["TMUX", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "ENV", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"]
-        {
+        for name in [
+            "TMUX",
+            "CI",
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+            "ENV",
+            "XDG_CONFIG_HOME",
+            "XDG_RUNTIME_DIR",
+        ] {
             tmux.env_remove(name);
         }
         let output = tmux.output().unwrap();
