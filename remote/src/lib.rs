@@ -1,0 +1,3 @@
+//! Sessions of ostler over several machines.
+
+mod core;
