@@ -156,10 +156,11 @@ impl Window {
 
     /// Waits for the exit code that was asked for by `echo code $?`.
     pub(crate) fn ends(&self) -> Ran {
-        self.sees("code ");
+        // What was typed can be broken right before its own `code`, which no number follows.
+        let code = |line: &str| line.strip_prefix("code ").and_then(|code| code.parse().ok());
+        self.sees_line(|line| code(line).is_some());
         let mut lines = self.written();
-        let at = lines.iter().rposition(|line| line.starts_with("code ")).unwrap();
-        let code = lines[at]["code ".len()..].parse().unwrap();
+        let (at, code) = (0..lines.len()).rev().find_map(|at| Some((at, code(&lines[at])?))).unwrap();
         lines.truncate(at);
         Ran { code, lines, columns: self.columns }
     }
