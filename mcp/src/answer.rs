@@ -105,7 +105,7 @@ pub(crate) struct CommandAnswer {
     exit_code: Option<i32>,
     /// The signal of which it died.
     signal: Option<String>,
-    /// Who or what stopped it: cancelled, session_ended, deadline, idle, output_limit, host_gone or crashed.
+    /// Who or what stopped it: cancelled, session_ended, deadline, idle, output_limit, host_gone, crashed or lease_lost.
     stop_cause: Option<String>,
     /// From its start to its end, in milliseconds. Null while it runs.
     duration_ms: Option<u64>,

@@ -154,6 +154,7 @@ impl Record {
             Some(StopCause::OutputLimit) => "it had written more than it was allowed to",
             Some(StopCause::HostGone) => "the host that had started it was gone",
             Some(StopCause::Crashed) => "what followed it was itself ended or crashed",
+            Some(StopCause::LeaseLost) => "the worker that ran it had lost its lease",
             // A record from before there were causes.
             None if self.status == Status::TimedOut => "a time limit passed",
             None if self.status == Status::Lost => "it could not be followed to its end",
@@ -232,6 +233,9 @@ impl Record {
             }
             (_, Some(StopCause::SessionEnded | StopCause::HostGone)) => {
                 "if its work is still wanted, run it again in a new session; what it has done may be half done."
+            }
+            (_, Some(StopCause::LeaseLost)) => {
+                "if its work is still wanted, run it again: that worker will not go on with it. What it has done may be half done."
             }
             (Status::Killed | Status::TimedOut, _) => {
                 "do not take its output for complete; run it again only if its work is still wanted."

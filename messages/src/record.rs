@@ -12,7 +12,7 @@ pub enum Status {
     Running,
     /// The leader ended by itself: any exit code, any signal that ostler did not send.
     Completed,
-    /// Cancelled, or its session ended.
+    /// Cancelled, its session ended, or its lease was lost.
     Killed,
     /// Its deadline or idle time passed.
     TimedOut,
@@ -50,6 +50,8 @@ pub enum StopCause {
     HostGone,
     /// Something of ostler's that followed it crashed or was killed. The status is `lost`.
     Crashed,
+    /// Whoever lent the right to run it has taken that back: its host revoked it. The status is `killed`.
+    LeaseLost,
 }
 
 impl fmt::Display for StopCause {
@@ -62,6 +64,7 @@ impl fmt::Display for StopCause {
             StopCause::OutputLimit => "output_limit",
             StopCause::HostGone => "host_gone",
             StopCause::Crashed => "crashed",
+            StopCause::LeaseLost => "lease_lost",
         })
     }
 }

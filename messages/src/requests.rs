@@ -66,6 +66,9 @@ requests! {
         wait_ms: Option<u64>,
         /// Send the result to the inbox too.
         notify_on_cancel: bool,
+        /// It is stopped because the right to run it was taken back: its result says `lease_lost`, and this is never the second one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lease_lost: bool,
     }
     /// Refuses new launches, stops all handles at the same time. → [`Answer::Ended`](Answer::Ended)
     EndSession {

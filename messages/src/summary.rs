@@ -17,6 +17,7 @@ impl Record {
             (Status::Killed, Some(StopCause::SessionEnded)) => "session ended",
             (Status::Killed, Some(StopCause::OutputLimit)) => "too much output",
             (Status::Killed, Some(StopCause::HostGone)) => "host gone",
+            (Status::Killed, Some(StopCause::LeaseLost)) => "lease lost",
             (Status::Killed, _) => "killed",
             (Status::Lost, Some(StopCause::HostGone)) => "lost with its host",
             (Status::Lost, _) => "lost",
@@ -197,6 +198,7 @@ mod tests {
         assert_eq!(killed(Some(SessionEnded)), "session ended, exit 7");
         assert_eq!(killed(Some(OutputLimit)), "too much output, exit 7");
         assert_eq!(killed(Some(HostGone)), "host gone, exit 7");
+        assert_eq!(killed(Some(LeaseLost)), "lease lost, exit 7");
         assert_eq!(killed(None), "killed, exit 7");
         let late = |cause, ms| ending(Status::TimedOut, Some(cause), -1, Some("SIGTERM"), ms);
         assert_eq!(late(Idle, Some(30_000)), "timed out: 30 s without output");

@@ -29,6 +29,8 @@ pub enum Cause {
     Cancelled,
     /// Its session ends: joins a grace that is already running.
     SessionEnded,
+    /// A host's `Cancel` that says that the lease is lost: joins a grace that is already running. A `Cancel` after it means now.
+    LeaseLost,
     /// The last host handle is gone: no grace.
     HostGone,
     /// `timeout_ms` passed.

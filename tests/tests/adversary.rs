@@ -174,8 +174,9 @@ impl Host {
             }
             8..12 => {
                 let Some(handle) = self.some_handle(dice) else { return };
-                let call = match dice.below(3) {
+                let call = match dice.below(4) {
                     0 => handle.cancel_within(soon),
+                    1 => handle.revoke(),
                     _ => handle.cancel(),
                 };
                 if let Some(Ok(cancelled)) = try_out(dice, call) {

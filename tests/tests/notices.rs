@@ -69,7 +69,8 @@ fn outcomes() -> Vec<(&'static str, Record)> {
     );
     let server = wrote(running("npm run dev"), "ready on port 3000\n", "");
     let cancelled = ended(server.clone(), Status::Killed, Some(StopCause::Cancelled), -1, "SIGTERM", 62_400);
-    let session = ended(server, Status::Killed, Some(StopCause::SessionEnded), 0, "", 905_000);
+    let session = ended(server.clone(), Status::Killed, Some(StopCause::SessionEnded), 0, "", 905_000);
+    let revoked = ended(server, Status::Killed, Some(StopCause::LeaseLost), -1, "SIGTERM", 61_500);
     let mut long = wrote(running("pytest -q"), "........................................\n", "");
     // 200 kB came before: of these the record has nothing.
     (long.byte_count, long.line_count, long.stdout_truncated) = (204_841, Some(2_411), true);
@@ -120,6 +121,7 @@ fn outcomes() -> Vec<(&'static str, Record)> {
         ("Died of a signal", segv),
         ("Cancelled", cancelled),
         ("Its session ended", session),
+        ("Its worker lost its lease", revoked),
         ("Its time limit passed", deadline),
         ("Silent for too long", idle),
         ("More output than allowed", limit),
@@ -222,7 +224,8 @@ fn hostile_record(dice: &mut Dice) -> Record {
     record.line_count = dice.one_of(&[&counts.map(Some)[..], &[None]].concat());
     use {Status::*, StopCause::*};
     record.status = dice.one_of(&[Running, Completed, Killed, TimedOut, Lost]);
-    let causes = [Cancelled, SessionEnded, Deadline, Idle, OutputLimit, HostGone, Crashed].map(Some);
+    let causes =
+        [Cancelled, SessionEnded, Deadline, Idle, OutputLimit, HostGone, Crashed, LeaseLost].map(Some);
     record.stop_cause = dice.one_of(&[&causes[..], &[None]].concat());
     record
 }

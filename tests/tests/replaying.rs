@@ -27,7 +27,7 @@ fn day() -> (PathBuf, Bench) {
     // Refused.
     bench.refused(Command::new("no-such-program"));
     bench.refused(Command::new("true").current_dir("/no/such/directory"));
-    // Deadline, idle time, a signal, a cancel, a cancel that nobody waits for, a limit of output.
+    // Deadline, idle time, a signal, a cancel, a cancel that nobody waits for, a lost lease, a limit of output.
     bench.run(sh("sleep 30").timeout(ms(30)).env("SECRET", "se-cret"));
     bench.run(sh("echo once; sleep 30").idle_timeout(ms(30)));
     bench.run(sh("kill -SEGV $$"));
@@ -36,6 +36,7 @@ fn day() -> (PathBuf, Bench) {
     handle.wait_for([Condition::text("begun")], LIMIT).wait().unwrap();
     handle.cancel().wait().unwrap();
     drop(bench.launch(sh("sleep 30")).cancel().begin());
+    bench.launch(sh("sleep 30")).revoke().wait().unwrap();
     bench.run(sh("yes").output_limit(10_000).output_policy(ostler::OutputPolicy::StopCommand));
     // Input, a pause, leftovers that are kept.
     let handle = bench.launch(Command::new("cat").stdin_open().launch_key("cat"));

@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 use ostler::{
-    Command, Containment, Handle, LeftoversPolicy, Outcome, Record, Status, TraceLog, TraceTo,
+    Command, Containment, Handle, LeftoversPolicy, Outcome, Record, Status, StopCause, TraceLog, TraceTo,
     testing::{Program, World},
 };
 use ostler_tests::{
@@ -298,6 +298,29 @@ fn f19_a_session_end_with_200_stubborn_programs_takes_one_grace() {
     assert!(results.iter().all(|entry| entry.record().unwrap().signal.as_deref() == Some("SIGKILL")));
 }
 
+/// Nothing may live on without a lease, whatever was asked for about leftovers.
+fn a_lost_lease_ends_what_runs_in_its_grace_and_what_was_kept() {
+    let bench = Bench::new();
+    let grace = Duration::from_millis(300);
+    let stubborn = stubborn(&bench, grace);
+    let keeps = bench.launch(sh("sleep 1000 & echo daemon").leftovers(LeftoversPolicy::Keep));
+    let left = bench.result(&keeps).leftovers.unwrap()[0].pid;
+    assert!(alive(left), "it was to be kept");
+
+    let began = Instant::now();
+    let (kept, revoked) = (keeps.revoke().begin(), stubborn.revoke().wait().unwrap());
+    let took = began.elapsed();
+    assert!(took >= grace && took < grace + SLACK, "{took:?}");
+    let record = &revoked.record;
+    assert_eq!((record.status, record.stop_cause), (Status::Killed, Some(StopCause::LeaseLost)));
+    assert_eq!((record.signal.as_deref(), revoked.taken), (Some("SIGKILL"), false));
+    assert_eq!(bench.result(&stubborn), **record, "it is in the inbox");
+    let kept = kept.wait().unwrap().record;
+    assert_eq!((kept.status, kept.stop_cause), (Status::Completed, None), "its result was out");
+    assert_eq!(kept.leftovers.as_ref().unwrap()[0].outcome, Outcome::Terminated);
+    assert!(!alive(left) && !alive(record.pid.unwrap()));
+}
+
 /// A host that is stopped for longer than the command's idle time.
 fn f70_a_host_that_did_not_run_is_not_the_commands_silence() {
     let _ground = Ground::take();
@@ -415,6 +438,7 @@ ostler_tests::in_every_tier!(
     f17_nor_by_the_end_of_what_the_leader_has_left,
     f19_a_session_end_with_200_stubborn_programs_takes_one_grace,
     f20_a_launch_in_flight_at_the_end_of_its_session_leaves_nothing,
+    a_lost_lease_ends_what_runs_in_its_grace_and_what_was_kept,
     f70_a_host_that_did_not_run_is_not_the_commands_silence,
     f71_a_command_that_ended_in_time_has_not_missed_its_deadline_because_its_host_was_stopped,
     f20_launches_that_race_with_the_end_of_their_session_leave_nothing,

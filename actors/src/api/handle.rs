@@ -320,6 +320,33 @@ impl Handle {
     pub fn cancel_and_notify(&self) -> Call<Cancelled> {
         self.ostler.cancel(self.id(), None, true)
     }
+    /// Stops the command because the right to run it was taken back, as when the lease of a worker has ended: the status is `killed`, with
+    /// `stop_cause: lease_lost`. For hosts that run commands in the name of others; who has no more use for a command cancels it.
+    ///
+    /// The tree is terminated, and what is left of it is killed after its grace. Leftovers that were kept are stopped too: of a command that has
+    /// ended it stops those, and the record keeps saying how it ended. The result goes to the inbox in any case, and nobody who
+    /// waits for it by the handle takes it: they get copies, with `taken: false`.
+    ///
+    /// The first cause wins: revoking what is being stopped already changes neither its cause nor its grace, and nor does revoking it again. A
+    /// [`cancel`](Handle::cancel) after it means now, as a second cancel does.
+    ///
+    /// ```
+    /// # use ostler::{*, testing::*};
+    /// # let world = World::new();
+    /// # world.program("server", Program::new());
+    /// # let ostler = Ostler::scripted(Config::default(), &world)?;
+    /// # let session = ostler.open_session().wait()?;
+    /// let server = session.launch(Command::new("server")).wait()?;
+    /// let revoked = server.revoke().wait()?;
+    /// assert_eq!((revoked.taken, revoked.record.stop_cause), (false, Some(StopCause::LeaseLost)));
+    /// assert_eq!(session.inbox().drain().wait()?[0].record().unwrap().ending(), "lease lost, SIGTERM");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Dropped after it was begun or polled, the command is stopped all the same, and its result goes to the inbox.
+    pub fn revoke(&self) -> Call<Cancelled> {
+        self.ostler.stop(self.id(), None, true, true)
+    }
     /// Reads the command's output; see [`ReadOutput`].
     pub fn read(&self) -> ReadOutput {
         self.ostler.read_command(self.command_id())
@@ -341,9 +368,18 @@ impl Ostler {
         wait: Option<Duration>,
         notify_on_cancel: bool,
     ) -> Call<Cancelled> {
+        self.stop(handle_id, wait, notify_on_cancel, false)
+    }
+    fn stop(
+        &self,
+        handle_id: HandleId,
+        wait: Option<Duration>,
+        notify_on_cancel: bool,
+        lease_lost: bool,
+    ) -> Call<Cancelled> {
         let wait_ms = wait.map(timeout_ms);
         self.call(
-            |call| Cancel { call, handle_id, wait_ms, notify_on_cancel },
+            |call| Cancel { call, handle_id, wait_ms, notify_on_cancel, lease_lost },
             |answer| match answer {
                 Answer::Cancelled { cancelled, taken, record } => {
                     Some(Cancelled { cancelled, taken, record: record.0 })

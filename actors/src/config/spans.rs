@@ -15,7 +15,7 @@ pub type ContextHook = dyn Fn(&tracing::Span, Option<&TraceContext>) -> Option<T
 /// An event `started` stands at the start, since many backends show a span only at its end. ostler links no exporter: the host brings its own.
 ///
 /// `error.type` is a launch's error by its wire name (`not_found`, ...), `exit` (a code that is not 0), the name of the signal that ended the program, or what
-/// stopped it: `cancelled`, `session_ended`, `deadline`, `idle`, `output_limit`, `host_gone`, `crashed`. A program whose name is longer than 64 bytes or looks like no file's is `unnamed`. Argv is left out, for it may hold secrets, unless [`arguments`](Spans::arguments) are asked for.
+/// stopped it: `cancelled`, `session_ended`, `deadline`, `idle`, `output_limit`, `host_gone`, `crashed`, `lease_lost`. A program whose name is longer than 64 bytes or looks like no file's is `unnamed`. Argv is left out, for it may hold secrets, unless [`arguments`](Spans::arguments) are asked for.
 ///
 /// A span ends with its result, also one that is `lost`; those of commands that a crashed graph takes along say `lost`. Commands that an earlier life of the host started have none. The subscriber is called on
 /// the thread that launches and on the graph's: one that blocks holds the graph up. One that panics is not called again for that command.

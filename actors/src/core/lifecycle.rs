@@ -39,7 +39,7 @@ pub(crate) struct Life {
     phase: Phase,
     /// The first one; never rewritten.
     cause: Option<Cause>,
-    /// A `Cancel` was heard: the next one means now.
+    /// A `Cancel` was heard: the next one means now, unless it only says that the lease is lost.
     asked: bool,
     /// What the tree has been sent, or was about to be sent when its leader was found dead.
     sent: Option<StopSignal>,
@@ -115,10 +115,9 @@ impl Life {
         match (self.cause, self.exited) {
             (Some(Cause::Lost), _) => Status::Lost,
             (None, _) | (_, Some(false)) => Status::Completed,
-            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone | Cause::OutputLimit), _) => {
-                Status::Killed
-            }
             (Some(Cause::Deadline | Cause::Idle), _) => Status::TimedOut,
+            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::LeaseLost), _) => Status::Killed,
+            (Some(Cause::HostGone | Cause::OutputLimit), _) => Status::Killed,
         }
     }
 
@@ -128,6 +127,7 @@ impl Life {
         Some(match cause {
             Cause::Cancelled => StopCause::Cancelled,
             Cause::SessionEnded => StopCause::SessionEnded,
+            Cause::LeaseLost => StopCause::LeaseLost,
             Cause::HostGone => StopCause::HostGone,
             Cause::Deadline => StopCause::Deadline,
             Cause::Idle => StopCause::Idle,
@@ -210,7 +210,7 @@ impl Life {
 
     fn stop(&mut self, cause: Cause, out: &mut Effects) {
         let now = matches!(cause, Cause::HostGone | Cause::Lost) || (cause == Cause::Cancelled && self.asked);
-        self.asked |= cause == Cause::Cancelled;
+        self.asked |= matches!(cause, Cause::Cancelled | Cause::LeaseLost);
         // What is being sealed says already how it ended.
         let first = self.cause.is_none() && !self.reported && self.phase != Phase::Sealing;
         if first {
@@ -245,11 +245,13 @@ impl Life {
             Phase::Sealing if self.kept => match cause {
                 Cause::HostGone | Cause::Lost => self.end_kept = Some(cause),
                 Cause::Cancelled if now => self.end_kept = Some(Cause::HostGone),
-                Cause::Cancelled | Cause::SessionEnded => self.end_kept = self.end_kept.or(Some(cause)),
+                Cause::Cancelled | Cause::SessionEnded | Cause::LeaseLost => {
+                    self.end_kept = self.end_kept.or(Some(cause));
+                }
                 Cause::Deadline | Cause::Idle | Cause::OutputLimit => {}
             },
             Phase::Kept if now => self.kill_rest(out),
-            Phase::Kept if matches!(cause, Cause::Cancelled | Cause::SessionEnded) => {
+            Phase::Kept if matches!(cause, Cause::Cancelled | Cause::SessionEnded | Cause::LeaseLost) => {
                 self.phase = Phase::Sweeping;
                 self.sent = Some(StopSignal::Terminate);
                 out.push(Effect::Sweep(SweepFor::Terminate));

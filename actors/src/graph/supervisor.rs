@@ -225,7 +225,7 @@ macro_rules! on {
 }
 on! {
     OpenSession => |registry, m| registry.open(m.call, m.session_id);
-    Cancel => |registry, m| registry.cancel(m.call, m.handle_id, m.wait_ms, m.notify_on_cancel);
+    Cancel => |registry, m| registry.cancel(m);
     EndSession => |registry, m| registry.end(m.call, &m.session_id, m.discard);
     AwaitResult => |registry, m| registry.await_result(m.call, m.handle_id, m.wait_ms, m.take);
     GetStatus => |registry, m| registry.status(m.call, m.handle_id, m.session_id.as_ref());

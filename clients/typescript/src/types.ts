@@ -47,7 +47,7 @@ export interface State extends Answer {
   /** -1 if it died of a signal or that is not known. Null while it runs. */
   readonly exitCode: number | null;
   readonly signal: string | null;
-  /** cancelled, session_ended, deadline, idle, output_limit, host_gone or crashed; null if nobody stopped it. */
+  /** cancelled, session_ended, deadline, idle, output_limit, host_gone, crashed or lease_lost; null if nobody stopped it. */
   readonly stopCause: string | null;
   /** From its start to its end. Null while it runs. */
   readonly durationMs: number | null;

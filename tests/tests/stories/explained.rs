@@ -62,6 +62,10 @@ fn the_host_has_stopped_it() {
     story.session.end().wait().unwrap();
     assert_snapshot!("session_ended", of_story(&story));
 
+    let story = Story::new().program("job", Program::new());
+    story.launch(job()).revoke().wait().unwrap();
+    assert_snapshot!("lease_lost", of_story(&story));
+
     let late = Program::new().exits_at(ms(100), 0).exit_seen_late(ms(50));
     let story = Story::new().program("job", late);
     let handle = story.launch(job());

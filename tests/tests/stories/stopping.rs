@@ -160,6 +160,59 @@ fn a_session_end_joins_a_grace_that_is_already_running() {
 }
 
 #[test]
+fn a_lost_lease_ends_what_runs_and_what_was_kept() {
+    let story = || {
+        let daemon = Descendant::new("daemon").on_terminate(OnTerminate::Ignores);
+        let story = Story::new()
+            .program("server", Program::new().on_terminate(cleans_up(300)))
+            .program("start-daemon", Program::new().descendant(daemon).exits_at(ms(100), 0));
+        let server = story.launch(Command::new("server"));
+        let daemon = story.launch(Command::new("start-daemon").leftovers(LeftoversPolicy::Keep));
+        assert_eq!(story.result().leftovers.unwrap()[0].outcome, Outcome::Kept);
+        // Not even who asks for the result by its handle takes it.
+        let result = server.result().begin();
+        let kept = daemon.revoke().begin();
+        let revoked = server.revoke().wait().unwrap();
+        assert_eq!((revoked.cancelled, revoked.taken, result.wait().unwrap().taken), (true, false, false));
+        assert_eq!(
+            (revoked.record.status, revoked.record.stop_cause),
+            (Status::Killed, Some(StopCause::LeaseLost))
+        );
+        assert_eq!((revoked.record.exit_code, revoked.record.stdout.as_str()), (Some(7), "cleaned up\n"));
+        assert_eq!(story.result(), *revoked.record);
+        // Its result was out: only what became of the leftovers is added.
+        let kept = kept.wait().unwrap();
+        assert_eq!((kept.cancelled, kept.record.stop_cause), (true, None));
+        assert_eq!(kept.record.leftovers.as_ref().unwrap()[0].outcome, Outcome::Killed);
+        assert!(story.drain().is_empty());
+        story
+    };
+    assert_snapshot!(same_every_time("revoke", story));
+}
+
+#[test]
+fn a_lost_lease_joins_a_grace_and_a_cancel_after_it_means_now() {
+    let story = Story::new().program("stubborn", Program::new().on_terminate(OnTerminate::Ignores));
+    let handle = story.launch(Command::new("stubborn"));
+    let revoked = handle.revoke().begin();
+    story.advance_ms(500);
+    drop(handle.revoke().begin());
+    story.advance_ms(500);
+    let cancelled = handle.cancel().wait().unwrap();
+    assert_eq!(cancelled, revoked.wait().unwrap());
+    let record = &cancelled.record;
+    assert_eq!((record.duration_ms, record.stop_cause), (Some(1_000), Some(StopCause::LeaseLost)));
+    // After another cause it is no second cancel either.
+    let handle = story.launch(Command::new("stubborn"));
+    let cancelled = handle.cancel().begin();
+    story.advance_ms(500);
+    let record = handle.revoke().wait().unwrap().record;
+    assert_eq!((record.duration_ms, record.stop_cause), (Some(2_000), Some(StopCause::Cancelled)));
+    assert_eq!((cancelled.wait().unwrap().taken, story.drain().len()), (false, 2));
+    assert_snapshot!(story.told());
+}
+
+#[test]
 fn leftovers_are_terminated_and_then_killed() {
     let program = Program::new()
         .descendant(Descendant::new("obeys"))

@@ -19,9 +19,10 @@ use std::{
 use world::{Step, World, is_armed};
 
 /// Every stop that the graph knows, at any time and as often as you like: states are finite, so no bound is needed.
-const STOPS: [Cause; 7] = [
+const STOPS: [Cause; 8] = [
     Cause::Cancelled,
     Cause::SessionEnded,
+    Cause::LeaseLost,
     Cause::HostGone,
     Cause::Deadline,
     Cause::Idle,
@@ -243,7 +244,7 @@ fn every_plan() -> impl Iterator<Item = Plan> {
 }
 
 /// Exactly: another number means that the walk goes other ways than before, and somebody has to say why.
-const STATES: usize = 954_440;
+const STATES: usize = 1_066_052;
 const STATES_AFTER_CRASHES: usize = 52_296;
 /// Commands that one life can have sent to the kernel when nothing of it has been done yet. Its ticker adds a
 /// timer and a peek. So the queues into the kernel's threads, which are unbounded in type, hold at most that many for each

@@ -21,10 +21,12 @@ pub(super) struct Past {
     cause: Option<Cause>,
     exit: Option<bool>,
     empty: bool,
+    /// How often somebody has asked for its end by its handle: after that a cancel means now.
     cancels: u8,
     /// There is to be no grace (any more).
     now: bool,
-    /// The session ended, or the host, or somebody cancelled, after the record was closed: nothing is kept any longer.
+    /// The session ended, or the host, or somebody cancelled, or the lease was lost, after the record was closed: nothing is kept any
+    /// longer.
     ended: bool,
     killed: bool,
     ever_armed: u8,
@@ -91,10 +93,18 @@ impl Past {
                 because(cause);
                 // When the record is closed, only what is kept can still be stopped.
                 let late = self.sealed_as.is_some() && self.finished.is_none();
-                self.cancels = (self.cancels + u8::from(cause == Cause::Cancelled)).min(2);
+                self.cancels = match cause {
+                    Cause::Cancelled => (self.cancels + 1).min(2),
+                    // It is the first, but never the second.
+                    Cause::LeaseLost => self.cancels.max(1),
+                    _ => self.cancels,
+                };
                 self.now |= matches!(cause, Cause::HostGone | Cause::Lost);
-                self.ended |=
-                    late && matches!(cause, Cause::HostGone | Cause::SessionEnded | Cause::Cancelled);
+                let ends = matches!(
+                    cause,
+                    Cause::HostGone | Cause::SessionEnded | Cause::LeaseLost | Cause::Cancelled
+                );
+                self.ended |= late && ends;
                 self.now |= cause == Cause::Cancelled && self.cancels == 2;
             }
             _ => {}
@@ -184,7 +194,7 @@ impl Past {
         if self.killed && !before.killed {
             let asked = match event {
                 Event::TimerFired(TimerKind::Grace | TimerKind::LeftoversGrace) => true,
-                Event::Stop(cause) => cause != Cause::SessionEnded && self.now,
+                Event::Stop(cause) => !matches!(cause, Cause::SessionEnded | Cause::LeaseLost) && self.now,
                 // A stop that came when nothing could be killed yet.
                 Event::Started => self.cause.is_some(),
                 Event::Sealed | Event::TimerFired(TimerKind::SealTimeout) => self.now,
@@ -210,9 +220,8 @@ impl Past {
             (Some(Cause::Lost), _) => Status::Lost,
             (None, _) | (_, Some(false)) => Status::Completed,
             (Some(Cause::Deadline | Cause::Idle), _) => Status::TimedOut,
-            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::HostGone | Cause::OutputLimit), _) => {
-                Status::Killed
-            }
+            (Some(Cause::Cancelled | Cause::SessionEnded | Cause::LeaseLost), _) => Status::Killed,
+            (Some(Cause::HostGone | Cause::OutputLimit), _) => Status::Killed,
         };
         if life.phase != Phase::Done {
             ensure!(life.status() == status, "status {} should be {status}", life.status());
@@ -261,6 +270,7 @@ fn named_cause(cause: Cause) -> StopCause {
     match cause {
         Cause::Cancelled => StopCause::Cancelled,
         Cause::SessionEnded => StopCause::SessionEnded,
+        Cause::LeaseLost => StopCause::LeaseLost,
         Cause::HostGone => StopCause::HostGone,
         Cause::Deadline => StopCause::Deadline,
         Cause::Idle => StopCause::Idle,

@@ -8,7 +8,7 @@ use super::{
     handles::{Handle, State},
     *,
 };
-use ostler_messages::Claim;
+use ostler_messages::{Cancel, Claim};
 
 /// Results that a late call can still ask for keep their inline text up to this many bytes; longer ones are
 /// reloaded from `result.json`. It bounds the store at 256 KiB of text.
@@ -49,13 +49,8 @@ impl Registry {
         }
     }
 
-    pub(crate) fn cancel(
-        &mut self,
-        call: CallId,
-        handle_id: HandleId,
-        wait_ms: Option<u64>,
-        notify: bool,
-    ) -> Effects {
+    pub(crate) fn cancel(&mut self, asked: Cancel) -> Effects {
+        let Cancel { call, handle_id, wait_ms, notify_on_cancel, lease_lost } = asked;
         let n = handle_id.n;
         let (stop, record) = match self.known(handle_id).map(|handle| &handle.state) {
             Err(error) => return vec![refuse(call, error)],
@@ -70,9 +65,10 @@ impl Registry {
             )];
         }
         if let Some(handle) = self.handles.get_mut(&n) {
-            handle.notify |= notify;
+            handle.notify |= notify_on_cancel;
         }
-        let mut effects = vec![Effect::Stop { n, cause: Cause::Cancelled }];
+        let cause = if lease_lost { Cause::LeaseLost } else { Cause::Cancelled };
+        let mut effects = vec![Effect::Stop { n, cause }];
         match wait_ms {
             Some(0) => effects
                 .push(Effect::Reply(call, Ok(Answer::Cancelled { cancelled: true, taken: false, record }))),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::config::Limits;
 use ostler_messages::{
-    Answer, CallError, CallId, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
+    Answer, CallError, CallId, Cancel, HandleId, LaunchError, Leftover, Limit, Outcome, Refusal,
     SESSION_ID_MAX_BYTES, SeenProcess, SessionId, Status, StopCause, TextOnDisk,
 };
 
@@ -24,6 +24,10 @@ fn open(registry: &mut Registry, id: &str) -> Result<Answer, Refusal> {
         Some(Effect::ReplyOpened(CALL, id, None)) => Ok(Answer::Opened(id)),
         other => panic!("opened: {other:?}"),
     }
+}
+
+fn cancel(handle_id: HandleId) -> Cancel {
+    Cancel { call: CALL, handle_id, wait_ms: None, notify_on_cancel: false, lease_lost: false }
 }
 
 fn close(id: &str, discard: bool) -> Effect {
@@ -183,7 +187,7 @@ fn a_handle_that_is_not_there_is_refused_by_why() {
     let asked = |registry: &mut Registry, host_pid, n, error: fn(HandleId) -> CallError| {
         let handle_id = HandleId { host_pid, n };
         let refused = [Effect::Reply(CALL, Err(Refusal::Call(error(handle_id))))];
-        assert_eq!(registry.cancel(CALL, handle_id, None, false), refused);
+        assert_eq!(registry.cancel(cancel(handle_id)), refused);
         assert_eq!(registry.await_result(CALL, handle_id, None, true), refused);
         assert_eq!(registry.status(CALL, handle_id, None), refused);
     };
@@ -213,7 +217,7 @@ fn a_long_text_is_not_kept_for_replay_unless_nothing_else_has_it() {
         (result.stdout, result.text_on_disk) = ("x".repeat(5_000), TextOnDisk(text_on_disk));
         let effects = registry.finished(1, result.clone().into(), false);
         assert_eq!(effects[0], Effect::Deliver { record: result.into(), to: Vec::new() });
-        let again = registry.cancel(CALL, HandleId { host_pid: HOST_PID, n: 1 }, None, false);
+        let again = registry.cancel(cancel(HandleId { host_pid: HOST_PID, n: 1 }));
         let [Effect::Reply(_, Ok(Answer::Cancelled { cancelled: false, taken: false, record }))] = &again[..]
         else {
             panic!("{again:?}")

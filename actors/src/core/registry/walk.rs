@@ -15,7 +15,7 @@ use super::{
 use crate::config::Limits;
 use answers::text_hash;
 use model::{Ask, Call, HOST_PID, Model, Queue, SESSIONS, State, Timer, closed, ensure, record, request};
-use ostler_messages::{CallId, HandleId, LaunchError, SessionId, Status, WaitFor};
+use ostler_messages::{CallId, Cancel, HandleId, LaunchError, SessionId, Status, WaitFor};
 use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Clone, Copy, Debug)]
@@ -272,12 +272,18 @@ impl Plan {
                 let next_n = state.processes.len() as u64 + 1;
                 state.registry.launch(id, request(session, key), None, || next_n)
             }
-            Ask::Cancel { n, wait_ms, notify } => {
+            Ask::Cancel { n, wait_ms, notify, lease_lost } => {
                 let asked = usize::try_from(n - 1).ok().and_then(|at| state.processes.get_mut(at));
                 if let Some(process) = asked.filter(|process| process.state == State::Live) {
                     process.notify |= notify;
                 }
-                state.registry.cancel(id, HandleId { host_pid: HOST_PID, n }, wait_ms, notify)
+                state.registry.cancel(Cancel {
+                    call: id,
+                    handle_id: HandleId { host_pid: HOST_PID, n },
+                    wait_ms,
+                    notify_on_cancel: notify,
+                    lease_lost,
+                })
             }
             Ask::Await { n, wait_ms, take } => {
                 state.registry.await_result(id, HandleId { host_pid: HOST_PID, n }, wait_ms, take)
@@ -331,7 +337,10 @@ const LAUNCH: Ask = Ask::Launch { session: 0, key: None };
 const LAUNCH_KEYED: Ask = Ask::Launch { session: 0, key: Some("key") };
 const LAUNCH_ELSEWHERE: Ask = Ask::Launch { session: 1, key: Some("key") };
 fn cancel(n: u64, wait_ms: Option<u64>, notify: bool) -> Ask {
-    Ask::Cancel { n, wait_ms, notify }
+    Ask::Cancel { n, wait_ms, notify, lease_lost: false }
+}
+fn revoke(n: u64) -> Ask {
+    Ask::Cancel { n, wait_ms: None, notify: true, lease_lost: true }
 }
 
 // Each walk has exactly so many states: another number means that it goes other ways than before, and somebody has to say why.
@@ -341,6 +350,13 @@ fn a_result_goes_to_those_who_cancelled_or_to_the_inbox() {
     let cancels = [cancel(1, None, false), cancel(1, Some(9), false), cancel(1, Some(0), false)];
     let asks = [LAUNCH, cancels[0], cancels[1], cancels[2], cancel(1, None, true), Ask::Nack { of: 1 }];
     assert_eq!(Plan { keeps: true, ..Plan::of(&asks) }.walk(), 808);
+}
+
+#[test]
+fn a_result_of_what_was_revoked_goes_to_the_inbox_whoever_else_waits_for_it() {
+    let await_result = Ask::Await { n: 1, wait_ms: Some(9), take: true };
+    let asks = [LAUNCH, revoke(1), revoke(1), cancel(1, None, false), await_result, Ask::Nack { of: 1 }];
+    assert_eq!(Plan { keeps: true, crashes: true, ..Plan::of(&asks) }.walk(), 2_082);
 }
 
 #[test]

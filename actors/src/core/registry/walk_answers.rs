@@ -61,13 +61,14 @@ impl Plan {
                 };
                 ensure!(*effects == expected, "expected {expected:?}");
             }
-            Ask::Cancel { n, wait_ms, .. } => {
+            Ask::Cancel { n, wait_ms, lease_lost, .. } => {
                 let process = usize::try_from(n - 1).ok().and_then(|at| before.processes.get(at));
                 let stored = before.finished.iter().rev().take(self.limits.replay_results as usize);
                 let known = stored.into_iter().any(|stored| *stored == n);
                 match process.map(|p| p.state) {
                     Some(State::Live | State::Kept) => {
-                        ensure!(effects[0] == Effect::Stop { n, cause: Cause::Cancelled }, "not stopped");
+                        let cause = if lease_lost { Cause::LeaseLost } else { Cause::Cancelled };
+                        ensure!(effects[0] == Effect::Stop { n, cause }, "not stopped");
                         let waits = !effects.iter().any(|effect| matches!(effect, Effect::Reply(..)));
                         ensure!(waits == (wait_ms != Some(0)), "waited though it should not, or the reverse");
                     }

@@ -24,7 +24,7 @@ pub(super) use ensure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
     Launch { session: usize, key: Option<&'static str> },
-    Cancel { n: u64, wait_ms: Option<u64>, notify: bool },
+    Cancel { n: u64, wait_ms: Option<u64>, notify: bool, lease_lost: bool },
     Await { n: u64, wait_ms: Option<u64>, take: bool },
     Status(u64),
     Wait(u64),
@@ -223,7 +223,7 @@ impl Model {
                 let process = self.process(*n);
                 ensure!(process.state != State::Stopped, "process {n} is stopped after its end");
                 process.stopped = true;
-                process.ending |= *cause != Cause::Cancelled;
+                process.ending |= matches!(cause, Cause::SessionEnded | Cause::HostGone);
             }
             Effect::Recover { n, .. } => {
                 let process = self.process(*n);

@@ -271,6 +271,7 @@ impl<'a> Story<'a> {
                 let who = match cause {
                     "cancelled" => "the host cancelled it",
                     "session_ended" => "its session was ended",
+                    "lease_lost" => "the right to run it was taken back",
                     "host_gone" => "the host let go of ostler",
                     _ => "it was to be stopped",
                 };

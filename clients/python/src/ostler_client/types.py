@@ -103,7 +103,7 @@ class State:
     """-1 if it died of a signal or that is not known. None while it runs."""
     signal: str | None
     stop_cause: str | None
-    """cancelled, session_ended, deadline, idle, output_limit, host_gone or crashed; None if nobody stopped it."""
+    """cancelled, session_ended, deadline, idle, output_limit, host_gone, crashed or lease_lost; None if nobody stopped it."""
     duration: float | None
     """From its start to its end. None while it runs."""
     silence: float | None
