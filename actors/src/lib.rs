@@ -104,8 +104,9 @@ pub use ostler_messages::{
     Containment, Content, ControlAnswer, ControlAsk, Entry, EnvMode, EnvVars, Filter, Found, Group, HandleId,
     INPUT_MAX_BYTES, Labels, LaunchError, LaunchRequest, Leftover, LeftoversPolicy, Limit, ListeningPort,
     Met, NOTICE_BYTES, Outcome, OutputPolicy, PatternSource, Preset, REDELIVER_MS, Record, RecordingStopped,
-    SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream, Subscribed, Tally, TerminalSize, Text,
-    Toolchain, TraceContext, UnixSignal, Usage, WaitEnd, counted, duration, on_one_line,
+    SOURCE_EXIT, SOURCE_PROGRESS, SessionId, Span, Stage, Stamp, Status, Stdin, StopCause, Stream,
+    Subscribed, TOOL_PROGRESS, TOOL_RESULT, Tally, TerminalSize, Text, Toolchain, TraceContext, UnixSignal,
+    Usage, WaitEnd, counted, duration, on_one_line,
     trace::{Delivery, Header, Incident},
 };
 

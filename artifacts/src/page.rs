@@ -46,6 +46,21 @@ pub struct Gap {
 }
 
 impl Page {
+    /// One that begins at 0, and whose view is raw; what is otherwise is set afterwards. For whoever has it from another machine.
+    pub fn new(path: PathBuf, content: Vec<u8>) -> Page {
+        let length = content.len() as u64;
+        Page {
+            path,
+            offset: 0,
+            bytes_read: length,
+            next_offset: length,
+            total_bytes: length,
+            eof: false,
+            first_line: None,
+            gap: None,
+            content,
+        }
+    }
     /// The content as text, invalid bytes as U+FFFD. A character that two pages share is in neither: whoever needs
     /// exact text joins the bytes first.
     pub fn text(&self) -> String {

@@ -40,7 +40,7 @@ pub(crate) enum Claiming {
     /// The creation of the key is on its way, in this term of the lease.
     Sent(Term),
     /// It is decided. Whatever comes later changes nothing.
-    Settled,
+    Decided,
 }
 
 impl Claiming {
@@ -48,8 +48,8 @@ impl Claiming {
     pub(crate) fn begin(self, has_slot: bool, held: Option<Term>) -> (Claiming, Next) {
         match (self, held) {
             (Claiming::Asked, Some(term)) if has_slot => (Claiming::Sent(term), Next::Claim),
-            (Claiming::Asked, _) => (Claiming::Settled, Next::Refuse),
-            (Claiming::Sent(_) | Claiming::Settled, _) => (self, Next::Leave),
+            (Claiming::Asked, _) => (Claiming::Decided, Next::Refuse),
+            (Claiming::Sent(_) | Claiming::Decided, _) => (self, Next::Leave),
         }
     }
     /// The engine has answered, or not. Which term it is, is asked *after* the answer: a claim that took longer than the lease may have been seen, and
@@ -57,12 +57,12 @@ impl Claiming {
     pub(crate) fn heard(self, outcome: Outcome, held: Option<Term>) -> (Claiming, Next) {
         match (self, outcome) {
             (Claiming::Sent(term), Outcome::Created | Outcome::Own) if held == Some(term) => {
-                (Claiming::Settled, Next::Start)
+                (Claiming::Decided, Next::Start)
             }
-            (Claiming::Sent(_), Outcome::Created | Outcome::Own) => (Claiming::Settled, Next::GiveUp),
-            (Claiming::Sent(_), Outcome::Foreign) => (Claiming::Settled, Next::Leave),
+            (Claiming::Sent(_), Outcome::Created | Outcome::Own) => (Claiming::Decided, Next::GiveUp),
+            (Claiming::Sent(_), Outcome::Foreign) => (Claiming::Decided, Next::Leave),
             (Claiming::Sent(_), Outcome::Unknown) => (self, Next::Again),
-            (Claiming::Asked | Claiming::Settled, _) => (self, Next::Leave),
+            (Claiming::Asked | Claiming::Decided, _) => (self, Next::Leave),
         }
     }
 }

@@ -35,3 +35,34 @@ impl Lease {
         self.ends_ms.map_or(0, |ends| ends.saturating_sub(now_ms))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_counts_from_when_its_heartbeat_was_sent() {
+        let mut lease = Lease::new(10);
+        assert_eq!(lease.held(0), None);
+        lease.renewed(0, 9);
+        assert_eq!((lease.held(9), lease.held(10)), (Some(Term(0)), None));
+        assert_eq!((lease.left_ms(9), lease.left_ms(11)), (1, 0));
+    }
+
+    #[test]
+    fn of_answers_that_overtake_each_other_the_newest_heartbeat_counts() {
+        let mut lease = Lease::new(10);
+        lease.renewed(5, 6);
+        lease.renewed(2, 7);
+        assert_eq!((lease.held(14), lease.held(15)), (Some(Term(0)), None));
+    }
+
+    #[test]
+    fn after_a_gap_a_new_term_begins_whether_or_not_anybody_has_noticed() {
+        let mut lease = Lease::new(10);
+        lease.renewed(0, 0);
+        // It was sent in time, and heard too late: in between nothing was held.
+        lease.renewed(9, 10);
+        assert_eq!(lease.held(10), Some(Term(1)));
+    }
+}

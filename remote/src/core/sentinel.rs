@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The order of a round matters:
 ///
 /// 1. read all heartbeats ([`read`](Sentinel::read)), which tells who is overdue;
-/// 2. list the claims of those that have no result;
+/// 2. list the claims (before 1 does as well: a list is only the shorter for it);
 /// 3. read the heartbeats of those again ([`is_gone`](Sentinel::is_gone)): a claim that stood in the list was made before this read, under a lease that
 ///    had ended at it;
 /// 4. create `lost` for those claims.

@@ -1,0 +1,71 @@
+//! What is asked of the worker that has a command.
+
+use super::{Handle, handle::WORKER_TIME};
+use crate::{
+    errors::Error,
+    words::{WorkerAsk, WorkerReply},
+    worker::Pause,
+};
+use async_nats::client::Request;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// How long a worker that does not answer is asked again: it may be about to come back.
+pub(super) const WORKER_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Handle {
+    /// Asks its worker, again and again if it does not answer; none: it has ended.
+    pub(super) async fn ask_until_ended(&self, ask: &WorkerAsk) -> Result<Option<WorkerReply>, Error> {
+        self.ask_for(ask, WORKER_TIME).await
+    }
+    /// The same for what takes so long.
+    pub(super) async fn ask_for(
+        &self,
+        ask: &WorkerAsk,
+        time: Duration,
+    ) -> Result<Option<WorkerReply>, Error> {
+        let (until, mut pause) = (Instant::now() + WORKER_PATIENCE, Pause::new());
+        loop {
+            if self.ended().await?.is_some() {
+                return Ok(None);
+            }
+            let worker = self.worker().clone();
+            match self.ask(ask, time).await {
+                Ok(message) => {
+                    let reply = serde_json::from_slice::<WorkerReply>(&message.payload).map_err(|error| {
+                        Error::Damaged { what: format!("the answer of {worker}"), why: error.to_string() }
+                    })?;
+                    if !matches!(reply, WorkerReply::NotHere) {
+                        return Ok(Some(reply));
+                    }
+                }
+                Err(()) if Instant::now() >= until => {
+                    return Err(Error::WorkerSilent { worker, within: WORKER_PATIENCE });
+                }
+                Err(()) => {}
+            }
+            // It has ended there, and its result is on its way; or its worker is about to say `lost`.
+            if Instant::now() >= until {
+                return Err(Error::WorkerSilent { worker, within: WORKER_PATIENCE });
+            }
+            pause.wait().await;
+        }
+    }
+
+    /// One request; an error: no answer.
+    pub(super) async fn ask(&self, ask: &WorkerAsk, time: Duration) -> Result<async_nats::Message, ()> {
+        let payload = serde_json::to_vec(ask).map(Bytes::from).map_err(drop)?;
+        let request = Request::new().payload(payload).timeout(Some(time));
+        let asked = self.store().client.send_request(self.store().pool.worker(self.worker()), request).await;
+        asked.map_err(drop)
+    }
+
+    /// An answer to something else, or that it can't be done.
+    pub(super) fn unexpected(&self, reply: WorkerReply) -> Error {
+        let why = match reply {
+            WorkerReply::Failed { why } => why,
+            _ => "it has answered something else".to_owned(),
+        };
+        Error::Worker { worker: self.worker().clone(), why }
+    }
+}

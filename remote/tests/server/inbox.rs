@@ -1,0 +1,92 @@
+//! Inboxes: durable, in order, redelivered, and safe to drop.
+
+use crate::{LONG, Works, host, pool, server::Server};
+use ostler::{Command, Filter};
+use std::{collections::BTreeSet, time::Duration};
+
+#[test]
+fn what_was_not_acknowledged_comes_again_to_another_host() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let one = host(&server).session("s", &pool()).wait().unwrap();
+    let handles: Vec<_> =
+        (0..3).map(|n| one.launch(Command::new("echo").arg(n.to_string())).wait().unwrap()).collect();
+    for handle in &handles {
+        handle.exited().wait().unwrap();
+    }
+    let inbox = one.inbox();
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        read.extend(inbox.read_within(Filter::results(), 10, LONG).wait().unwrap());
+    }
+    assert_eq!(inbox.acknowledge_these(&[read[1].sequence]).wait().unwrap(), 1);
+    assert!(inbox.read(Filter::any(), 10).wait().unwrap().is_empty(), "they are read");
+    drop((inbox, one, handles));
+    let two = host(&server).session("s", &pool()).wait().unwrap();
+    let mut again = Vec::new();
+    while again.len() < 2 {
+        again.extend(two.inbox().receive(Filter::any(), 10, LONG).wait().unwrap());
+    }
+    let numbers =
+        |entries: &[ostler::Entry]| entries.iter().map(|entry| entry.sequence).collect::<BTreeSet<_>>();
+    assert_eq!(numbers(&again), numbers(&[read[0].clone(), read[2].clone()]));
+    assert!(again.iter().all(|entry| entry.redelivered));
+    assert!(two.inbox().drain().wait().unwrap().is_empty());
+}
+
+#[test]
+fn a_read_that_is_dropped_loses_nothing_and_delays_nothing() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let inbox = session.inbox();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let launched: BTreeSet<_> = {
+            let mut launched = BTreeSet::new();
+            for n in 0..40 {
+                launched.insert(
+                    session
+                        .launch(Command::new("echo").arg(n.to_string()))
+                        .await
+                        .unwrap()
+                        .record()
+                        .command_id,
+                );
+            }
+            launched
+        };
+        let (mut got, mut tries) = (BTreeSet::new(), 0_u64);
+        while got.len() < launched.len() {
+            tries += 1;
+            // Dropped at all sorts of moments.
+            let time = Duration::from_micros(tries * 997 % 20_000);
+            let received = tokio::time::timeout(time, inbox.receive(Filter::any(), 3, LONG)).await;
+            for entry in received.map(Result::unwrap).unwrap_or_default() {
+                assert!(!entry.redelivered, "it was never out");
+                assert!(got.insert(entry.record().unwrap().command_id), "twice");
+            }
+        }
+        assert_eq!(got, launched);
+        assert!(inbox.drain().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn sessions_do_not_read_each_others_results() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let remote = host(&server);
+    // Whose names could be taken for parts of each other.
+    let ids = ["a", "a.b", "a.*", ">", "A"];
+    let sessions: Vec<_> = ids.iter().map(|id| remote.session(*id, &pool()).wait().unwrap()).collect();
+    for (id, session) in ids.iter().zip(&sessions) {
+        session.launch(Command::new("echo").arg(*id)).wait().unwrap().exited().wait().unwrap();
+    }
+    for (id, session) in ids.iter().zip(&sessions) {
+        let entries = session.inbox().receive(Filter::any(), 10, LONG).wait().unwrap();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].record().unwrap().stdout, format!("{id}\n"));
+        assert!(session.inbox().drain().wait().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! The server goes and comes, workers are full, cut off, and of the same name.
+
+use crate::{LONG, Works, host, options, pool, server::Server};
+use ostler::{Command, Filter, Status};
+use ostler_remote::{Connect, Error, LaunchId, Remote, Worker};
+use std::{collections::BTreeSet, time::Duration};
+
+#[test]
+fn without_a_worker_a_launch_says_so_and_nothing_runs_later() {
+    let Some(server) = Server::start() else { return };
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let launch: LaunchId = "mine".parse().unwrap();
+    let request = Command::new("true").into_request(session.id());
+    let error =
+        session.launch_as(launch.clone(), request.clone(), Duration::from_millis(200)).wait().unwrap_err();
+    assert!(matches!(error, Error::NoWorker { .. }) && error.to_string().contains("none listens"), "{error}");
+    assert!(matches!(session.handle(&launch).wait(), Err(Error::NotClaimed { .. })));
+    let _works = Works::on(&server, "w1");
+    let handle = session.launch_as(launch, request, LONG).wait().unwrap();
+    assert_eq!(handle.result().wait().unwrap().record.status, Status::Completed);
+}
+
+#[test]
+fn a_full_worker_takes_the_next_when_one_has_ended() {
+    let Some(server) = Server::start() else { return };
+    let works = Works::with(&server, "w1", |mut options| {
+        options.slots = 2;
+        options
+    });
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let gate = works.place.path().join("go");
+    let waits = || {
+        Command::new("sh")
+            .args(["-c", "until [ -e go ]; do sleep 0.01; done"])
+            .current_dir(works.place.path())
+    };
+    let running: Vec<_> = (0..2).map(|_| session.launch(waits()).wait().unwrap()).collect();
+    let third = session.launch_as(
+        "third".parse().unwrap(),
+        waits().into_request(session.id()),
+        Duration::from_millis(300),
+    );
+    let error = third.wait().unwrap_err();
+    assert!(matches!(error, Error::NoWorker { .. }), "{error}");
+    std::fs::write(gate, "").unwrap();
+    let third = session.launch(waits()).wait().unwrap();
+    for handle in running.iter().chain([&third]) {
+        assert_eq!(handle.result().wait().unwrap().record.success, Some(true));
+    }
+}
+
+#[test]
+fn results_survive_a_server_that_is_killed_again_and_again() {
+    let Some(mut server) = Server::start() else { return };
+    let _works = (Works::on(&server, "w1"), Works::on(&server, "w2"));
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let mut launched = BTreeSet::new();
+    let mut got = Vec::new();
+    for round in 0..4 {
+        for n in 0..10 {
+            let command = Command::new("sh").args(["-c", &format!("sleep 0.0{n}; echo {round} {n}")]);
+            launched.insert(session.launch(command).wait().unwrap().record().command_id);
+        }
+        server.is_killed();
+        // Commands end while there is none.
+        std::thread::sleep(Duration::from_millis(100));
+        server.comes_back();
+        got.extend(
+            session.inbox().receive(Filter::any(), 5, Duration::from_millis(200)).wait().unwrap_or_default(),
+        );
+    }
+    while got.len() < launched.len() {
+        let more = session.inbox().receive(Filter::any(), 100, LONG).wait().unwrap();
+        assert!(!more.is_empty(), "{} of {}", got.len(), launched.len());
+        got.extend(more);
+    }
+    let ids: BTreeSet<_> = got.iter().map(|entry| entry.record().unwrap().command_id).collect();
+    assert_eq!((ids.len(), got.len(), &ids), (launched.len(), launched.len(), &launched), "each once");
+    assert!(got.iter().all(|entry| entry.record().unwrap().success == Some(true)));
+}
+
+#[test]
+fn a_name_is_one_worker() {
+    let Some(server) = Server::start() else { return };
+    let works = Works::on(&server, "w1");
+    // The same machine and the same state: refused by a lock.
+    let error = Worker::start(&Connect::to(server.url()), options("w1", &works.place)).unwrap_err();
+    assert!(matches!(error, Error::NameInUse { .. }), "{error:?}");
+}
+
+#[test]
+fn nobody_waits_for_a_server_that_is_not_there() {
+    let error = Remote::connect(&Connect::to("nats://127.0.0.1:1")).unwrap_err();
+    assert!(error.to_string().starts_with("nats://127.0.0.1:1: can't connect: "), "{error}");
+    assert!(
+        Remote::connect(&Connect::to("nats://me:secret@[")).unwrap_err().to_string().find("secret").is_none()
+    );
+}
+
+#[test]
+fn what_nobody_of_ours_has_written_holds_up_nobody() {
+    let Some(server) = Server::start() else { return };
+    let works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let js = async_nats::jetstream::new(client.clone());
+        for bucket in ["claims", "results", "workers", "sessions"] {
+            let bucket = js.get_key_value(format!("ostler_tests_{bucket}")).await.unwrap();
+            for key in ["s.x", "s.x.progress", "garbage"] {
+                bucket.put(key, "{no json".into()).await.unwrap();
+            }
+        }
+        let asks = [
+            "",
+            "{",
+            "null",
+            r#"{"launch":"*","request":{"session_id":"s","program":"true"}}"#,
+            r#"{"launch":"a.b","request":{"session_id":"s","program":"true"}}"#,
+            r#"{"end_session":{"session":7}}"#,
+            r#"{"read":{"command_id":"../x","request":{}}}"#,
+        ];
+        // More of them than it has slots.
+        for subject in ["ostler.tests.launch", "ostler.tests.all", "ostler.tests.worker.w1"] {
+            for ask in asks.iter().cycle().take(40) {
+                client.publish(subject, ask.to_string().into()).await.unwrap();
+            }
+        }
+        client.flush().await.unwrap();
+    });
+    let handle = session.launch(Command::new("true")).wait().unwrap();
+    assert_eq!(handle.exited().wait().unwrap().success, Some(true));
+    // What is there already under its name is somebody's: it does not run.
+    let taken = Command::new("true").into_request(session.id());
+    assert!(session.launch_as("x".parse().unwrap(), taken, Duration::from_millis(100)).wait().is_err());
+    assert_eq!(session.inbox().receive(Filter::results(), 10, LONG).wait().unwrap().len(), 1);
+    assert_eq!(session.list().wait().unwrap().len(), 1);
+    assert!(session.end().wait().unwrap().unreached.is_empty());
+    drop(works);
+    // And a next life starts beside it.
+    let again = Works::on(&server, "w2");
+    drop(again);
+}
+
+#[test]
+fn a_connection_that_fails_can_be_tried_inside_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        assert!(Remote::connect(&Connect::to("nats://127.0.0.1:1")).is_err());
+    });
+}
