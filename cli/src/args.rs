@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "nats")]
+mod pool;
 mod server;
 
 use crate::values::{Beyond, For, Left, Mode, Output, Tools, duration, label, seconds, signal, variable};
@@ -10,6 +12,8 @@ use clap::{
 };
 use clap_complete::Shell;
 use ostler::UnixSignal;
+#[cfg(feature = "nats")]
+pub(crate) use pool::{LaunchPoolArgs, PoolArgs, ServerArgs, WorkerArgs};
 pub(crate) use server::{ConfigArgs, McpArgs};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -84,6 +88,10 @@ pub(crate) enum What {
     /// Be a server of the Model Context Protocol on stdin and stdout, for an agent
     #[command(after_help = MCP_HELP)]
     Mcp(Box<McpArgs>),
+    /// Run commands that hosts on other machines ask for, by way of a NATS server
+    #[cfg(feature = "nats")]
+    #[command(after_long_help = pool::WORKER_HELP)]
+    Worker(Box<WorkerArgs>),
     /// Print what is set in ostler.toml, and from where
     Config(ConfigArgs),
     /// Add ostler to the configuration of an agent
@@ -123,6 +131,9 @@ pub(crate) struct PsArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) root: RootArg,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) pool: PoolArgs,
 }
 
 /// `ostler top`.
@@ -157,6 +168,9 @@ pub(crate) struct LogsArgs {
     pub(crate) stream: Output,
     #[command(flatten)]
     pub(crate) root: RootArg,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) pool: LaunchPoolArgs,
 }
 
 /// `ostler show`.
@@ -190,6 +204,9 @@ pub(crate) struct CancelArgs {
     pub(crate) now: bool,
     #[command(flatten)]
     pub(crate) root: RootArg,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) pool: LaunchPoolArgs,
 }
 
 /// `ostler rm`.
@@ -354,6 +371,9 @@ pub(crate) struct RunArgs {
     pub(crate) cpu_share: Option<u64>,
     #[command(flatten)]
     pub(crate) root: RootArg,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) pool: LaunchPoolArgs,
     /// Write every message between the actors to this file, as JSON Lines; `ostler trace FILE` shows it
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

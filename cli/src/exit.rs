@@ -27,6 +27,10 @@ pub(crate) enum Failure {
     /// The graph refused.
     #[error(transparent)]
     Ostler(#[from] Error),
+    /// Another machine, or the way to it.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Remote(#[from] crate::remote::Failure),
     /// A trace that can't be read.
     #[error(transparent)]
     Trace(#[from] ostler::trace::TraceError),
@@ -122,6 +126,8 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Ostler(Error::Launch(error)) => of_launch(error),
+            #[cfg(feature = "nats")]
+            Failure::Remote(failure) => failure.launch().map_or(OWN_ERROR, of_launch),
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 BY_SIGNAL + Signal::SIGPIPE as u8
             }
@@ -159,6 +165,8 @@ pub(crate) fn json(failure: &Failure) -> serde_json::Value {
         Failure::Settings { path, .. } => {
             serde_json::json!({ "error": "settings", "file": path.display().to_string() })
         }
+        #[cfg(feature = "nats")]
+        Failure::Remote(failure) => failure.json(),
         Failure::Replay(_) => serde_json::json!({ "error": "not_replayed" }),
         Failure::Ostler(_)
         | Failure::Init(_)

@@ -19,6 +19,8 @@ mod manual;
 mod mcp;
 mod meant;
 mod pass;
+#[cfg(feature = "nats")]
+mod remote;
 mod replay;
 mod run;
 mod screen;
@@ -57,6 +59,16 @@ fn main() -> ExitCode {
     };
     let (json, events) = (args.what.json(), args.what.events());
     let code = match args.what {
+        #[cfg(feature = "nats")]
+        args::What::Run(args) if args.pool.is_given() => remote::run(*args),
+        #[cfg(feature = "nats")]
+        args::What::Ps(args) if args.pool.is_given() => remote::ps(&args),
+        #[cfg(feature = "nats")]
+        args::What::Logs(args) if args.pool.is_given() => remote::logs(&args),
+        #[cfg(feature = "nats")]
+        args::What::Cancel(args) if args.pool.is_given() => remote::cancel(&args),
+        #[cfg(feature = "nats")]
+        args::What::Worker(args) => remote::worker(*args),
         args::What::Demo(args) => demo::demo(&args),
         args::What::Run(args) => run::run(*args),
         args::What::Ps(args) => stored::ps(&args),

@@ -40,9 +40,13 @@ pub(crate) fn by(mut error: clap::Error) -> clap::Error {
 
 /// What to try in place of what has failed.
 pub(crate) fn instead(failure: &Failure) -> Option<String> {
-    let Failure::Ostler(Error::Launch(LaunchError::ProgramNotFound { program })) = failure else {
-        return None;
+    let launch = match failure {
+        Failure::Ostler(Error::Launch(error)) => Some(error),
+        #[cfg(feature = "nats")]
+        Failure::Remote(failure) => failure.launch(),
+        _ => None,
     };
+    let Some(LaunchError::ProgramNotFound { program }) = launch else { return None };
     match program.split_once('=') {
         Some((name, _)) if !name.is_empty() && !name.contains(OF_A_SHELL) => {
             Some(format!("to set a variable: ostler run --env {} -- PROGRAM", quoted(program)))

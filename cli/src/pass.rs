@@ -117,7 +117,8 @@ pub(crate) fn kept(
     })
 }
 
-fn own_streams() -> Result<Vec<(OutputFile, To)>, Failure> {
+/// The streams of this program, and what of a command goes to each.
+pub(crate) fn own_streams() -> Result<Vec<(OutputFile, To)>, Failure> {
     let (stdout, stderr) = (duplicate(io::stdout().as_fd())?, duplicate(io::stderr().as_fd())?);
     let to = |file: File, is_stderr| To::File { is_terminal: file.is_terminal(), file, is_stderr };
     Ok(match same_file(&stdout, &stderr) {
@@ -127,7 +128,7 @@ fn own_streams() -> Result<Vec<(OutputFile, To)>, Failure> {
 }
 
 /// Where a stream goes.
-enum To {
+pub(crate) enum To {
     File { file: File, is_terminal: bool, is_stderr: bool },
     Lines(JsonLines),
     Nowhere,
@@ -192,7 +193,8 @@ fn pass(
     }
 }
 
-fn put(to: &To, which: OutputFile, offset: u64, bytes: &[u8], shared: &Passing) -> io::Result<()> {
+/// A piece of a stream, to where it goes.
+pub(crate) fn put(to: &To, which: OutputFile, offset: u64, bytes: &[u8], shared: &Passing) -> io::Result<()> {
     match to {
         To::File { file, is_stderr, .. } => {
             write_all(file, bytes, &shared.taken)?;

@@ -30,7 +30,7 @@ use std::{
 };
 
 /// How long a reader may stand still before what was stopped ends without it.
-const READER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const READER_TIME: Duration = Duration::from_secs(2);
 
 /// How long the summary of what was stopped waits for the rest of the output, which it would follow.
 const TELL_TIME: Duration = Duration::from_millis(100);
@@ -79,18 +79,18 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
 }
 
 /// What is said beside the output of the command.
-struct Says {
+pub(crate) struct Says {
     /// The result, as JSON, and nothing else.
-    json: bool,
+    pub(crate) json: bool,
     /// What happens, as lines of JSON.
     events: bool,
     /// Where the output is, whatever was shown of it.
     path: bool,
     /// What a person is told who stops it; none where nobody is to be told anything.
-    stops: Option<String>,
+    pub(crate) stops: Option<String>,
 }
 impl Says {
-    fn by(args: &RunArgs) -> Says {
+    pub(crate) fn by(args: &RunArgs) -> Says {
         let signal = args.signal.unwrap_or(UnixSignal::SigTerm).name();
         let grace = duration(u64::try_from(args.grace.as_millis()).unwrap_or(u64::MAX));
         let stops = format!("stopping: {signal} now, SIGKILL in {grace}");
@@ -99,7 +99,7 @@ impl Says {
     }
 }
 
-fn command(args: RunArgs) -> Command {
+pub(crate) fn command(args: RunArgs) -> Command {
     let named: Vec<OsString> = args.vars.iter().map(|(name, _)| name.clone()).collect();
     let mut argv = args.argv.into_iter();
     let mut command = Command::new(argv.next().unwrap_or_default()).args(argv);
@@ -222,10 +222,10 @@ fn follow(
 }
 
 /// Why ostler cancelled, and what its exit code will be.
-struct Stop {
-    code: u8,
+pub(crate) struct Stop {
+    pub(crate) code: u8,
     /// Also if the command had ended before: its output did not get to where it should.
-    whatever_the_result: bool,
+    pub(crate) whatever_the_result: bool,
 }
 
 struct Running {

@@ -33,7 +33,7 @@ const COLUMNS: [Column; 4] = [
 /// Columns of a command that are shown rather than other columns.
 pub(crate) const COMMAND_LEAST: usize = 10;
 /// Longest command in a table, in bytes: its middle is left out.
-const COMMAND_MAX_BYTES: usize = 1_024;
+pub(crate) const COMMAND_MAX_BYTES: usize = 1_024;
 /// Beyond so many bytes nobody counts the lines of a command that has no result.
 const COUNTED_MAX_BYTES: u64 = 64 << 20;
 /// Lines of a running command that `show` has.
@@ -144,7 +144,7 @@ fn row(named: &BTreeMap<String, usize>, summary: &Summary) -> [Cell; 4] {
     [id, state, duration(age), on_one_line(&summary.record.command, COMMAND_MAX_BYTES)].map(Cell::from)
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

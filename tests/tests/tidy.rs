@@ -11,7 +11,7 @@ use std::{
 const FILE_MAX_LINES: usize = 450;
 
 /// From the ground up: a room uses only rooms above it in this list. `crate:` is a package of the workspace.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("messages", &[]),
     ("context", &["ostler_messages"]),
     ("artifacts", &["ostler_messages"]),
@@ -19,7 +19,8 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("inbox", &["ostler_messages", "ostler_context"]),
     ("actors", &["ostler_messages", "ostler_context", "ostler_artifacts", "ostler_journal", "ostler_inbox"]),
     ("mcp", &["ostler"]),
-    ("cli", &["ostler", "ostler_mcp"]),
+    ("remote", &["ostler", "ostler_artifacts"]),
+    ("cli", &["ostler", "ostler_mcp", "ostler_remote"]),
     ("tests", &["ostler", "ostler_messages"]),
     ("fuzz", &["ostler", "ostler_messages", "ostler_artifacts", "ostler_journal", "ostler_mcp"]),
 ];
@@ -333,6 +334,7 @@ fn paths(text: &str) -> Vec<String> {
         "cli/",
         "clients/",
         "packages/",
+        "remote/",
         "docs/",
         ".ci/",
     ];

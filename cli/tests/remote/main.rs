@@ -1,0 +1,17 @@
+//! `ostler worker`, and `--pool` of others: a real server, and the binary, driven from outside.
+//!
+//! Nothing here sleeps to wait for something: a command says that it is ready, or waits on a fifo until it may go on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
+
+mod chaos;
+mod deaths;
+mod ends;
+mod listed;
+mod page;
+mod place;
+mod pool;
+mod runs;
+#[path = "../../../remote/tests/server/server.rs"]
+mod server;
+mod wire;
