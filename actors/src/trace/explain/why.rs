@@ -148,16 +148,11 @@ impl<'a> Story<'a> {
             text.push_str("Decided by\n");
         }
         for decider in self.deciders.iter().take(DECIDERS) {
-            let _ = writeln!(
-                text,
-                "  #{} {}  {} → {}: {}{}",
-                decider.sequence,
-                self.time(decider),
-                decider.from,
-                decider.to,
-                decider.message,
-                detail(decider)
-            );
+            let (from, to, message) = (&decider.from, &decider.to, &decider.message);
+            let said = format!("{from} → {to}: {message}{}", detail(decider));
+            // Names are what the file says, too.
+            let said = on_one_line(&said, usize::MAX);
+            let _ = writeln!(text, "  #{} {}  {said}", decider.sequence, self.time(decider));
         }
     }
 }
