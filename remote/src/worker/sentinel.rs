@@ -71,8 +71,17 @@ fn own_strays(inner: &Arc<Inner>, claims: &[(Claim, u64)]) {
     // What is known is asked after the list was answered: whatever stands in it was known before it was sent.
     let own = claims.iter().map(|(claim, _)| claim).filter(|claim| claim.worker == inner.options.name);
     for claim in own.filter(|claim| !inner.knows(claim)) {
-        let key = launch_key(claim.session.as_str(), &claim.launch);
-        tokio::spawn(deliver::give_up(inner.clone(), key, claim.clone()));
+        tokio::spawn(answer_stray(inner.clone(), claim.clone()));
+    }
+}
+
+/// The list may be older than the end of an attempt that came to nothing and has taken its claim back: such a launch can be asked for again, and must not be found `lost`.
+/// Nobody here knows of it any more, so whatever was to be taken back is; what is still there is a stray.
+async fn answer_stray(inner: Arc<Inner>, claim: Claim) {
+    let key = launch_key(claim.session.as_str(), &claim.launch);
+    let there = store::read::<Claim>(&inner.store.claims, &key).await;
+    if there.is_ok_and(|there| there.is_some_and(|(there, _)| there.mark == claim.mark)) {
+        deliver::give_up(inner, key, claim).await;
     }
 }
 
