@@ -231,6 +231,30 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// The same of a handle that has another name where it is told.
+    #[must_use]
+    pub fn about(mut self, id: HandleId) -> CallError {
+        match &mut self {
+            CallError::HandleUnknown { handle_id, .. }
+            | CallError::HandleForgotten { handle_id, .. }
+            | CallError::HandleOfOtherSession { handle_id, .. }
+            | CallError::HandleOfOtherHost { handle_id, .. }
+            | CallError::HandleEnded { handle_id, .. }
+            | CallError::HandleRuns { handle_id, .. }
+            | CallError::HandleUnread { handle_id, .. }
+            | CallError::HandleStopping { handle_id, .. }
+            | CallError::NotPaused { handle_id, .. }
+            | CallError::NoStdin { handle_id, .. }
+            | CallError::StdinClosed { handle_id, .. }
+            | CallError::NoTerminal { handle_id, .. }
+            | CallError::StdinIsTerminal { handle_id, .. } => *handle_id = id,
+            _ => {}
+        }
+        self
+    }
+}
+
 fn of_pid(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }

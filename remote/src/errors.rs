@@ -1,7 +1,7 @@
 //! What can go wrong past one machine.
 
 use crate::names::{BadName, LaunchId, Pool, WorkerName};
-use ostler::{LaunchError, SessionId, StartError};
+use ostler::{CallError, LaunchError, SessionId, StartError};
 use std::time::Duration;
 
 /// Why a call was not answered as asked. What is not known is said to be not known.
@@ -48,6 +48,9 @@ pub enum Error {
     /// It was not started, and nothing is left of it.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The worker refuses it, as one machine would.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// Nobody has claimed it: it may be sent again, under the same id.
     #[error("launch {launch}: nobody has claimed it; launch it again under this id, or not at all")]
     NotClaimed {
@@ -69,6 +72,14 @@ pub enum Error {
     KeyReused {
         /// The key.
         key: String,
+    },
+    /// The launch id was used for another request in this session.
+    #[error(
+        "launch {launch}: its id was used for another request in this session; launch it under another one"
+    )]
+    LaunchReused {
+        /// Which.
+        launch: LaunchId,
     },
     /// The session has ended.
     #[error("session {session}: it has ended; its results can be read")]

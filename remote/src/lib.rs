@@ -37,7 +37,7 @@
 //!
 //! # What is otherwise than on one machine
 //!
-//! * A handle's name is its [`LaunchId`]; handle ids, process ids and paths in a record are those of its worker's machine.
+//! * A handle's name is its [`LaunchId`], and its records have it as their handle id. Process ids, paths and command ids in a record are those of its worker's machine.
 //! * A result that is asked for by its handle while a reader of the inbox has it comes to both.
 //! * Numbers of entries grow, and not by one. What a host itself puts into an inbox, subscriptions, and a limit on commands of a session are local only: there are no such
 //!   calls here.
@@ -58,8 +58,8 @@ mod worker;
 pub use connect::Connect;
 pub use errors::Error;
 pub use host::{
-    Call, Cancelled, Ended, EndedSession, Handle, Inbox, Listed, ListedState, ReadOutput, Remote, Session,
-    Waited, Written,
+    Call, Cancelled, Ended, EndedSession, FindLines, Handle, Inbox, Listed, ListedState, ReadOutput, Remote,
+    Session, Waited, Written,
 };
 pub use names::{BadName, LaunchId, NAME_MAX_BYTES, Pool, WorkerName};
 pub use store::{KEEP, Keep};

@@ -1,5 +1,6 @@
 //! How things are called in the engine: subjects, buckets, keys. Nothing that a host chose goes into one unchecked.
 
+use ostler::HandleId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
@@ -102,12 +103,19 @@ impl From<LaunchId> for String {
     }
 }
 impl LaunchId {
+    /// Another one each time: two of one session meet once in 2^64 pairs, and then the requests differ, which is found out.
     pub(crate) fn make() -> LaunchId {
-        LaunchId(format!("L{}", nuid::next()))
+        let HandleId { host_pid, n } = handle_id(nuid::next().as_bytes());
+        LaunchId(HandleId { host_pid, n: n >> 32 }.to_string())
     }
     /// The same key in the same session is the same launch.
     pub(crate) fn of_key(key: &str) -> LaunchId {
-        LaunchId(format!("K{}", digest(key.as_bytes())))
+        LaunchId(handle_id(key.as_bytes()).to_string())
+    }
+    /// What the command's records have as their handle id, whoever runs it: the same as this one, where this has the form of one, as those have that are not made
+    /// by the host itself.
+    pub fn handle_id(&self) -> HandleId {
+        self.0.parse().unwrap_or_else(|_| handle_id(self.0.as_bytes()))
     }
     /// The id itself.
     pub fn as_str(&self) -> &str {
@@ -126,6 +134,13 @@ impl fmt::Display for LaunchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// 96 bits of a SHA-256.
+fn handle_id(bytes: &[u8]) -> HandleId {
+    let [a, b, c, d, rest @ ..] = <[u8; 32]>::from(Sha256::digest(bytes));
+    let [e, f, g, h, i, j, k, l, ..] = rest;
+    HandleId { host_pid: u32::from_be_bytes([a, b, c, d]), n: u64::from_be_bytes([e, f, g, h, i, j, k, l]) }
 }
 
 /// 128 bits of a SHA-256, in hexadecimal digits: two never meet by chance.
@@ -182,6 +197,19 @@ mod tests {
         assert_eq!(tokens[0], "chat-17");
         // Not even one that tries.
         assert_ne!(session_token(&tokens[1]), tokens[1]);
+    }
+
+    #[test]
+    fn a_launch_is_called_as_its_records_are() {
+        let (made, of_key) = (LaunchId::make(), LaunchId::of_key("build"));
+        for launch in [&made, &of_key, &"hto-5-3".parse().unwrap()] {
+            assert_eq!(launch.handle_id().to_string(), launch.as_str());
+        }
+        assert_ne!(made, LaunchId::make());
+        assert_eq!(of_key, LaunchId::of_key("build"));
+        let chosen = |id: &str| id.parse::<LaunchId>().unwrap().handle_id();
+        assert_eq!(chosen("nightly"), chosen("nightly"));
+        assert_ne!(chosen("nightly"), chosen("nightly-2"));
     }
 
     #[test]

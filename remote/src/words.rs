@@ -13,9 +13,9 @@
 
 use crate::names::{LaunchId, WorkerName};
 use ostler::{
-    CommandId, Condition, Containment, Gap, HandleId, Labels, LaunchError, LaunchRequest, OutputFile, Page,
-    ReadRequest, Record, RecordingStopped, SessionId, Stamp, Status, StopCause, Tally, Text, UnixSignal,
-    WaitEnd,
+    CallError, CommandId, Condition, Containment, Gap, Labels, LaunchError, LaunchRequest, OutputFile, Page,
+    ReadRequest, Record, RecordingStopped, Screen, SessionId, Stamp, Status, StopCause, Tally, Text,
+    UnixSignal, WaitEnd,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -66,7 +66,7 @@ impl Claim {
     pub(crate) fn lost(&self) -> Record {
         let mut record = self.record.as_deref().cloned().unwrap_or_else(|| {
             let command_id = CommandId { unix_ns: self.at.0.saturating_mul(1_000_000), host_pid: 0, n: 0 };
-            let mut record = Record::new(self.session.clone(), command_id, HandleId { host_pid: 0, n: 0 });
+            let mut record = Record::new(self.session.clone(), command_id, self.launch.handle_id());
             record.command = self.command.clone();
             record.command_or_op_descriptor = self.command.clone();
             record.labels = self.labels.clone();
@@ -214,10 +214,18 @@ pub(crate) fn cut(command: &str) -> String {
     let end = (0..=COMMAND_MAX_BYTES).rev().find(|at| command.is_char_boundary(*at)).unwrap_or_default();
     format!("{}…", &command[..end])
 }
-/// The record as whoever is not its worker sees it, and whether that is all of it: what is too long for a message is left out.
-pub(crate) fn public(record: &Record) -> (Record, bool) {
+/// The record as whoever is not its worker sees it: its handle id is that of the launch, since those of two workers can be the same.
+pub(crate) fn renamed(record: &Record) -> Record {
     let mut public = record.clone();
-    public.labels.remove(LAUNCH_LABEL);
+    let launch = public.labels.remove(LAUNCH_LABEL).and_then(|launch| launch.parse::<LaunchId>().ok());
+    if let Some(launch) = launch {
+        public.handle_id = launch.handle_id();
+    }
+    public
+}
+/// The same, and whether that is all of it: what is too long for a message is left out.
+pub(crate) fn public(record: &Record) -> (Record, bool) {
+    let mut public = renamed(record);
     if serde_json::to_vec(&public).map_or(0, |json| json.len()) <= RECORD_MAX_BYTES {
         return (public, true);
     }
@@ -279,8 +287,10 @@ pub(crate) enum WorkerAsk {
     Status { key: String },
     /// Wait for the first condition that holds.
     WaitFor { key: String, conditions: Vec<Condition>, timeout_ms: u64 },
-    /// Write to its stdin or terminal. The same id is the same write, so that one whose answer was lost can be sent again.
-    Write { key: String, id: String, bytes: Text },
+    /// Write to its stdin or terminal, and say after so long what of it was taken. The same id is the same write, so that one whose answer was lost can be sent again.
+    Write { key: String, id: String, bytes: Text, wait_ms: u64 },
+    /// The screen of its terminal.
+    Screen { key: String },
     /// Something that is done at once, and once for each id.
     Obey { key: String, id: String, order: Order },
 }
@@ -306,12 +316,16 @@ pub(crate) enum WorkerReply {
     Waited { end: WaitEnd, record: Box<Record>, unseen: u64, recording_stopped: Option<RecordingStopped> },
     /// What became of a write.
     Written { taken: u64, queued: u64, dropped: u64 },
+    /// What is on its screen.
+    Screen { screen: Screen },
     /// It is done.
     Done,
     /// It is being stopped.
     Stopping,
     /// It does not run here, or not any more.
     NotHere,
+    /// As on one machine.
+    Refused { error: CallError },
     /// It can't be done.
     Failed { why: String },
 }

@@ -59,6 +59,18 @@ impl Handle {
     pub fn write_once(&self, write_id: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Call<Written> {
         self.write_input(bytes.into(), Some(write_id.into()), None)
     }
+    /// The same with a limit, as [`write_within`](Handle::write_within).
+    ///
+    /// # Errors
+    /// As [`write_once`](Handle::write_once).
+    pub fn write_once_within(
+        &self,
+        write_id: impl Into<String>,
+        bytes: impl Into<Vec<u8>>,
+        time: Duration,
+    ) -> Call<Written> {
+        self.write_input(bytes.into(), Some(write_id.into()), Some(time))
+    }
     fn write_input(&self, bytes: Vec<u8>, write_id: Option<String>, time: Option<Duration>) -> Call<Written> {
         let (handle_id, wait_ms, bytes) = (self.id(), time.map(timeout_ms), Payload::from(bytes));
         self.ostler.call(

@@ -73,7 +73,7 @@ fn json_has_the_record_and_where_it_ran() {
     assert_eq!((&json["status"], &json["stdout"]), (&"completed".into(), &"hello\n".into()), "{json}");
     assert_eq!((&json["session_id"], &json["worker"]), (&"s".into(), &"a".into()), "{json}");
     assert_eq!(json["labels"], serde_json::json!({ "k": "v" }));
-    assert!(json["launch"].as_str().is_some_and(|launch| launch.starts_with('L')), "{json}");
+    assert!(json["launch"].as_str().is_some_and(|launch| launch.starts_with("hto-")), "{json}");
     assert_eq!(text(&output.stderr), "");
     // It stays open.
     let output = place.run(&["--json", "--session", "s", "--", "true"]);

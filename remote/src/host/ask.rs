@@ -63,6 +63,7 @@ impl Handle {
     /// An answer to something else, or that it can't be done.
     pub(super) fn unexpected(&self, reply: WorkerReply) -> Error {
         let why = match reply {
+            WorkerReply::Refused { error } => return Error::Call(error),
             WorkerReply::Failed { why } => why,
             _ => "it has answered something else".to_owned(),
         };

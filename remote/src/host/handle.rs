@@ -5,11 +5,11 @@ use crate::{
     errors::{Error, server},
     names::{LaunchId, WorkerName},
     store::{self, Created, Store},
-    words::{End, Order, Stored, WorkerAsk, WorkerReply},
+    words::{End, Stored, WorkerAsk, WorkerReply},
     worker::{Pause, READ_WAIT},
 };
 use futures_util::StreamExt;
-use ostler::{Condition, ReadRequest, Record, RecordingStopped, StopCause, Text, UnixSignal, WaitEnd};
+use ostler::{Condition, ReadRequest, Record, RecordingStopped, StopCause, WaitEnd};
 use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -18,8 +18,6 @@ use tokio::time::{sleep, timeout};
 
 /// How long a worker is waited for when it is asked something that it answers at once.
 pub(super) const WORKER_TIME: Duration = Duration::from_secs(5);
-/// Longest piece of a write: a message may have 1 MiB, and a byte that is no text takes four in it.
-const WRITE_MAX_BYTES: usize = 128 << 10;
 /// A result is told of without its message being kept; who has missed that finds it by looking.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -57,18 +55,6 @@ pub struct Waited {
     pub unseen: u64,
     /// The recording of the output has stopped: what came after it was not searched.
     pub recording_stopped: Option<RecordingStopped>,
-}
-
-/// What became of a write, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Written {
-    /// The command's end of the pipe has taken so many.
-    pub taken: u64,
-    /// So many are queued behind them, and go on as the command reads.
-    pub queued: u64,
-    /// So many were dropped, because the command has closed its stdin or has ended.
-    pub dropped: u64,
 }
 
 /// One running or finished command on some worker.
@@ -139,7 +125,7 @@ impl Handle {
     pub(super) fn key(&self) -> String {
         self.0.session.key(&self.0.launch)
     }
-    fn call<T: Send + 'static>(
+    pub(super) fn call<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Call<T> {
@@ -174,20 +160,34 @@ impl Handle {
             handle.whole().await
         })
     }
+    /// The same with a limit: when the time is up, the record as it stands then, with `status: running`. Safe to drop.
+    ///
+    /// # Errors
+    /// As [`status`](Handle::status), when the time is up.
+    pub fn exited_within(&self, time: Duration) -> Call<Arc<Record>> {
+        let handle = self.clone();
+        self.call(async move {
+            match handle.await_end(Some(time)).await? {
+                Some(_) => handle.whole().await,
+                None => handle.stands().await,
+            }
+        })
+    }
     /// The record as it is at this moment: from its worker while it runs, with the output so far. Takes nothing. Safe to drop.
     ///
     /// # Errors
     /// [`Error::WorkerSilent`]: its worker does not answer, and there is no result yet.
     pub fn status(&self) -> Call<Arc<Record>> {
         let handle = self.clone();
-        self.call(async move {
-            let ask = WorkerAsk::Status { key: handle.key() };
-            match handle.ask_until_ended(&ask).await? {
-                Some(WorkerReply::Status { record }) => Ok(Arc::from(record)),
-                Some(other) => Err(handle.unexpected(other)),
-                None => handle.whole().await,
-            }
-        })
+        self.call(async move { handle.stands().await })
+    }
+    async fn stands(&self) -> Result<Arc<Record>, Error> {
+        let ask = WorkerAsk::Status { key: self.key() };
+        match self.ask_until_ended(&ask).await? {
+            Some(WorkerReply::Status { record }) => Ok(Arc::from(record)),
+            Some(other) => Err(self.unexpected(other)),
+            None => self.whole().await,
+        }
     }
     /// Terminates the tree, kills after its grace what is left of it, and answers with the result, which comes here and not to the inbox. A second cancel means now:
     /// [`cancel_now`](Handle::cancel_now).
@@ -256,77 +256,6 @@ impl Handle {
                         return Ok(Waited { end: WaitEnd::Exit, record, unseen: 0, recording_stopped: None });
                     }
                 }
-            }
-        })
-    }
-    /// Writes to the stdin or terminal of the command, in pieces of 128 KiB, and answers when its end of the pipe has taken them, or 20 s later what of the last piece is
-    /// queued. A piece whose answer was lost is sent again under the same id, and not written twice.
-    ///
-    /// # Errors
-    /// It was launched without; it has ended ([`Error::HandleEnded`]); [`Error::WorkerSilent`]: what was written before that is not known.
-    pub fn write(&self, bytes: impl Into<Vec<u8>>) -> Call<Written> {
-        let (handle, bytes) = (self.clone(), bytes.into());
-        self.call(async move {
-            let mut all = Written::default();
-            for piece in bytes.chunks(WRITE_MAX_BYTES) {
-                let (key, id) = (handle.key(), nuid::next().to_string());
-                let ask = WorkerAsk::Write { key, id, bytes: Text::from_bytes(piece.to_vec()) };
-                match handle.ask_for(&ask, READ_WAIT + WORKER_TIME).await? {
-                    Some(WorkerReply::Written { taken, queued, dropped }) => {
-                        all.taken += taken;
-                        all.queued += queued;
-                        all.dropped += dropped;
-                    }
-                    Some(other) => return Err(handle.unexpected(other)),
-                    None => return Err(handle.has_ended()),
-                }
-            }
-            Ok(all)
-        })
-    }
-    /// Nothing more is written: the command reads the end of its input.
-    ///
-    /// # Errors
-    /// As [`write`](Handle::write).
-    pub fn close_stdin(&self) -> Call<()> {
-        self.obey(Order::CloseStdin)
-    }
-    /// Its terminal has another size.
-    ///
-    /// # Errors
-    /// As [`write`](Handle::write).
-    pub fn resize(&self, rows: u16, columns: u16) -> Call<()> {
-        self.obey(Order::Resize { rows, columns })
-    }
-    /// Sends a signal to the command itself; whether it ends is its affair.
-    ///
-    /// # Errors
-    /// It has ended; [`Error::WorkerSilent`]: it is not known whether it was sent.
-    pub fn signal(&self, signal: UnixSignal) -> Call<()> {
-        self.obey(Order::Signal { signal })
-    }
-    /// Stops the whole tree, and its time.
-    ///
-    /// # Errors
-    /// As [`signal`](Handle::signal).
-    pub fn pause(&self) -> Call<()> {
-        self.obey(Order::Pause)
-    }
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// As [`signal`](Handle::signal).
-    pub fn resume(&self) -> Call<()> {
-        self.obey(Order::Resume)
-    }
-    fn obey(&self, order: Order) -> Call<()> {
-        let handle = self.clone();
-        self.call(async move {
-            let ask = WorkerAsk::Obey { key: handle.key(), id: nuid::next().to_string(), order };
-            match handle.ask_until_ended(&ask).await? {
-                Some(WorkerReply::Done) => Ok(()),
-                Some(other) => Err(handle.unexpected(other)),
-                None => Err(handle.has_ended()),
             }
         })
     }

@@ -75,6 +75,8 @@ struct Reader {
     came: Notify,
     /// Nobody reads any more: what comes goes back at once.
     closed: AtomicBool,
+    /// What was read does not come again as long as somebody reads.
+    keeps_read: AtomicBool,
 }
 #[derive(Default)]
 struct Buffer {
@@ -119,6 +121,7 @@ impl Inbox {
             waiting: AtomicBool::new(false),
             came: Notify::new(),
             closed: AtomicBool::new(false),
+            keeps_read: AtomicBool::new(false),
         });
         runtime.spawn(keep_alive(Arc::downgrade(&reader)));
         Inbox(Arc::new(Owner(reader)))
@@ -140,6 +143,20 @@ impl Inbox {
     /// The same, and waits for the first up to `timeout`.
     pub fn read_within(&self, filter: Filter, max: usize, timeout: Duration) -> Call<Vec<Entry>> {
         self.take(filter, max, timeout, false)
+    }
+    /// Waits until there is one that fits, and leaves it there; false: the time is up. Safe to drop.
+    pub fn wait(&self, filter: Filter, timeout: Duration) -> Call<bool> {
+        let owner = self.0.clone();
+        Call::new(&self.0.0.runtime, async move {
+            let until = Instant::now().checked_add(timeout);
+            Ok(!some(owner, &filter, 1, until).await?.slots.is_empty())
+        })
+    }
+    /// From now on what this reader and its clones have read comes again only when it is dropped, or its process is gone, however long that takes.
+    #[must_use = "the value that is returned is the reader"]
+    pub fn keep_read(self) -> Inbox {
+        self.0.0.keeps_read.store(true, Ordering::Release);
+        self
     }
     fn take(&self, filter: Filter, max: usize, timeout: Duration, acknowledge: bool) -> Call<Vec<Entry>> {
         let owner = self.0.clone();
@@ -237,10 +254,16 @@ impl Held {
 }
 impl Drop for Held {
     fn drop(&mut self) {
+        if self.slots.is_empty() {
+            return;
+        }
         let mut buffer = super::lock(&self.owner.0.buffer);
         for slot in std::mem::take(&mut self.slots).into_iter().rev() {
             buffer.ready.push_front(slot);
         }
+        drop(buffer);
+        // Somebody else may want them.
+        self.owner.0.came.notify_waiters();
     }
 }
 
@@ -276,7 +299,8 @@ async fn some(owner: Arc<Owner>, filter: &Filter, max: usize, until: Option<Inst
                     fetched
                 });
                 match fetched.await {
-                    Ok(Ok(())) => (asked, failed) = (true, None),
+                    // What came may fit nobody here, and there may be more behind it.
+                    Ok(Ok(brought)) => (asked, failed) = (!brought, None),
                     // A server that is away for a while is waited for, as an entry is.
                     Ok(Err(error)) => {
                         *reader.consumer.lock().await = None;
@@ -329,12 +353,12 @@ impl Reader {
         results.stream.get_or_create_consumer(&token, config).await.map_err(server("open the inbox"))
     }
 
-    /// What is there now; if nothing is, waits for one.
-    async fn fetch(&self, wait: Duration) -> Result<(), Error> {
+    /// What is there now; if nothing is, waits for one. Whether something came.
+    async fn fetch(&self, wait: Duration) -> Result<bool, Error> {
         if super::lock(&self.buffer).ready.len() >= READY_MAX {
             // They wait for a reader with another filter. Whoever wants none of them waits in vain until they are read.
             sleep(wait.min(RETRY)).await;
-            return Ok(());
+            return Ok(false);
         }
         let consumer = self.consumer().await?;
         let now = timeout(POLL, async {
@@ -342,7 +366,7 @@ impl Reader {
         });
         let some = now.await.map_err(|_| Error::Server { what: READ, why: "no answer".into() })??;
         if some || wait.is_zero() {
-            return Ok(());
+            return Ok(some);
         }
         self.waiting.store(true, Ordering::Release);
         // Whoever wants only what is there has it.
@@ -350,7 +374,7 @@ impl Reader {
         let one = consumer.batch().max_messages(1).expires(wait);
         let one = timeout(wait + POLL, async { self.take_up(one.messages().await).await }).await;
         self.waiting.store(false, Ordering::Release);
-        one.unwrap_or(Ok(false)).map(drop)
+        one.unwrap_or(Ok(false))
     }
 
     /// Whether there were any.
@@ -370,8 +394,11 @@ async fn keep_alive(reader: Weak<Reader>) {
     loop {
         sleep(KEEP_ALIVE).await;
         let Some(reader) = reader.upgrade() else { return };
-        let messages: Vec<_> =
-            super::lock(&reader.buffer).ready.iter().map(|slot| slot.message.clone()).collect();
+        let messages: Vec<_> = {
+            let buffer = super::lock(&reader.buffer);
+            let read = buffer.read.values().filter(|_| reader.keeps_read.load(Ordering::Acquire));
+            buffer.ready.iter().chain(read).map(|slot| slot.message.clone()).collect()
+        };
         join_all(messages.iter().map(|message| message.ack_with(AckKind::Progress))).await;
     }
 }

@@ -67,8 +67,11 @@ pub(super) async fn launch(
             Ok(LaunchReply::Known) | Err(Some(_)) => {
                 let found = found(&session, &launch, Instant::now() + START_TIME).await;
                 match found {
-                    Ok(handle) if key.is_some() && !same(&handle, &digest) => {
-                        return Err(Error::KeyReused { key: key.unwrap_or_default() });
+                    Ok(handle) if !same(&handle, &digest) => {
+                        return Err(match key {
+                            Some(key) => Error::KeyReused { key },
+                            None => Error::LaunchReused { launch },
+                        });
                     }
                     Err(Error::NotClaimed { .. }) => {
                         unanswered = true;

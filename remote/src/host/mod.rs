@@ -4,14 +4,18 @@ mod ask;
 mod call;
 mod handle;
 mod inbox;
+mod input;
 mod launch;
+mod look;
 mod output;
 mod sealed;
 mod session;
 
 pub use call::Call;
-pub use handle::{Cancelled, Ended, Handle, Waited, Written};
+pub use handle::{Cancelled, Ended, Handle, Waited};
 pub use inbox::Inbox;
+pub use input::Written;
+pub use look::FindLines;
 pub use output::ReadOutput;
 pub use session::{EndedSession, Listed, ListedState, Session};
 

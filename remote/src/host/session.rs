@@ -138,6 +138,12 @@ impl Session {
             .remote
             .call(async move { launch::found(&session, &launch, Instant::now() + launch::LAUNCH_TIME).await })
     }
+    /// The handle of one in a list, without asking anybody; none: it is not known yet whether it runs.
+    pub fn handle_of(&self, listed: &Listed) -> Option<Handle> {
+        let (ListedState::Running(record) | ListedState::Ended(record)) = &listed.state else { return None };
+        let (launch, worker) = (listed.launch.clone(), listed.worker.clone());
+        Some(Handle::new(self.clone(), launch, worker, Record::clone(record), None))
+    }
     /// What runs in it, and what has ended and is kept.
     pub fn list(&self) -> Call<Vec<Listed>> {
         let session = self.clone();

@@ -6,7 +6,9 @@ use crate::{
     errors::Error,
     names::{LaunchId, launch_key},
     store::{self, Created},
-    words::{Claim, End, Files, LAUNCH_LABEL, Progress, Stored, object, progress_key, public, text_object},
+    words::{
+        Claim, End, Files, LAUNCH_LABEL, Progress, Stored, object, progress_key, public, renamed, text_object,
+    },
 };
 use ostler::{Filter, OutputFile, Record, Session, SessionId, TOOL_PROGRESS};
 use std::{
@@ -117,9 +119,7 @@ async fn deliver(inner: &Arc<Inner>, record: &Record) {
     let held = inner.running().get(&key).is_some_and(|running| running.held);
     let (public, whole) = public(record);
     if !whole {
-        let mut all = record.clone();
-        all.labels.remove(LAUNCH_LABEL);
-        let json = serde_json::to_vec(&all).unwrap_or_default();
+        let json = serde_json::to_vec(&renamed(record)).unwrap_or_default();
         put(inner, &text_object(&key), &mut std::io::Cursor::new(json)).await;
         // The text that would have been the output is not in the message.
         files.in_text &= files.combined == 0;

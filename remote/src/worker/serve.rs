@@ -10,9 +10,9 @@ use crate::{
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use ostler::{CallError, CommandId, Handle, ReadRequest, SessionId, Tally};
+use ostler::{CallError, CommandId, Handle, ReadRequest, Screen, SessionId, Tally};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 /// How many asks are worked on at a time. Each holds little; a read that waits holds no thread.
 const AT_ONCE: usize = 1_024;
@@ -81,17 +81,22 @@ async fn asked(inner: &Arc<Inner>, message: Message) {
             })
             .await
         }
-        Ok(WorkerAsk::Write { key, id, bytes }) => {
+        Ok(WorkerAsk::Write { key, id, bytes, wait_ms }) => {
             with(inner, &key, async |handle| {
-                let length = bytes.as_bytes().len() as u64;
-                // One that is not taken in time stays queued, and its id is known.
-                match timeout(READ_WAIT, handle.write_once(id, bytes.as_bytes())).await {
-                    Ok(written) => {
-                        let written = written?;
-                        let (taken, queued, dropped) = (written.taken, written.queued, written.dropped);
-                        Ok(WorkerReply::Written { taken, queued, dropped })
-                    }
-                    Err(_) => Ok(WorkerReply::Written { taken: 0, queued: length, dropped: 0 }),
+                // What is not taken in time stays queued, and its id is known.
+                let time = Duration::from_millis(wait_ms).min(READ_WAIT);
+                let written = handle.write_once_within(id, bytes.as_bytes(), time).await?;
+                let (taken, queued, dropped) = (written.taken, written.queued, written.dropped);
+                Ok(WorkerReply::Written { taken, queued, dropped })
+            })
+            .await
+        }
+        Ok(WorkerAsk::Screen { key }) => {
+            with(inner, &key, async |handle| {
+                // It is made from megabytes.
+                match tokio::task::spawn_blocking(move || handle.screen()).await {
+                    Ok(screen) => screen.map(screen_reply),
+                    Err(_) => Ok(WorkerReply::Failed { why: "the screen could not be made".to_owned() }),
                 }
             })
             .await
@@ -129,7 +134,27 @@ async fn with(
         Err(ostler::Error::Call(CallError::HandleEnded { .. } | CallError::HandleForgotten { .. })) => {
             WorkerReply::NotHere
         }
+        Err(ostler::Error::Call(error)) => {
+            let launch = inner.running().get(key).map(|running| running.claim.launch.handle_id());
+            WorkerReply::Refused {
+                error: match launch {
+                    Some(launch) => error.about(launch),
+                    None => error,
+                },
+            }
+        }
         Err(error) => WorkerReply::Failed { why: error.to_string() },
+    }
+}
+
+/// One of a thousand rows and columns can be too long for a message.
+fn screen_reply(screen: Screen) -> WorkerReply {
+    let length: usize = screen.rows.iter().map(String::len).sum();
+    match length as u64 > PAGE_MAX_BYTES {
+        true => WorkerReply::Failed {
+            why: format!("its screen of {length} bytes is too long for a message; read its output"),
+        },
+        false => WorkerReply::Screen { screen },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{LONG, Works, host, pool, server::Server};
 use ostler::{Command, Filter};
+use ostler_remote::WorkerOptions;
 use std::{collections::BTreeSet, time::Duration};
 
 #[test]
@@ -89,4 +90,67 @@ fn sessions_do_not_read_each_others_results() {
         assert_eq!(entries[0].record().unwrap().stdout, format!("{id}\n"));
         assert!(session.inbox().drain().wait().unwrap().is_empty());
     }
+}
+
+/// Each worker's graph counts its handles from 1, and here in one process.
+#[test]
+fn commands_of_two_workers_have_two_handle_ids_and_a_filter_finds_each() {
+    let Some(server) = Server::start() else { return };
+    let _works = [Works::with(&server, "w1", one_slot), Works::with(&server, "w2", one_slot)];
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let handles = [0, 1].map(|_| session.launch(Command::new("sleep").arg("1000")).wait().unwrap());
+    assert_ne!(handles[0].worker(), handles[1].worker());
+    let ids = handles.each_ref().map(|handle| handle.record().handle_id);
+    assert_eq!(ids, handles.each_ref().map(|handle| handle.id().handle_id()));
+    assert_ne!(ids[0], ids[1]);
+    for handle in &handles {
+        handle.cancel_now_and_notify().wait().unwrap();
+        assert_eq!(handle.status().wait().unwrap().handle_id, handle.id().handle_id());
+    }
+    for id in ids.into_iter().rev() {
+        let of_it = session.inbox().receive(Filter::results().and_handle(id), 10, LONG).wait().unwrap();
+        assert_eq!(of_it.iter().map(|entry| entry.record().unwrap().handle_id).collect::<Vec<_>>(), [id]);
+    }
+}
+fn one_slot(mut options: WorkerOptions) -> WorkerOptions {
+    options.slots = 1;
+    options
+}
+
+#[test]
+fn what_stands_behind_many_that_do_not_fit_is_there_at_once_and_waiting_takes_nothing() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    // More than are asked for at a time.
+    let handles: Vec<_> = (0..70).map(|_| session.launch(Command::new("true")).wait().unwrap()).collect();
+    handles.iter().for_each(|handle| drop(handle.exited().wait().unwrap()));
+    let last = session.launch(Command::new("true")).wait().unwrap();
+    last.exited().wait().unwrap();
+    let inbox = session.inbox();
+    let of_last = Filter::results().and_handle(last.id().handle_id());
+    let read = inbox.read(of_last.clone(), 1).wait().unwrap();
+    assert_eq!(read.len(), 1);
+    inbox.acknowledge_these(&[read[0].sequence]).wait().unwrap();
+    assert!(!inbox.wait(of_last, Duration::ZERO).wait().unwrap());
+    assert!(inbox.wait(Filter::results(), LONG).wait().unwrap());
+    assert_eq!(inbox.drain().wait().unwrap().len(), 70);
+}
+
+#[test]
+fn what_is_kept_comes_again_when_its_reader_is_gone_and_not_before() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    session.launch(Command::new("true")).wait().unwrap().exited().wait().unwrap();
+    let inbox = session.inbox().keep_read();
+    assert_eq!(inbox.read_within(Filter::any(), 10, LONG).wait().unwrap().len(), 1);
+    // The engine gives it out again after a minute, unless it hears of it.
+    let past_the_minute = Duration::from_millis(ostler::REDELIVER_MS + 5_000);
+    let come = inbox.receive(Filter::any(), 10, past_the_minute).wait().unwrap();
+    assert_eq!(come, []);
+    drop((inbox, session));
+    let other = host(&server).session("s", &pool()).wait().unwrap();
+    let again = other.inbox().receive(Filter::any(), 10, LONG).wait().unwrap();
+    assert!(again.len() == 1 && again[0].redelivered, "{again:?}");
 }

@@ -76,6 +76,14 @@ fn a_launch_key_is_one_launch_for_all_hosts() {
     assert_eq!(two.launch(build()).wait().unwrap().id(), first.id(), "also when it has ended");
     let error = two.launch(sh("echo other").launch_key("build")).wait().unwrap_err();
     assert!(matches!(error, Error::KeyReused { .. }), "{error:?}");
+    // So with an id of the host's own.
+    let of = |command: Command| {
+        one.launch_as("mine".parse().unwrap(), command.into_request(one.id()), LONG).wait()
+    };
+    let mine = of(build().launch_key("mine")).unwrap();
+    assert_eq!(of(build().launch_key("mine")).unwrap().record().command_id, mine.record().command_id);
+    mine.result().wait().unwrap();
+    assert!(matches!(of(sh("echo other")).unwrap_err(), Error::LaunchReused { .. }));
     assert_eq!(one.inbox().receive(Filter::any(), 10, LONG).wait().unwrap().len(), 1);
 }
 
