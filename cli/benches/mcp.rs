@@ -9,12 +9,16 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
+#[path = "../tests/mcp/client.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod client;
 #[path = "../tests/mcp/place.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod place;
 
+use client::Client;
 use ostler::{Command, Config, Ostler, Ran};
-use place::{Client, Place};
+use place::Place;
 use serde_json::json;
 use std::{
     fs,

@@ -2,11 +2,10 @@
 
 use crate::{
     ledger::{Awaits, Told},
+    place::Handle,
     shown::Shown,
 };
-use ostler::{
-    Found, Handle, HandleId, Leftover, Met, Outcome, Record, WaitEnd, counted, duration, on_one_line,
-};
+use ostler::{Found, HandleId, Leftover, Met, Outcome, Record, WaitEnd, counted, duration, on_one_line};
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -119,7 +118,7 @@ pub(crate) struct CommandAnswer {
     next_offset: u64,
     /// Raw bytes that it has written.
     total_bytes: u64,
-    /// The file that holds all of it.
+    /// The file that holds all of it. Empty if it is on another machine.
     output_path: String,
     /// Processes of it that outlived it, and what became of them. Null if that is not known, or while it runs.
     leftovers: Option<Vec<String>>,

@@ -83,6 +83,17 @@ impl Connection {
         self.ledger.attach(&request.id, told);
     }
 
+    fn instructions(&self) -> String {
+        #[cfg(feature = "nats")]
+        if let Some(pool) = &self.server.options().pool {
+            return format!(
+                "{INSTRUCTIONS} Commands run on the workers of the pool {pool}, on other machines: files, directories and ports are those of \
+                 the worker that runs a command, and two commands can run on two workers."
+            );
+        }
+        INSTRUCTIONS.to_owned()
+    }
+
     fn opened(&self) -> Option<&Opened> {
         self.server.if_opened()
     }
@@ -100,7 +111,7 @@ impl ServerHandler for Connection {
             resources.list_changed = None;
         }
         let info = Implementation::new("ostler", env!("CARGO_PKG_VERSION")).with_title("ostler");
-        ServerConfig::new(capabilities).with_server_info(info).with_instructions(INSTRUCTIONS)
+        ServerConfig::new(capabilities).with_server_info(info).with_instructions(self.instructions())
     }
 
     async fn on_initialized(&self, told: NotificationContext<RoleServer>) {

@@ -6,6 +6,7 @@
 use crate::{
     connection::Connection,
     ledger::Told,
+    place::Session,
     server::{OpenError, Server},
 };
 use http::{HeaderMap, Request, Response, StatusCode, header::AUTHORIZATION, request::Parts};
@@ -13,7 +14,6 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ostler::Session;
 use rmcp::{
     RoleServer,
     service::RequestContext,
@@ -110,18 +110,18 @@ impl Listener for tokio::net::UnixListener {
 impl HttpServer {
     /// Whoever sends `Authorization: Bearer {token}` is served. `open` gives the session of a name, an empty one for clients that name none, at
     /// its first call of a tool.
-    pub fn new(
+    pub fn new<S: Into<Session> + 'static>(
         token: String,
         options: crate::Options,
-        open: impl Fn(&str) -> Result<Session, OpenError> + Clone + Send + Sync + 'static,
+        open: impl Fn(&str) -> Result<S, OpenError> + Clone + Send + Sync + 'static,
     ) -> HttpServer {
         HttpServer::with_token(Some(token), options, open)
     }
 
-    pub(crate) fn with_token(
+    pub(crate) fn with_token<S: Into<Session> + 'static>(
         token: Option<String>,
         options: crate::Options,
-        open: impl Fn(&str) -> Result<Session, OpenError> + Clone + Send + Sync + 'static,
+        open: impl Fn(&str) -> Result<S, OpenError> + Clone + Send + Sync + 'static,
     ) -> HttpServer {
         let by_name = move |name: &str| {
             let (open, name) = (open.clone(), name.to_owned());
@@ -327,7 +327,8 @@ mod tests {
 
     #[test]
     fn an_empty_token_is_none_that_a_request_without_one_has() {
-        let server = HttpServer::new(String::new(), crate::Options::new(), |_| Err("no session".into()));
+        let server =
+            HttpServer::new::<Session>(String::new(), crate::Options::new(), |_| Err("no session".into()));
         assert!(!server.may(&HeaderMap::new()));
     }
 }

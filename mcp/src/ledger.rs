@@ -4,7 +4,8 @@
 //! * out: a line for each end, in the first answer that goes out after it
 //! * keeps: an end is told when the answer that carries it was written whole; until then it can come back
 
-use ostler::{Entry, Error, Filter, HandleId, Inbox, on_one_line};
+use crate::place::{Error, Inbox};
+use ostler::{Entry, Filter, HandleId, on_one_line};
 use rmcp::model::RequestId;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -47,6 +48,8 @@ struct Desk {
     untold: BTreeMap<u64, End>,
     /// A call waits for these and will tell of them itself.
     awaited: HashMap<HandleId, usize>,
+    /// In the handles of this process; none: every process's look the same.
+    host_pid: Option<u32>,
     /// Launches whose handle is not known yet: what they started may have ended already.
     launching: usize,
     /// Handles of this process that a call has waited for, as long as their ends are not told.
@@ -59,7 +62,7 @@ impl Desk {
     }
     /// Whether a call tells of it itself, or may come to.
     fn is_held(&self, handle_id: HandleId) -> bool {
-        let own = handle_id.host_pid == std::process::id();
+        let own = self.host_pid.is_none_or(|pid| pid == handle_id.host_pid);
         self.awaited.contains_key(&handle_id)
             || (self.launching > 0 && own && !self.known.contains(&handle_id))
     }
@@ -67,8 +70,8 @@ impl Desk {
 
 impl Ends {
     pub(crate) fn new(inbox: Inbox) -> Arc<Ends> {
-        let inbox = inbox.redeliver_after(Duration::MAX);
-        let (desk, reads, changed) = Default::default();
+        let desk = Mutex::new(Desk { host_pid: inbox.host_pid(), ..Desk::default() });
+        let (reads, changed) = Default::default();
         Arc::new(Ends { inbox, desk, reads, changed })
     }
 
@@ -135,7 +138,7 @@ impl Ends {
                 return Ok(false);
             }
             tokio::select! {
-                come = self.inbox.wait(Filter::results(), left) => { come?; }
+                come = self.inbox.wait(Filter::results(), left) => come?,
                 () = changed => {}
             }
         }

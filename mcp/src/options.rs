@@ -27,6 +27,9 @@ pub struct Options {
     pub processes_limit: Option<u64>,
     /// Beyond so many bytes of output a command is stopped.
     pub output_limit: Option<u64>,
+    /// Commands run on the workers of this pool, and models are told so: their files are not those of this machine.
+    #[cfg(feature = "nats")]
+    pub pool: Option<String>,
     /// Tools for tests, beside the others.
     #[cfg(feature = "testing")]
     #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! Commands as resources: `ostler://commands/{handle}` is the record, `ostler://commands/{handle}/output` the output, by range if asked
 //! (`?offset=0&length=30000`). Both can be subscribed.
 
-use crate::{server::Opened, shown::fit, tasks};
-use ostler::{Handle, READ_MAX_BYTES, Status, clean_text, on_one_line};
+use crate::{place::Handle, server::Opened, shown::fit, tasks};
+use ostler::{READ_MAX_BYTES, ReadRequest, Status, clean_text, on_one_line};
 use rmcp::{
     ErrorData, RoleServer,
     model::{
@@ -83,7 +83,7 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 pub(crate) async fn list(opened: Option<&Opened>) -> Vec<Resource> {
     let Some(opened) = opened else { return Vec::new() };
     // A graph that has ended has nothing.
-    let listed = opened.session.list_all().await.unwrap_or_default();
+    let listed = opened.session.list(true).await.unwrap_or_default();
     let mut resources = Vec::new();
     for listed in listed.iter().rev().take(LISTED) {
         let (id, command) = (listed.handle.id(), on_one_line(&listed.handle.record().command, NAME_BYTES));
@@ -105,7 +105,8 @@ pub(crate) async fn read(opened: Option<&Opened>, uri: &str) -> Result<ReadResou
             ResourceContents::text(record, uri).with_mime_type("application/json")
         }
         Some((offset, length)) => {
-            let page = handle.read().offset(offset).length(length).await.map_err(|error| failed(&error))?;
+            let request = ReadRequest::new().offset(offset).length(length);
+            let page = handle.read(request).await.map_err(|error| failed(&error))?;
             ResourceContents::text(fit(clean_text(&page.content), READ_MAX_BYTES), uri)
         }
     };

@@ -1,7 +1,6 @@
 //! A server: one session, opened at the first call, and any number of clients that speak with it.
 
-use crate::{connection::Connection, ledger::Ends, options::Options, transport::Lines};
-use ostler::Session;
+use crate::{connection::Connection, ledger::Ends, options::Options, place::Session, transport::Lines};
 use rmcp::{ServiceExt, transport::stdio_pipes};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -47,9 +46,9 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// A server whose session `open` gives. It is called at the first call of a tool, on a thread that may block; if it fails, the
     /// next call tries again.
-    pub fn new(
+    pub fn new<S: Into<Session>>(
         options: Options,
-        open: impl Fn() -> Result<Session, OpenError> + Send + Sync + 'static,
+        open: impl Fn() -> Result<S, OpenError> + Send + Sync + 'static,
     ) -> Server {
         let mut options = options;
         // Once: a command could put a link in its place.
@@ -57,7 +56,7 @@ impl Server {
             options.root = Some(root);
         }
         let (opened, calls) = (OnceCell::new(), Semaphore::new(CALLS));
-        Server(Arc::new(Inner { options, open: Box::new(open), opened, calls }))
+        Server(Arc::new(Inner { options, open: Box::new(move || open().map(Into::into)), opened, calls }))
     }
 
     /// Speaks with a client until it is gone (the end of `read`, an error of `write`), or `stop` resolves. Calls that wait then stop
@@ -127,7 +126,7 @@ impl Server {
         self.serve(read, write, stop).await;
     }
 
-    /// Ends its session and all trees, if there is one. What is unread stays in its inbox, where a journal keeps it.
+    /// Ends its session and all trees, if there is one; one of a pool only if it was made so. What is unread stays in its inbox, where a journal keeps it, or the pool.
     pub async fn end(&self) {
         if let Some(opened) = self.0.opened.get() {
             // A graph that has ended has no trees.

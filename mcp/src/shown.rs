@@ -1,6 +1,7 @@
 //! A command's output as an answer shows it: clean text, so much of it, and exactly what is missing.
 
-use ostler::{Error, Handle, Page, Record, clean_text};
+use crate::place::{Error, Handle};
+use ostler::{Page, ReadRequest, Record, clean_text};
 
 /// Most output in one answer, in raw bytes: about 8,000 tokens. Models get worse with more, and clients cut or refuse it.
 pub const SHOWN_MAX_BYTES: u64 = 30_000;
@@ -88,13 +89,13 @@ fn only(record: &Record, empty: (bool, bool)) -> Option<&str> {
 
 /// Raw, and made clean as if nothing followed: a line without its end is a prompt, and shown.
 async fn piece(handle: &Handle, offset: u64, length: u64) -> Result<Page, Error> {
-    handle.read().offset(offset).length(length).await
+    handle.read(ReadRequest::new().offset(offset).length(length)).await
 }
 
 /// Where a line begins, if one does soon after the offset.
 async fn line_after(handle: &Handle, offset: u64) -> Result<u64, Error> {
     const SOON_BYTES: u64 = 1_024;
-    let page = handle.read().offset(offset).length(SOON_BYTES).await?;
+    let page = piece(handle, offset, SOON_BYTES).await?;
     let newline = page.content.iter().position(|byte| *byte == b'\n');
     Ok(newline.map_or(page.offset, |at| page.offset + at as u64 + 1))
 }

@@ -5,15 +5,17 @@
 
 use crate::{
     answer::{self, Waited},
+    place::Handle,
     server::Opened,
     shown,
 };
-use ostler::{Handle, HandleId, Record, Status, StopCause};
+use ostler::{HandleId, Record, Status, StopCause};
 use rmcp::{
     ErrorData, RoleServer,
     model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus},
     service::RequestContext,
 };
+use std::time::Duration;
 
 /// How often a client should ask. An end is seen that late at most, and a look costs a tenth of a millisecond.
 const POLL_MS: u64 = 1_000;
@@ -65,7 +67,10 @@ async fn result(handle: &Handle) -> JsonObject {
 /// Stops it; the task says so when it has ended.
 pub(crate) async fn cancel(opened: Option<&Opened>, id: &str) -> Result<(), ErrorData> {
     let handle = find(opened, id).await?;
-    // It is stopped also when nobody waits for the answer. Its end is told by the next answer.
-    drop(tokio::spawn(async move { handle.cancel_and_notify().await }));
+    if let Some(opened) = opened {
+        let session = opened.session.clone();
+        // It is stopped also when nobody waits for the answer. Its end is told by the next answer.
+        drop(tokio::spawn(async move { session.cancel(&handle, false, Duration::ZERO).await.map(drop) }));
+    }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Commands under the names that a suite of tests calls: such a call is one of `run_command` with other arguments, and all that follows is as for
 //! any other.
 
-use crate::{HttpServer, OpenError, Options, server::Opened};
-use ostler::Session;
+use crate::{HttpServer, OpenError, Options, Session, server::Opened};
 use rmcp::model::{CallToolRequestParams, JsonObject, Tool};
 use serde_json::json;
 
@@ -80,14 +79,14 @@ impl Options {
 /// What an address of the suite's stands for: the output of the session's first command.
 pub(crate) async fn address(opened: Option<&Opened>, uri: String) -> String {
     let Some(opened) = opened.filter(|_| ADDRESSES.contains(&&*uri)) else { return uri };
-    let listed = opened.session.list_all().await.unwrap_or_default();
+    let listed = opened.session.list(true).await.unwrap_or_default();
     listed.first().map_or(uri, |listed| format!("ostler://commands/{}/output", listed.handle.id()))
 }
 
 /// A server that asks nobody for a token.
-pub fn without_token(
+pub fn without_token<S: Into<Session> + 'static>(
     options: Options,
-    open: impl Fn(&str) -> Result<Session, OpenError> + Clone + Send + Sync + 'static,
+    open: impl Fn(&str) -> Result<S, OpenError> + Clone + Send + Sync + 'static,
 ) -> HttpServer {
     HttpServer::with_token(None, options, open)
 }

@@ -64,6 +64,9 @@ pub(crate) struct McpArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) artifacts: RootArg,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) pool: super::PoolArgs,
 }
 
 /// `ostler config`.

@@ -1,5 +1,6 @@
 //! `ostler mcp --http`: the same over streamable HTTP, for clients on this machine.
 
+use super::Where;
 use crate::{exit::Failure, term};
 use nix::unistd::geteuid;
 use ostler::{Config, Journal, Ostler};
@@ -44,27 +45,17 @@ pub(crate) fn address(text: &str) -> Result<Address, &'static str> {
 pub(super) async fn serve(
     address: &Address,
     token_file: Option<&Path>,
-    (options, config): (Options, Config),
+    runs: Where,
     stop: &Notify,
 ) -> Result<(), Failure> {
     let failed = |error| Failure::system("the HTTP server")(error);
     let file = token_file.map_or_else(default_token_file, |path| Ok(path.to_owned())).map_err(failed)?;
     let token = token(&file).map_err(failed)?;
-    let graph: Arc<Mutex<Option<Ostler>>> = Arc::default();
-    let config = config.journal(Journal::named(JOURNAL));
-    let server = HttpServer::new(token, options, move |name| {
-        let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
-        let ostler = match &*graph {
-            Some(ostler) => ostler.clone(),
-            None => graph.insert(Ostler::start(config.clone())?).clone(),
-        };
-        drop(graph);
-        let session = match name {
-            "" => ostler.open_session().wait()?,
-            name => ostler.open_session_as(name).wait()?,
-        };
-        Ok::<_, OpenError>(session)
-    });
+    let server = match runs {
+        Where::Here(options, config) => here(token, options, *config),
+        #[cfg(feature = "nats")]
+        Where::Pool(options, open) => HttpServer::new(token, options, move |name| open(name)),
+    };
     let says = |at: String| {
         term::say(|out| writeln!(out, "listens on {at}; the token is in {}", file.display()));
     };
@@ -82,6 +73,25 @@ pub(super) async fn serve(
         }
     }
     Ok(())
+}
+
+/// Sessions of one graph, which begins with the first of them.
+fn here(token: String, options: Options, config: Config) -> HttpServer {
+    let graph: Arc<Mutex<Option<Ostler>>> = Arc::default();
+    let config = config.journal(Journal::named(JOURNAL));
+    HttpServer::new(token, options, move |name| {
+        let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
+        let ostler = match &*graph {
+            Some(ostler) => ostler.clone(),
+            None => graph.insert(Ostler::start(config.clone())?).clone(),
+        };
+        drop(graph);
+        let session = match name {
+            "" => ostler.open_session().wait()?,
+            name => ostler.open_session_as(name).wait()?,
+        };
+        Ok::<_, OpenError>(session)
+    })
 }
 
 /// In place of a socket that nobody listens on; never of another file.

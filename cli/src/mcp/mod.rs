@@ -13,7 +13,7 @@ use crate::{args::McpArgs, config::Settings, events, exit::Failure};
 pub(crate) use http::{Address, address};
 use link::Place;
 use ostler::{
-    Journal, Ostler,
+    Config, Journal, Ostler,
     journal::{Reader, SessionState},
 };
 use ostler_mcp::{Options, Server, stdio_pipes};
@@ -73,13 +73,13 @@ fn leave_network(args: &McpArgs) -> Result<(), Failure> {
 }
 
 async fn serve(args: &McpArgs, settings: &Settings, stop: &Notify) -> Result<(), Failure> {
+    let runs = runs(args, settings)?;
     #[cfg(feature = "http")]
     if let Some(address) = &args.http {
-        let served = (options(settings), settings.config());
-        return http::serve(address, args.token_file.as_deref(), served, stop).await;
+        return http::serve(address, args.token_file.as_deref(), runs, stop).await;
     }
-    let server = server(args, settings);
-    let Some(session) = &args.session else {
+    let (server, is_here) = server(args, runs);
+    let Some(session) = args.session.as_ref().filter(|_| is_here) else {
         server.serve_stdio(stop.notified()).await;
         server.end().await;
         return Ok(());
@@ -126,13 +126,43 @@ fn options(settings: &Settings) -> Options {
     options
 }
 
-fn server(args: &McpArgs, settings: &Settings) -> Server {
-    let mut config = settings.config();
-    if let Some(name) = &args.session {
+/// Where its commands run.
+enum Where {
+    /// By a graph of this configuration.
+    Here(Options, Box<Config>),
+    /// Whatever this opens.
+    #[cfg(feature = "nats")]
+    Pool(Options, crate::remote::Open),
+}
+
+fn runs(args: &McpArgs, settings: &Settings) -> Result<Where, Failure> {
+    #[cfg(feature = "nats")]
+    if let Some((pool, open)) = crate::remote::of_pool(args, settings)? {
+        let mut options = options(settings);
+        options.pool = Some(pool.to_string());
+        return Ok(Where::Pool(options, open));
+    }
+    let _ = args;
+    Ok(Where::Here(options(settings), Box::new(settings.config())))
+}
+
+/// The server of one session, and whether that is on this machine.
+fn server(args: &McpArgs, runs: Where) -> (Server, bool) {
+    let session = args.session.clone();
+    match runs {
+        Where::Here(options, config) => (here(options, *config, session), true),
+        #[cfg(feature = "nats")]
+        Where::Pool(options, open) => {
+            (Server::new(options, move || open(session.as_deref().unwrap_or_default())), false)
+        }
+    }
+}
+
+fn here(options: Options, mut config: Config, session: Option<String>) -> Server {
+    if let Some(name) = &session {
         config = config.journal(Journal::named(journal_of(name)));
     }
-    let session = args.session.clone();
-    Server::new(options(settings), move || {
+    Server::new(options, move || {
         let Some(name) = &session else { return Ok(Ostler::start(config.clone())?.open_session().wait()?) };
         let until = Instant::now() + LEAVING_TIME;
         loop {

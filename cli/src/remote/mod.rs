@@ -7,6 +7,7 @@
 mod errors;
 mod find;
 mod list;
+mod mcp;
 mod pass;
 mod refused;
 mod run;
@@ -15,6 +16,7 @@ mod worker;
 pub(crate) use errors::Failure;
 pub(crate) use find::{cancel, logs};
 pub(crate) use list::ps;
+pub(crate) use mcp::{Open, of_pool};
 pub(crate) use run::run;
 pub(crate) use worker::worker;
 

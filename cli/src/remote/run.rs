@@ -67,7 +67,7 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     let (remote, pool) = connect(&args.pool.of)?;
     let (id, own) = match args.pool.session.take() {
         Some(id) => (id, false),
-        None => (own_session(), true),
+        None => (own_session("run"), true),
     };
     let session = remote.session(id, &pool).wait()?;
     let says = Says::by(&args);
@@ -94,10 +94,10 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     code
 }
 
-/// A session that nobody else has.
-fn own_session() -> String {
+/// A session that nobody else has, of this kind of host.
+pub(super) fn own_session(kind: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    format!("run-{}-{}-{now}", worker::reduced(&super::host()), process::id())
+    format!("{kind}-{}-{}-{now}", worker::reduced(&super::host()), process::id())
 }
 
 /// Ends the session, up to the next signal, and no longer than `wait`.

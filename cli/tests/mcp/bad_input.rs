@@ -1,6 +1,9 @@
 //! What no client should send: each is answered, the server lives on, and nothing is lost.
 
-use crate::place::{Client, Place, Speaks};
+use crate::{
+    client::{Client, Speaks},
+    place::Place,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use std::{

@@ -1,6 +1,6 @@
 //! `--no-network`.
 
-use crate::place::{Client, Place};
+use crate::{client::Client, place::Place};
 use serde_json::json;
 use std::{
     net::TcpListener,

@@ -1,6 +1,6 @@
 //! An end is told once, whatever becomes of the answers that carry it.
 
-use crate::place::{Place, Speaks};
+use crate::{client::Speaks, place::Place};
 use serde_json::json;
 
 #[test]
@@ -112,7 +112,7 @@ fn of_many_ends_each_is_told_once_however_requests_are_cancelled() {
         }
         for message in client.aside() {
             let Some(id) = message["id"].as_u64() else { continue };
-            let said = crate::place::Said(message["result"].clone());
+            let said = crate::client::Said(message["result"].clone());
             tell(&mut told, said.ended());
             if open.contains(&id) {
                 open.retain(|open| *open != id);
@@ -161,7 +161,7 @@ fn of_two_that_wait_for_any_end_one_is_told_and_the_other_goes_on_waiting() {
             place.go(fifo);
             let answer = client.next();
             assert!(waits.contains(&answer["id"].as_u64().unwrap()), "{answer}");
-            let said = crate::place::Said(answer["result"].clone());
+            let said = crate::client::Said(answer["result"].clone());
             assert_eq!((said.field("wait_timed_out"), said.ended().len()), (&json!(false), 1), "{said:?}");
             told.extend(said.ended());
         }

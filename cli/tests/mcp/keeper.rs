@@ -1,7 +1,8 @@
 //! A session that outlives its client: `--keep-for`.
 
 use crate::{
-    place::{Client, Place, Speaks},
+    client::{Client, Speaks},
+    place::Place,
     sessions::gone,
 };
 use nix::{

@@ -1,6 +1,6 @@
 //! `--log`.
 
-use crate::place::{Client, Place};
+use crate::{client::Client, place::Place};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
 mod bad_input;
+mod client;
 mod confined;
 mod ends;
 mod keeper;

@@ -1,6 +1,6 @@
 //! The exchange that README.md shows is what the program answers.
 
-use crate::place::{Place, Said};
+use crate::{client::Said, place::Place};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
@@ -66,7 +66,7 @@ fn the_exchange_of_the_readme_is_what_is_answered() {
     }
     let mut command = place.command();
     let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
-    let mut client = crate::place::Client::begin(command.env("PATH", path)).old();
+    let mut client = crate::client::Client::begin(command.env("PATH", path)).old();
 
     let first = client.call(build, build_arguments.clone());
     let handle = first.field("handle").as_str().unwrap().to_owned();

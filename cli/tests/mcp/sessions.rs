@@ -1,6 +1,9 @@
 //! Sessions and their clients: who ends, who is killed, who comes back.
 
-use crate::place::{Client, LONG, Place};
+use crate::{
+    client::{Client, LONG},
+    place::Place,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -1,6 +1,6 @@
 //! `ostler.toml`, as a server and `ostler config` read it.
 
-use crate::place::{Client, Place};
+use crate::{client::Client, place::Place};
 use serde_json::{Value, json};
 use std::{fs, process::Command};
 

@@ -1,6 +1,9 @@
 //! Each tool, as a model uses it.
 
-use crate::place::{Client, Place, Speaks};
+use crate::{
+    client::{Client, Speaks},
+    place::Place,
+};
 use serde_json::json;
 
 #[test]

@@ -5,9 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
 mod chaos;
+#[allow(dead_code, reason = "the tests of `ostler mcp` on one machine need more of it")]
+#[path = "../mcp/client.rs"]
+mod client;
 mod deaths;
 mod ends;
 mod listed;
+mod mcp;
 mod page;
 mod place;
 mod pool;

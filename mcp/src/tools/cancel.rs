@@ -50,7 +50,6 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     let handle = asked.handle(&arguments.handle).await?;
     let awaits = asked.ends.awaits(handle.id());
     let time = Duration::from_millis(arguments.yield_ms.unwrap_or(WAIT_MS).min(YIELD_MAX_MS));
-    let ostler = asked.session.ostler();
     let (record, first) = match arguments.signal {
         Some(signal) => {
             if arguments.force {
@@ -68,20 +67,13 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
             let record = handle.status().await.map_err(|error| error.to_string())?;
             (record, Some(format!("signal: {} is sent; wait_command waits for what it does", signal.name())))
         }
-        None => {
-            if arguments.force {
-                // A second cancel means now.
-                let begun = ostler.cancel(handle.id(), Some(Duration::ZERO), true).await;
-                begun.map_err(|error| error.to_string())?;
+        None => match asked.wait(&handle, asked.session.cancel(&handle, arguments.force, time)).await? {
+            Some(cancelled) if cancelled.cancelled || cancelled.record.status == Status::Running => {
+                (cancelled.record, None)
             }
-            match asked.wait(&handle, ostler.cancel(handle.id(), Some(time), true)).await? {
-                Some(cancelled) if cancelled.cancelled || cancelled.record.status == Status::Running => {
-                    (cancelled.record, None)
-                }
-                Some(ended) => (ended.record, Some("cancel: it had ended before".to_owned())),
-                None => (handle.status().await.map_err(|error| error.to_string())?, None),
-            }
-        }
+            Some(ended) => (ended.record, Some("cancel: it had ended before".to_owned())),
+            None => (handle.status().await.map_err(|error| error.to_string())?, None),
+        },
     };
     let first = first.filter(|_| !(arguments.force && record.status != Status::Running));
     let shown = shown::output(&handle, &record, 0, shown::SHOWN_MAX_BYTES).await;

@@ -1,8 +1,8 @@
 //! `list_commands`: what runs, and what has ended.
 
 use super::{Answered, Asked, COMMAND_BYTES};
-use crate::answer::Said;
-use ostler::{Listed, Status, duration, on_one_line};
+use crate::{answer::Said, place::Listed};
+use ostler::{Status, duration, on_one_line};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -65,10 +65,9 @@ struct Row {
 
 pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     let session = asked.session;
-    let listed = match (arguments.labels.is_empty(), arguments.running) {
-        (true, true) => session.list().await,
-        (true, false) => session.list_all().await,
-        (false, _) => session.list_labelled(arguments.labels.clone()).await,
+    let listed = match arguments.labels.is_empty() {
+        true => session.list(!arguments.running).await,
+        false => session.list_labelled(&arguments.labels).await,
     };
     let mut listed = listed.map_err(|error| error.to_string())?;
     let runs = |listed: &Listed| listed.handle.record().status == Status::Running;

@@ -11,9 +11,10 @@ use crate::{
     answer::{self, CommandAnswer, Said},
     ledger::Ends,
     options::Options,
+    place::{Error, Handle, Session},
     schema,
 };
-use ostler::{Call, CallError, Error, Handle, HandleId, Session, on_one_line};
+use ostler::{CallError, HandleId, on_one_line};
 use rmcp::{
     RoleServer,
     model::{ProgressNotificationParam, Tool as Description, ToolAnnotations},
@@ -168,14 +169,10 @@ impl Asked<'_> {
         let Ok(id) = name.trim().parse::<HandleId>() else { return Err(self.unknown(name).await) };
         match self.session.handle(id).await {
             Ok(handle) => Ok(handle),
-            Err(Error::Call(CallError::HandleForgotten { .. })) => Err(format!(
+            Err(error) if error.is_unknown() => Err(self.unknown(name).await),
+            Err(error) if matches!(error.call(), Some(CallError::HandleForgotten { .. })) => Err(format!(
                 "{name} has ended, its end was told, and so many have ended since that nothing is kept of it but its files; list_commands shows those that are kept"
             )),
-            Err(Error::Call(
-                CallError::HandleUnknown { .. }
-                | CallError::HandleOfOtherSession { .. }
-                | CallError::HandleOfOtherHost { .. },
-            )) => Err(self.unknown(name).await),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -183,7 +180,7 @@ impl Asked<'_> {
     async fn unknown(&self, name: &str) -> String {
         let name = on_one_line(name, 80);
         // A graph that has ended has none.
-        let listed = self.session.list_all().await.unwrap_or_default();
+        let listed = self.session.list(true).await.unwrap_or_default();
         if listed.is_empty() {
             return format!(
                 "unknown handle {name}: this session has none; run_command starts a command and gives its handle"
@@ -212,7 +209,11 @@ impl Asked<'_> {
     }
 
     /// Waits for what is asked of a command, and tells the client from time to time. None: nobody waits for the answer any more.
-    pub(crate) async fn wait<T>(&self, handle: &Handle, call: Call<T>) -> Result<Option<T>, String> {
+    pub(crate) async fn wait<T>(
+        &self,
+        handle: &Handle,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, String> {
         let tell = async {
             let Some(token) = self.request.meta.get_progress_token() else {
                 return std::future::pending().await;

@@ -3,9 +3,12 @@
 use super::{Answered, Asked};
 use crate::{
     answer::Said,
+    place::{Handle, Search},
     shown::{SHOWN_MAX_BYTES, fit},
 };
-use ostler::{Handle, OutputFile, Page, PatternSource, Record, Status, clean_text, counted};
+use ostler::{
+    Lines, OutputFile, Page, PatternSource, ReadRequest, Record, Status, View, clean_text, counted,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -125,19 +128,20 @@ fn of(record: &Record) -> Answer {
 
 async fn page(handle: &Handle, arguments: &Arguments) -> Answered {
     let max = arguments.max_bytes.unwrap_or(SHOWN_MAX_BYTES).clamp(1, SHOWN_MAX_BYTES);
-    let read = || handle.read().stream(which(arguments)).length(max);
-    let page = match (arguments.offset, arguments.from_line) {
-        (Some(offset), _) if arguments.raw => read().offset(offset).await,
-        (Some(offset), _) => read().offset(offset).clean().await,
-        (None, Some(line)) => read().from_line(line, arguments.lines.unwrap_or(u64::MAX)).clean().await,
-        (None, None) => read().last_lines(arguments.tail.unwrap_or(TAIL_LINES)).clean().await,
+    let all = ReadRequest::new().of(which(arguments)).length(max);
+    let clean = all.view(View::Clean);
+    let request = match (arguments.offset, arguments.from_line) {
+        (Some(offset), _) if arguments.raw => all.offset(offset),
+        (Some(offset), _) => clean.offset(offset),
+        (None, Some(line)) => clean.lines(Lines::From { line, count: arguments.lines.unwrap_or(u64::MAX) }),
+        (None, None) => clean.lines(Lines::Last { count: arguments.tail.unwrap_or(TAIL_LINES) }),
     };
-    let page = page.map_err(|error| error.to_string())?;
+    let page = handle.read(request).await.map_err(|error| error.to_string())?;
     let mut output = page.text();
     let mut notes = String::new();
     let rest = page.total_bytes.saturating_sub(page.next_offset);
     if !page.eof && !arguments.raw && (1..=PARTIAL_BYTES).contains(&rest) {
-        let raw = handle.read().stream(which(arguments)).offset(page.next_offset).length(PARTIAL_BYTES).await;
+        let raw = handle.read(all.offset(page.next_offset).length(PARTIAL_BYTES)).await;
         if let Ok(partial) = raw
             && !partial.content.contains(&b'\n')
         {
@@ -195,13 +199,10 @@ async fn find(handle: &Handle, pattern: String, arguments: &Arguments) -> Answer
     let around = usize::from(arguments.around.unwrap_or(0));
     let max = usize::try_from(arguments.max_bytes.unwrap_or(SHOWN_MAX_BYTES).clamp(1, SHOWN_MAX_BYTES))
         .unwrap_or(usize::MAX);
-    let search = handle
-        .find(PatternSource::Regex(pattern))
-        .stream(which(arguments))
-        .max(FOUND_LINES)
-        .around(around, around);
     let offset = arguments.offset.unwrap_or(0);
-    let found = search.offset(offset).await.map_err(|error| format!("find: {error}"))?;
+    let (pattern, which) = (PatternSource::Regex(pattern), which(arguments));
+    let search = Search { pattern, which, offset, max: FOUND_LINES, around };
+    let found = handle.find(search).await.map_err(|error| format!("find: {error}"))?;
     let (mut output, mut matches, mut next) = (String::new(), 0, found.next_offset);
     for line in &found.lines {
         let number =
@@ -239,12 +240,11 @@ async fn find(handle: &Handle, pattern: String, arguments: &Arguments) -> Answer
 }
 
 async fn screen(handle: Handle) -> Answered {
-    let (record, handle) = (handle.record().clone(), handle);
-    let screen = tokio::task::spawn_blocking(move || handle.screen()).await;
-    let screen = match screen {
-        Ok(Ok(screen)) => screen,
-        Ok(Err(error)) => return Err(format!("{error}; run_command with terminal gives a command one")),
-        Err(_) => return Err("the screen could not be made; read its output instead".to_owned()),
+    let record = handle.record();
+    let screen = match handle.screen().await {
+        Ok(Some(screen)) => screen,
+        Err(error) => return Err(format!("{error}; run_command with terminal gives a command one")),
+        Ok(None) => return Err("the screen could not be made; read its output instead".to_owned()),
     };
     let mut output = screen.rows.join("\n");
     output.truncate(output.trim_end().len());
@@ -253,7 +253,7 @@ async fn screen(handle: Handle) -> Answered {
         total_bytes: record.output_offset,
         cursor: Some(screen.cursor),
         output: output.clone(),
-        ..of(&record)
+        ..of(record)
     };
     let (row, column) = screen.cursor;
     let text = format!(

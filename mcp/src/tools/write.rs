@@ -5,9 +5,10 @@ use crate::{
     answer::{self, Said, Waited},
     keys,
     options::YIELD_MAX_MS,
+    place::Handle,
     shown,
 };
-use ostler::{Condition, Handle, Record, Status};
+use ostler::{CallError, Condition, ReadRequest, Record, Status};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
@@ -107,7 +108,7 @@ fn to_do(handle: &Handle) -> &'static str {
 /// A pipe is closed; to a terminal Ctrl-D says it.
 async fn end_input(handle: &Handle) -> Result<(), String> {
     match handle.close_stdin().await {
-        Err(ostler::Error::Call(ostler::CallError::StdinIsTerminal { .. })) => {
+        Err(error) if matches!(error.call(), Some(CallError::StdinIsTerminal { .. })) => {
             handle.write_within(vec![4], WRITE_TIME).await.map(drop).map_err(|error| error.to_string())
         }
         other => other.map_err(|error| error.to_string()),
@@ -123,14 +124,15 @@ async fn answered(
 ) -> Result<Arc<Record>, String> {
     let until = Instant::now() + time;
     // It comes, or the command ends, or the time is up: either way the record says what there is.
-    let new = handle.read().offset(from).length(1).wait_for(time);
+    let wait_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let new = ReadRequest::new().offset(from).length(1).wait_ms(wait_ms);
     tokio::select! {
-        _ = new => {}
+        _ = handle.read(new) => {}
         () = asked.request.ct.cancelled() => {}
         () = asked.gone.cancelled() => {}
     }
     let left = until.saturating_duration_since(Instant::now());
-    let pause = [Condition::silence_ms(PAUSE_MS)];
+    let pause = vec![Condition::silence_ms(PAUSE_MS)];
     match asked.wait(handle, handle.wait_for(pause, left)).await? {
         Some(waited) => Ok(waited.record),
         None => handle.status().await.map_err(|error| error.to_string()),
