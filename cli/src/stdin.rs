@@ -5,6 +5,7 @@
 //! * keeps: a chunk at a time is on its way; the end of the one is the end of the other
 
 use crate::{
+    events::spawn,
     exit::Failure,
     terminal::{END_OF_FILE, Insists},
 };
@@ -14,7 +15,6 @@ use std::{
     fs::File,
     io::{self, ErrorKind, IsTerminal, Read},
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -49,38 +49,43 @@ pub(crate) fn source(
 /// Passes it on until either side ends. The thread may wait for input as long as this process lives. `insisted` is called when somebody
 /// at the keyboard of a raw terminal insists; none: there is none. A terminal's input ends with a key.
 pub(crate) fn pass(
-    mut source: Box<dyn Read + Send>,
+    source: Box<dyn Read + Send>,
     handle: Handle,
     pty: bool,
     insisted: Option<impl Fn() + Send + 'static>,
 ) -> Result<(), Failure> {
-    let run = move || {
-        let (mut chunk, mut open, mut insists) = (vec![0; CHUNK_BYTES], false, Insists::default());
-        loop {
-            match source.read(&mut chunk) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // What can't be read any further has ended.
-                Ok(0) | Err(_) => break,
-                Ok(count) => {
-                    open = chunk[count - 1] != b'\n';
-                    if let Some(insisted) =
-                        insisted.as_ref().filter(|_| insists.typed(&chunk[..count], Instant::now()))
-                    {
-                        insisted();
-                    }
-                    if !written(&handle, &chunk[..count], insisted.is_some()) {
-                        return;
-                    }
-                }
+    spawn("stdin", move || {
+        let (mut open, mut insists) = (false, Insists::default());
+        let is_read = read(source, |bytes| {
+            open = bytes.last() != Some(&b'\n');
+            if let Some(insisted) = insisted.as_ref().filter(|_| insists.typed(bytes, Instant::now())) {
+                insisted();
             }
+            written(&handle, bytes, insisted.is_some())
+        });
+        if !is_read {
+            return;
         }
         let _ = match pty {
             // In the middle of a line the first one ends only that.
             true => handle.write(vec![END_OF_FILE; 1 + usize::from(open)]).wait().map(drop),
             false => handle.close_stdin().wait(),
         };
-    };
-    thread::Builder::new().name("stdin".into()).spawn(run).map(drop).map_err(Failure::system("thread"))
+    })
+}
+
+/// Reads a piece, never an empty one, when the one before is written. Whether it came to its end; false: `write` wanted no more.
+pub(crate) fn read(mut source: Box<dyn Read + Send>, mut write: impl FnMut(&[u8]) -> bool) -> bool {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match source.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // What can't be read any further has ended.
+            Ok(0) | Err(_) => return true,
+            Ok(count) if write(&chunk[..count]) => {}
+            Ok(_) => return false,
+        }
+    }
 }
 
 /// False: it reads no more, or has ended. What is typed waits for nobody, and is thrown away where nobody takes it: else the key that

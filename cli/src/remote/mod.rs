@@ -9,8 +9,10 @@ mod find;
 mod list;
 mod mcp;
 mod pass;
+mod progress;
 mod refused;
 mod run;
+mod stdin;
 mod worker;
 
 pub(crate) use errors::Failure;

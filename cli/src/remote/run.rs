@@ -7,7 +7,9 @@
 use super::{
     connect,
     pass::{self, Shared},
-    refused, worker,
+    progress, refused,
+    stdin::{self, Input},
+    worker,
 };
 use crate::{
     args::RunArgs,
@@ -21,7 +23,7 @@ use ostler_remote::{Call, Cancelled, EndedSession, Error, Handle, Session};
 use serde_json::Value;
 use signal_hook::consts::SIGINT;
 use std::{
-    io::{self, ErrorKind, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal, Read, Write},
     process,
     sync::{
         Arc,
@@ -51,15 +53,21 @@ pub(super) enum Event {
     Failed(Error),
     /// It can't be stopped, now.
     NotStopped(Error),
+    Progress(Arc<Record>),
+    /// It can't be heard how it stands, now.
+    Unheard(Error),
     Passed(OutputFile, io::Result<()>),
     Unreadable(Error),
+    /// The rest of its stdin can't be passed on.
+    Unfed(Error),
     SessionEnded(Result<EndedSession, Error>),
 }
 
 /// Runs it to its end. Returns the exit code.
 pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     refused::refused(&args)?;
-    let stdin = refused::stdin(&args)?;
+    let mut note = None;
+    let input = stdin::input(&args, |word| note = Some(word))?;
     let (events, happened) = channel();
     // Before the launch: a Ctrl-C during it counts.
     let signals = events.clone();
@@ -71,21 +79,25 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     };
     let session = remote.session(id, &pool).wait()?;
     let says = Says::by(&args);
-    if says.stops.is_some() && refused::expects_stdin(&args) {
-        term::say(|out| {
-            writeln!(out, "stdin is not passed on to another machine (--stdin FILE sends a file)")
-        });
-    }
     // Whoever reads here is on another machine, and may go away: nothing there waits for it.
     args.detach_output = true;
     let mut command = command(args);
-    if let Some(bytes) = stdin {
-        command = command.stdin_bytes(bytes);
+    let mut source = None;
+    match input {
+        Input::Nothing => {}
+        Input::Along(bytes) => command = command.stdin_bytes(bytes),
+        Input::Passed(passed) => (command, source) = (command.stdin_open(), Some(passed)),
     }
-    let (launch, launched) = (session.launch(command), events.clone());
+    let mut request = command.into_request(session.id());
+    // It is asked for: an entry in the inbox would be for whoever reads that.
+    let interval = request.progress_interval_ms.take().filter(|ms| *ms > 0);
+    let longest = Duration::from_millis(request.progress_max_interval_ms);
+    let progress = interval.map(|ms| progress::Times { first: Duration::from_millis(ms), longest });
+    let (launch, launched) = (session.launch_request(request), events.clone());
     spawn("launch", move || drop(launched.send(Event::Launched(launch.wait()))))?;
     let quiet = says.stops.is_none();
-    let mut running = Running::new(says, own, events.clone());
+    let begins = Begins { note, source, progress };
+    let mut running = Running::new(says, own, begins, events.clone());
     let code = running.finish(&happened);
     if own {
         let wait = running.result.map(|_| END_TIME);
@@ -131,10 +143,21 @@ fn end(
     Ok(())
 }
 
+/// What begins with the command.
+#[derive(Default)]
+struct Begins {
+    /// What a person is told of its stdin.
+    note: Option<&'static str>,
+    source: Option<Box<dyn Read + Send>>,
+    progress: Option<progress::Times>,
+}
+
 struct Running {
     says: Says,
     /// Its session is nobody else's, and ends with it.
     own: bool,
+    begins: Begins,
+    since: Instant,
     shared: Arc<Shared>,
     events: Sender<Event>,
     handle: Option<Handle>,
@@ -146,11 +169,13 @@ struct Running {
 }
 
 impl Running {
-    fn new(says: Says, own: bool, events: Sender<Event>) -> Running {
+    fn new(says: Says, own: bool, begins: Begins, events: Sender<Event>) -> Running {
         let shared = Arc::default();
         Running {
             says,
             own,
+            begins,
+            since: Instant::now(),
             shared,
             events,
             handle: None,
@@ -236,6 +261,14 @@ impl Running {
             Event::NotStopped(error) if self.result.is_none() => {
                 self.say(|_| format!("it could not be stopped yet: {error}"));
             }
+            Event::Progress(record) if self.result.is_none() => {
+                term::progress(&self.shared.passing, &record, self.since.elapsed());
+            }
+            Event::Unheard(error) if self.result.is_none() => self.say(|_| error.to_string()),
+            Event::Unfed(error) if self.result.is_none() => {
+                self.say(|_| format!("the rest of stdin can't be passed on: {error}"));
+                self.stop(exit::OWN_ERROR, false)?;
+            }
             Event::Passed(_, Ok(())) => self.to_pass -= 1,
             Event::Passed(which, Err(error)) => {
                 self.to_pass -= 1;
@@ -246,14 +279,29 @@ impl Running {
                 self.shared.passing.hidden.store(true, Ordering::Relaxed);
                 self.say(|_| format!("the rest of the output is not shown: {error}"));
             }
-            Event::NotStopped(_) | Event::SessionEnded(_) => {}
+            Event::NotStopped(_)
+            | Event::Progress(_)
+            | Event::Unheard(_)
+            | Event::Unfed(_)
+            | Event::SessionEnded(_) => {}
         }
         Ok(self.result.is_some() && self.to_pass == 0)
     }
 
     fn launched(&mut self, handle: Handle) -> Result<(), Failure> {
+        let Begins { note, source, progress } = std::mem::take(&mut self.begins);
+        if let Some(note) = note.filter(|_| self.says.stops.is_some()) {
+            term::say(|out| writeln!(out, "{note}"));
+        }
         if !self.says.json {
             self.to_pass = pass::begin(&handle, &self.shared, &self.events)?;
+        }
+        if let Some(source) = source {
+            stdin::pass(source, handle.clone(), self.events.clone())?;
+        }
+        if let Some(times) = progress {
+            self.since = Instant::now();
+            progress::begin(handle.clone(), times, self.shared.clone(), self.events.clone())?;
         }
         let (of_it, events) = (handle.clone(), self.events.clone());
         spawn("result", move || {
@@ -322,9 +370,13 @@ impl Running {
             self.say(|_| format!("output can't be written: {which}: {error}"));
         }
         self.shared.passing.hidden.store(true, Ordering::Relaxed);
+        self.stop(Failure::Output(error).exit_code(), true)
+    }
+
+    /// Cancels what nobody has stopped yet.
+    fn stop(&mut self, code: u8, whatever_the_result: bool) -> Result<(), Failure> {
         let first = self.stopped.is_none();
-        let code = Failure::Output(error).exit_code();
-        self.stopped.get_or_insert(Stop { code, whatever_the_result: true });
+        self.stopped.get_or_insert(Stop { code, whatever_the_result });
         if first && self.result.is_none() { self.cancel() } else { Ok(()) }
     }
 }

@@ -36,18 +36,7 @@ fn a_reader_that_goes_away_ends_the_command() {
     let Some(place) = Place::new() else { return };
     let _worker = place.worker("a", &[]);
     let ostler = env!("CARGO_BIN_EXE_ostler");
-    let mut shell = place.ostler(&[]);
-    shell = {
-        let mut sh = std::process::Command::new("bash");
-        for (name, value) in shell.get_envs() {
-            match value {
-                Some(value) => sh.env(name, value),
-                None => sh.env_remove(name),
-            };
-        }
-        sh.current_dir(place.path(""));
-        sh
-    };
+    let mut shell = place.program("bash");
     let script = format!("{ostler} run --pool p -- yes 2>&- | head -1; echo ${{PIPESTATUS[0]}}");
     let output = place.ends(shell.args(["-c", &script]));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "y\n141\n", "{output:?}");

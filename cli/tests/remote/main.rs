@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod deaths;
 mod ends;
+mod given;
 mod listed;
 mod mcp;
 mod page;

@@ -10,7 +10,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, RecvTimeoutError, channel},
@@ -103,8 +103,15 @@ impl Place {
 
     /// The binary, with nothing of whoever runs the test: no home, no settings.
     pub(crate) fn ostler(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        let mut command = self.program(env!("CARGO_BIN_EXE_ostler"));
+        command.args(args);
+        command
+    }
+
+    /// Another program, in whose script the binary may be called.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
             .env("HOME", self.dir.path())
             .env("XDG_STATE_HOME", self.path("state"))
@@ -211,6 +218,10 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         Running { child, stdout, stderr, said: String::new() }
+    }
+    /// What it reads, if that is a pipe.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
     /// The next line of stdout.
     pub(crate) fn line(&mut self) -> String {

@@ -52,19 +52,6 @@ fn output_is_the_same_to_the_byte_and_comes_as_it_is_written() {
 }
 
 #[test]
-fn a_file_goes_along_as_stdin() {
-    let Some(place) = Place::new() else { return };
-    let _worker = place.worker("a", &[]);
-    fs::write(place.path("in"), "to be read\n").unwrap();
-    let output = place.run(&["--stdin", "in", "--env", "A=b", "--", "sh", "-c", "cat; echo $A"]);
-    assert_eq!(text(&output.stdout), "to be read\nb\n", "{output:?}");
-    fs::write(place.path("in"), vec![b'x'; (512 << 10) + 1]).unwrap();
-    let output = place.run(&["--stdin", "in", "--", "cat"]);
-    assert_eq!(output.status.code(), Some(125));
-    assert!(text(&output.stderr).contains("--stdin can't be had on another machine"), "{output:?}");
-}
-
-#[test]
 fn json_has_the_record_and_where_it_ran() {
     let Some(place) = Place::new() else { return };
     let _worker = place.worker("a", &[]);
@@ -86,12 +73,10 @@ fn what_cant_be_had_is_refused_by_name() {
     for (option, named) in [
         (&["--pty"][..], "--pty"),
         (&["--events"], "--events"),
-        (&["--progress", "1s"], "--progress"),
         (&["--leftovers", "keep"], "--leftovers keep"),
         (&["--show-path"], "--show-path"),
         (&["--trace", "t"], "--trace"),
         (&["--artifacts", "d"], "--artifacts"),
-        (&["--stdin", "inherit"], "--stdin inherit"),
     ] {
         // There is no worker that could do it.
         let output = place.run(&[option, &["--", "true"]].concat());

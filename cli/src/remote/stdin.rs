@@ -1,0 +1,143 @@
+//! What a command of another machine reads: this program's own stdin, a file, or nothing.
+//!
+//! * in: `--stdin`; what there is to be read
+//! * out: it, along with the launch if it is a short file; else to its worker, as fast as the command takes it
+//! * keeps: a piece at a time is on its way, and at most [`INPUT_MAX_BYTES`](ostler::INPUT_MAX_BYTES) wait for the command with its worker
+
+use super::run::Event;
+use crate::{
+    args::RunArgs,
+    events::spawn,
+    exit::Failure,
+    stdin::{read, source},
+};
+use ostler_remote::{Error, Handle, Written};
+use std::{
+    fs,
+    io::{Cursor, Read},
+    path::Path,
+    sync::mpsc::Sender,
+    thread,
+    time::Duration,
+};
+
+/// Longest file that is sent along: a launch is one message, of at most 1 MiB, in which bytes that are no text take a third more.
+const ALONG_MAX_BYTES: u64 = 512 << 10;
+/// Between two tries to write what there was no room for, or to end what can't be reached: the worker answers when it has waited for 20 s itself.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Where it comes from.
+pub(super) enum Input {
+    Nothing,
+    /// It is sent along.
+    Along(Vec<u8>),
+    /// It is passed on when the command runs.
+    Passed(Box<dyn Read + Send>),
+}
+
+/// By `--stdin`, as on this machine. A short file is sent along: then the command has all of it, whatever becomes of this process.
+pub(super) fn input(args: &RunArgs, says: impl FnOnce(&'static str)) -> Result<Input, Failure> {
+    let asked = args.stdin.as_deref();
+    let Some(mut source) = source(asked, false, says)? else { return Ok(Input::Nothing) };
+    let is_file = |path| fs::metadata(path).is_ok_and(|data| data.is_file());
+    if !asked.filter(|asked| *asked != "inherit").map(Path::new).is_some_and(is_file) {
+        return Ok(Input::Passed(source));
+    }
+    let mut bytes = Vec::new();
+    let taken = source.by_ref().take(ALONG_MAX_BYTES + 1).read_to_end(&mut bytes);
+    taken.map_err(Failure::system("--stdin"))?;
+    Ok(match bytes.len() as u64 > ALONG_MAX_BYTES {
+        true => Input::Passed(Box::new(Cursor::new(bytes).chain(source))),
+        false => Input::Along(bytes),
+    })
+}
+
+/// Passes it on until either side ends. The thread may wait for input as long as this process lives. [`Event::Unfed`] follows if the command can't be
+/// given the rest, which is not known to have come to its end then.
+pub(super) fn pass(
+    source: Box<dyn Read + Send>,
+    handle: Handle,
+    events: Sender<Event>,
+) -> Result<(), Failure> {
+    spawn("stdin", move || {
+        let (mut behind, mut failed) = (false, None);
+        let is_read = read(source, |bytes| {
+            loop {
+                match next(handle.write(bytes).wait(), &mut behind) {
+                    Ok(Next::More) => return true,
+                    Ok(Next::Over) => return false,
+                    Ok(Next::Again) => thread::sleep(AGAIN),
+                    Err(error) => {
+                        failed = Some(error);
+                        return false;
+                    }
+                }
+            }
+        });
+        if let Some(error) = failed {
+            // Whoever listens no more needs nothing.
+            let _ = events.send(Event::Unfed(error));
+        }
+        // That can be asked for again: a worker that is away hears of it when it is back, or the command has ended.
+        while is_read && matches!(handle.close_stdin().wait(), Err(error) if is_away(&error)) {
+            thread::sleep(AGAIN);
+        }
+    })
+}
+
+/// What follows a piece.
+#[derive(Debug, PartialEq)]
+enum Next {
+    /// The next one.
+    More,
+    /// It reads no more, or has ended.
+    Over,
+    /// The same: it was not written.
+    Again,
+}
+
+/// `behind`: what was written before waits with its worker.
+fn next(written: Result<Written, Error>, behind: &mut bool) -> Result<Next, Error> {
+    match written {
+        Ok(Written { dropped: 1.., .. }) | Err(Error::HandleEnded { .. }) => Ok(Next::Over),
+        Ok(Written { queued, .. }) => {
+            *behind = queued > 0;
+            Ok(Next::More)
+        }
+        // There is no room behind what waits; if it has closed its stdin meanwhile, this is asked until it ends.
+        Err(Error::Worker { .. }) if *behind => Ok(Next::Again),
+        Err(Error::Worker { .. }) => Ok(Next::Over),
+        // It may be written, so it must not be written again.
+        Err(error) => Err(error),
+    }
+}
+
+fn is_away(error: &Error) -> bool {
+    matches!(error, Error::WorkerSilent { .. } | Error::Server { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_written_again_and_what_may_be_written_is_not() {
+        let written = |taken, queued, dropped| {
+            let mut written = Written::default();
+            (written.taken, written.queued, written.dropped) = (taken, queued, dropped);
+            written
+        };
+        let refused =
+            || Err(Error::Worker { worker: "w".parse().unwrap(), why: "the input is full".to_owned() });
+        let mut behind = false;
+        assert_eq!(next(Ok(written(9, 0, 0)), &mut behind).unwrap(), Next::More);
+        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Over, "it has closed its stdin");
+        assert_eq!(next(Ok(written(0, 9, 0)), &mut behind).unwrap(), Next::More);
+        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Again);
+        assert_eq!(next(Ok(written(9, 0, 0)), &mut behind).unwrap(), Next::More);
+        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Over, "all before it was taken");
+        assert_eq!(next(Ok(written(4, 0, 5)), &mut behind).unwrap(), Next::Over);
+        let silent = Error::WorkerSilent { worker: "w".parse().unwrap(), within: AGAIN };
+        next(Err(silent), &mut behind).unwrap_err();
+    }
+}
