@@ -374,6 +374,9 @@ pub(crate) struct RunArgs {
     #[cfg(feature = "nats")]
     #[command(flatten)]
     pub(crate) pool: LaunchPoolArgs,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) again: pool::LaunchIdArg,
     /// Write every message between the actors to this file, as JSON Lines; `ostler trace FILE` shows it
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

@@ -43,7 +43,10 @@ pub(crate) fn instead(failure: &Failure) -> Option<String> {
     let launch = match failure {
         Failure::Ostler(Error::Launch(error)) => Some(error),
         #[cfg(feature = "nats")]
-        Failure::Remote(failure) => failure.launch(),
+        Failure::Remote(failure) => match failure.instead() {
+            None => failure.launch(),
+            instead => return instead,
+        },
         _ => None,
     };
     let Some(LaunchError::ProgramNotFound { program }) = launch else { return None };
@@ -58,7 +61,7 @@ pub(crate) fn instead(failure: &Failure) -> Option<String> {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     // Only a NUL byte can't be, and none is in an argument.
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into)
 }

@@ -4,7 +4,7 @@ use super::RootArg;
 use crate::values::{label, seconds};
 use bytesize::ByteSize;
 use clap::Args as Group;
-use ostler_remote::{Pool, WorkerName};
+use ostler_remote::{LaunchId, Pool, WorkerName};
 use std::{path::PathBuf, time::Duration};
 
 /// Below this the options of a pool stand in the help.
@@ -61,6 +61,14 @@ pub(crate) struct LaunchPoolArgs {
     /// The session of the pool; it stays open [default for `run`: one of its own, which ends with it; else: that of the launch]
     #[arg(long, value_name = "ID", requires = "pool", help_heading = HEADING)]
     pub(crate) session: Option<String>,
+}
+
+/// Of `ostler run`.
+#[derive(Debug, Default, Group)]
+pub(crate) struct LaunchIdArg {
+    /// The id of the launch, unique in its session: one that was launched before is not run again, and its result is the result [default: a new one]
+    #[arg(long, value_name = "ID", requires = "session", help_heading = HEADING)]
+    pub(crate) launch_id: Option<LaunchId>,
 }
 
 impl PoolArgs {

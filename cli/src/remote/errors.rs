@@ -1,7 +1,8 @@
 //! What can go wrong on the way to another machine.
 
+use crate::meant::quoted;
 use ostler::LaunchError;
-use ostler_remote::Error;
+use ostler_remote::{Error, LaunchId, Session};
 
 /// Why it was not done there.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,16 @@ pub(crate) enum Failure {
     /// The server, a worker, or the launch.
     #[error(transparent)]
     Remote(#[from] Error),
+    /// Nobody has said that it runs. It may all the same, until its session ends.
+    #[error("{}", if again.is_some() { source.to_string() } else { anew(source) })]
+    Unanswered {
+        /// What is known.
+        source: Box<Error>,
+        /// Which.
+        launch: LaunchId,
+        /// How to launch it again; none: its session has ended with it, so that nothing of it runs.
+        again: Option<String>,
+    },
     /// Nobody has said where the server is.
     #[error("--nats: say where the server is, like nats://127.0.0.1:4222, or set NATS_URL")]
     NoServer,
@@ -57,6 +68,24 @@ pub(crate) enum Failure {
     },
 }
 impl Failure {
+    /// Of a launch in this session, which is its `own` or stays open.
+    pub(crate) fn of_launch(error: Error, session: &Session, own: bool) -> Failure {
+        let (Error::NotClaimed { launch } | Error::Unknown { launch, .. }) = &error else {
+            return error.into();
+        };
+        let (launch, pool, id) = (launch.clone(), session.pool(), quoted(session.id().as_str()));
+        let again = format!("ostler run --pool {pool} --session {id} --launch-id {launch} -- PROGRAM");
+        Failure::Unanswered { source: error.into(), launch, again: (!own).then_some(again) }
+    }
+    /// What to do about it.
+    pub(crate) fn instead(&self) -> Option<String> {
+        match self {
+            Failure::Unanswered { again, .. } => again
+                .as_ref()
+                .map(|again| format!("to launch it again under this id, and never twice: {again}")),
+            _ => None,
+        }
+    }
     /// Why a command did not start, as on this machine.
     pub(crate) fn launch(&self) -> Option<&LaunchError> {
         match self {
@@ -71,6 +100,9 @@ impl Failure {
         }
         let name = match self {
             Failure::Remote(error) => named(error),
+            Failure::Unanswered { source, launch, .. } => {
+                return serde_json::json!({ "error": named(source), "launch": launch });
+            }
             Failure::NoServer | Failure::NoPool | Failure::NoName { .. } => "usage",
             Failure::NotThere { option, .. } => {
                 return serde_json::json!({ "error": "not_remote", "option": option });
@@ -87,11 +119,24 @@ impl Failure {
     }
 }
 
+/// Of one whose session is over.
+fn anew(error: &Error) -> String {
+    let what = match error {
+        Error::Unknown { launch, why } => {
+            format!("launch {launch}: it was not known whether it runs ({why})")
+        }
+        Error::NotClaimed { launch } => format!("launch {launch}: nobody has claimed it"),
+        other => other.to_string(),
+    };
+    format!("{what}; its session ends with it, and whatever has come of it: run it anew")
+}
+
 fn named(error: &Error) -> &'static str {
     match error {
         Error::Connect { .. } => "not_connected",
         Error::Server { .. } => "server",
         Error::NoWorker { .. } => "no_worker",
+        Error::NotClaimed { .. } => "not_claimed",
         Error::Unknown { .. } => "unknown_launch",
         Error::SessionEnded { .. } => "session_closed",
         Error::WorkerSilent { .. } => "worker_silent",

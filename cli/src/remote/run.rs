@@ -18,8 +18,8 @@ use crate::{
     run::{READER_TIME, Says, Stop, command},
     term,
 };
-use ostler::{OutputFile, Record, Status};
-use ostler_remote::{Call, Cancelled, EndedSession, Error, Handle, Session};
+use ostler::{LaunchRequest, OutputFile, Record, Status};
+use ostler_remote::{Call, Cancelled, EndedSession, Error, Handle, LaunchId, Session};
 use serde_json::Value;
 use signal_hook::consts::SIGINT;
 use std::{
@@ -43,10 +43,19 @@ const END_MAX: Duration = Duration::from_secs(60);
 /// Signals beyond which nothing more is waited for: the first asks the command to end, the second ends it.
 const SIGNALS_MAX: u32 = 2;
 
+/// How long a launch under an id waits for a free slot: as long as one without.
+const LAUNCH_TIME: Duration = Duration::from_secs(10);
+
+/// A command, and whether it was launched before, by somebody else.
+pub(super) struct Launched {
+    handle: Handle,
+    before: bool,
+}
+
 /// What can happen meanwhile.
 pub(super) enum Event {
     Signal(i32),
-    Launched(Result<Handle, Error>),
+    Launched(Result<Launched, Error>),
     /// How it ended, from whoever has heard it first.
     Ended(Arc<Record>),
     /// It can't be heard how it ended.
@@ -79,6 +88,7 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     };
     let session = remote.session(id, &pool).wait()?;
     let says = Says::by(&args);
+    let launch_id = args.again.launch_id.take();
     // Whoever reads here is on another machine, and may go away: nothing there waits for it.
     args.detach_output = true;
     let mut command = command(args);
@@ -93,17 +103,30 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     let interval = request.progress_interval_ms.take().filter(|ms| *ms > 0);
     let longest = Duration::from_millis(request.progress_max_interval_ms);
     let progress = interval.map(|ms| progress::Times { first: Duration::from_millis(ms), longest });
-    let (launch, launched) = (session.launch_request(request), events.clone());
-    spawn("launch", move || drop(launched.send(Event::Launched(launch.wait()))))?;
+    let (of, tell) = (session.clone(), events.clone());
+    spawn("launch", move || drop(tell.send(Event::Launched(launch(&of, request, launch_id)))))?;
     let quiet = says.stops.is_none();
     let begins = Begins { note, source, progress };
-    let mut running = Running::new(says, own, begins, events.clone());
+    let mut running = Running::new(says, session.clone(), own, begins, events.clone());
     let code = running.finish(&happened);
     if own {
         let wait = running.result.map(|_| END_TIME);
         end(&session, (quiet, wait), &events, &happened)?;
     }
     code
+}
+
+/// It is looked first whether the id is known: what was launched before has had its stdin from whoever launched it.
+fn launch(session: &Session, request: LaunchRequest, id: Option<LaunchId>) -> Result<Launched, Error> {
+    let (handle, before) = match id {
+        None => (session.launch_request(request).wait()?, false),
+        Some(id) => match session.handle(&id).wait() {
+            Err(Error::NotClaimed { .. }) => (session.launch_as(id, request, LAUNCH_TIME).wait()?, false),
+            // The same request has the same handle, and another one is refused.
+            known => known.and_then(|_| Ok((session.launch_as(id, request, LAUNCH_TIME).wait()?, true)))?,
+        },
+    };
+    Ok(Launched { handle, before })
 }
 
 /// A session that nobody else has, of this kind of host.
@@ -154,7 +177,8 @@ struct Begins {
 
 struct Running {
     says: Says,
-    /// Its session is nobody else's, and ends with it.
+    session: Session,
+    /// It is nobody else's, and ends with this.
     own: bool,
     begins: Begins,
     since: Instant,
@@ -169,10 +193,11 @@ struct Running {
 }
 
 impl Running {
-    fn new(says: Says, own: bool, begins: Begins, events: Sender<Event>) -> Running {
+    fn new(says: Says, session: Session, own: bool, begins: Begins, events: Sender<Event>) -> Running {
         let shared = Arc::default();
         Running {
             says,
+            session,
             own,
             begins,
             since: Instant::now(),
@@ -245,8 +270,10 @@ impl Running {
     fn on(&mut self, event: Event) -> Result<bool, Failure> {
         match event {
             Event::Signal(signal) => return self.signal(signal),
-            Event::Launched(Err(error)) => return Err(error.into()),
-            Event::Launched(Ok(handle)) => self.launched(handle)?,
+            Event::Launched(Err(error)) => {
+                return Err(super::Failure::of_launch(error, &self.session, self.own).into());
+            }
+            Event::Launched(Ok(launched)) => self.launched(launched)?,
             Event::Ended(record) => {
                 self.shared.ended.store(true, Ordering::Relaxed);
                 let is_lost = record.status == Status::Lost;
@@ -288,25 +315,29 @@ impl Running {
         Ok(self.result.is_some() && self.to_pass == 0)
     }
 
-    fn launched(&mut self, handle: Handle) -> Result<(), Failure> {
+    fn launched(&mut self, Launched { handle, before }: Launched) -> Result<(), Failure> {
+        self.handle = Some(handle.clone());
         let Begins { note, source, progress } = std::mem::take(&mut self.begins);
-        if let Some(note) = note.filter(|_| self.says.stops.is_some()) {
-            term::say(|out| writeln!(out, "{note}"));
+        if before {
+            let unfed = if source.is_some() { ", and stdin is not passed on to it" } else { "" };
+            self.say(|handle| format!("launch {} was there before: it is not run again{unfed}", handle.id()));
+        } else if let Some(note) = note {
+            self.say(|_| note.to_owned());
         }
         if !self.says.json {
             self.to_pass = pass::begin(&handle, &self.shared, &self.events)?;
         }
-        if let Some(source) = source {
+        if let Some(source) = source.filter(|_| !before) {
             stdin::pass(source, handle.clone(), self.events.clone())?;
         }
         if let Some(times) = progress {
             self.since = Instant::now();
             progress::begin(handle.clone(), times, self.shared.clone(), self.events.clone())?;
         }
-        let (of_it, events) = (handle.clone(), self.events.clone());
+        let events = self.events.clone();
         spawn("result", move || {
             let event = loop {
-                match of_it.result().wait() {
+                match handle.result().wait() {
                     Ok(ended) => break Event::Ended(ended.record),
                     Err(Error::Server { .. }) => thread::sleep(AGAIN),
                     Err(error) => break Event::Failed(error),
@@ -314,7 +345,6 @@ impl Running {
             };
             let _ = events.send(event);
         })?;
-        self.handle = Some(handle);
         // Somebody has stopped it before it was there.
         if self.stopped.is_some() { self.cancel() } else { Ok(()) }
     }

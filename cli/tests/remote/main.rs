@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
+mod again;
 mod chaos;
 #[allow(dead_code, reason = "the tests of `ostler mcp` on one machine need more of it")]
 #[path = "../mcp/client.rs"]

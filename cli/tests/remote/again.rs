@@ -1,0 +1,85 @@
+//! `--launch-id`: a launch that may be there already.
+
+use crate::place::{Place, Running, text};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::{fs, io::Write, process::Stdio};
+
+#[test]
+fn what_was_launched_before_is_not_run_again_and_its_result_is_the_result() {
+    let Some(place) = Place::new() else { return };
+    let _worker = place.worker("a", &[]);
+    place.fifo("go");
+    let cwd = place.path("").display().to_string();
+    let args = ["--session", "s", "--launch-id", "build-17", "--cwd", &cwd];
+    let run = |command: &[&str]| {
+        let mut run = place.ostler(&["run", "--pool", "p"]);
+        Running::begin(run.args(args).arg("--").args(command).stdin(Stdio::piped()))
+    };
+    let mut first = run(&["sh", "-c", "echo $$; read x < go; cat; exit 3"]);
+    let (pid, mut stdin) = (first.line(), first.stdin());
+    // It runs, and goes on reading what it was given.
+    let mut second = run(&["echo", "other"]);
+    second.says(
+        "ostler: launch build-17 was there before: it is not run again, and stdin is not passed on to it",
+    );
+    second.stdin().write_all(b"not for it\n").unwrap();
+    assert_eq!(second.line(), pid);
+    place.go("go");
+    stdin.write_all(b"for it\n").unwrap();
+    drop(stdin);
+    for run in [&mut first, &mut second] {
+        let (status, rest, said) = run.end();
+        assert_eq!((status.code(), &*rest), (Some(3), "for it\n"), "{said}");
+    }
+    // It has ended.
+    let output = place.run(&[&args[..], &["--json", "--", "echo", "other"]].concat());
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["launch"], &json["stdout"]),
+        (&"build-17".into(), &format!("{pid}\nfor it\n").into()),
+        "{json}"
+    );
+    assert_eq!(output.status.code(), Some(3));
+    // In another session it is another one, and without one it would be in none.
+    let output = place.run(&["--session", "t", "--launch-id", "build-17", "--", "echo", "other"]);
+    assert_eq!(text(&output.stdout), "other\n");
+    let output = place.run(&["--launch-id", "build-17", "--", "echo", "other"]);
+    assert!(text(&output.stderr).contains("--session <ID>"), "{output:?}");
+}
+
+#[test]
+fn a_launch_that_nobody_has_answered_is_launched_again_and_runs_once() {
+    let Some(place) = Place::new() else { return };
+    let worker = place.worker("a", &[]);
+    let cwd = place.path("").display().to_string();
+    let script = "echo x >> ran; echo done";
+    let run = |args: &[&str]| {
+        let mut run = place.ostler(&["run", "--pool", "p", "--json", "--cwd", &cwd]);
+        Running::begin(run.args(args).args(["--", "sh", "-c", script]))
+    };
+    let error = |run: &mut Running| -> Value {
+        let (status, json, said) = run.end();
+        assert_eq!(status.code(), Some(125), "{said}");
+        serde_json::from_str(&json).unwrap()
+    };
+    worker.signal(Signal::SIGSTOP);
+    // Both at once: each waits for an answer.
+    let (mut stays, mut own) = (run(&["--session", "a chat"]), run(&[]));
+    let (stays, own) = (error(&mut stays), error(&mut own));
+    let launch = stays["launch"].as_str().unwrap();
+    assert_eq!(stays["error"], "not_claimed", "{stays}");
+    let again = format!("ostler run --pool p --session 'a chat' --launch-id {launch} -- PROGRAM");
+    assert!(stays["instead"].as_str().unwrap().ends_with(&again), "{stays}");
+    assert_eq!(own["error"], "not_claimed", "{own}");
+    let said = own["message"].as_str().unwrap();
+    assert!(own["instead"].is_null() && said.contains("its session ends with it"), "{own}");
+    // It may take both launches now.
+    worker.signal(Signal::SIGCONT);
+    for _ in 0..2 {
+        let (status, json, said) = run(&["--session", "a chat", "--launch-id", launch]).end();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert!(status.success() && json["stdout"] == "done\n", "{json} {said}");
+    }
+    assert_eq!(fs::read_to_string(place.path("ran")).unwrap(), "x\n");
+}
