@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on has nothing to say")]
 
+#[allow(dead_code, reason = "here it does not die")]
 #[path = "../tests/server/server.rs"]
 mod server;
 

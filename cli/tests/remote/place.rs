@@ -1,99 +1,52 @@
 //! A server, workers of a pool, and hosts, each of which is gone with its test.
 
+pub(crate) use crate::server::LIMIT;
+use crate::server::Server;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use std::{
-    env,
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
+    sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-/// What is waited for is there within a second, and on a busy machine within a minute.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody of its change.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A server of its own, and files of one test.
 pub(crate) struct Place {
-    server: Child,
-    address: String,
-    /// What the server has said.
-    said: Arc<Mutex<String>>,
+    server: Server,
     dir: TempDir,
-}
-
-/// Where the server is; none: it is not there, and need not be.
-fn program() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/clients");
-    let fetched = env::var_os("OSTLER_CLIENTS").map_or(beside, PathBuf::from).join("nats/nats-server");
-    if fetched.exists() {
-        return Some(fetched);
-    }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.exists());
-    if found.is_none() {
-        let required = env::var("OSTLER_CLIENTS_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|name| name == "nats"), "nats is required, and is not there");
-        eprintln!("SKIPPED: there is no nats-server");
-    }
-    found
 }
 
 impl Place {
     pub(crate) fn new() -> Option<Place> {
-        Place::with(|listen, store| {
-            format!("listen: {listen:?}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n")
-        })
+        Some(Place { server: Server::start()?, dir: tempfile::tempdir().unwrap() })
     }
 
-    /// With these settings, where it listens and keeps its store.
+    /// With these settings, by where it listens and keeps its store.
     pub(crate) fn with(settings: impl Fn(&str, &str) -> String) -> Option<Place> {
-        let program = program()?;
-        let dir = tempfile::tempdir().unwrap();
-        // A port that is free now may be taken a moment later: then another one.
-        for _ in 0..5 {
-            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-            let store = dir.path().join("store").display().to_string();
-            fs::write(dir.path().join("server.conf"), settings(&address, &store)).unwrap();
-            let mut server = Command::new(&program);
-            server.arg("-c").arg(dir.path().join("server.conf")).stdin(Stdio::null()).stdout(Stdio::null());
-            server.env("WORKER_PASSWORD", "of-worker").env("HOST_PASSWORD", "of-host");
-            let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
-            let lines = lines(server.stderr.take().unwrap());
-            if wait_for(&lines, |line| line.contains("Server is ready")).is_some() {
-                let said: Arc<Mutex<String>> = Arc::default();
-                let to = said.clone();
-                thread::spawn(move || lines.into_iter().for_each(|line| *to.lock().unwrap() += &line));
-                return Some(Place { server, address, said, dir });
-            }
-            let _ = server.kill();
-            server.wait().unwrap();
-        }
-        panic!("the server does not start");
+        Some(Place { server: Server::with("127.0.0.1", settings)?, dir: tempfile::tempdir().unwrap() })
     }
 
     /// What the server has said so far.
     pub(crate) fn server_said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        self.server.said()
     }
 
     /// Where it is, to this user; "": to anybody.
     pub(crate) fn url(&self, user: &str) -> String {
+        let url = self.server.url();
         match user {
-            "" => format!("nats://{}", self.address),
-            user => format!("nats://{user}:of-{user}@{}", self.address),
+            "" => url,
+            user => url.replace("//", &format!("//{user}:of-{user}@")),
         }
     }
 
@@ -170,13 +123,6 @@ impl Place {
         File::options().write(true).open(self.path(fifo)).unwrap().write_all(b"\n").unwrap();
     }
 }
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 /// The lines of a stream, as they come, to its end.
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (to, lines) = channel();
@@ -190,19 +136,6 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     lines
-}
-
-/// The first line that is as asked for; none: there is none, to the end.
-fn wait_for(lines: &Receiver<String>, is: impl Fn(&str) -> bool) -> Option<String> {
-    let until = Instant::now() + LIMIT;
-    loop {
-        match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(line) if is(&line) => return Some(line),
-            Ok(_) => {}
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => panic!("not said within {LIMIT:?}"),
-        }
-    }
 }
 
 /// A process of the binary.
