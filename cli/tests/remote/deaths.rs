@@ -13,21 +13,21 @@ use std::{
 };
 
 /// The shortest that a worker takes, so that what waits for its end does not take long.
-const LEASE: &[&str] = &["--lease", "2s"];
+pub(crate) const LEASE: &[&str] = &["--lease", "2s"];
 
 /// A command that says that it runs, and then runs until `go` is there.
-fn runs(pool: &Pool, go: &str) -> Command {
+pub(crate) fn runs(pool: &Pool, go: &str) -> Command {
     let script = format!("echo begun; until [ -e {go} ]; do sleep 0.01; done; echo ended");
     Command::new("sh").args(["-c", &script]).current_dir(pool.place())
 }
-fn launch(session: &Session, command: Command) -> Handle {
+pub(crate) fn launch(session: &Session, command: Command) -> Handle {
     let handle = session.launch(command).wait().unwrap();
     let begun = handle.wait_for([ostler::Condition::text("begun")], LIMIT).wait().unwrap();
     assert!(matches!(begun.end, ostler::WaitEnd::Met { .. }), "{begun:?}");
     handle
 }
 /// The results of a session, as they come, until there are so many; then nothing more comes.
-fn results(session: &Session, count: usize) -> Vec<Arc<Record>> {
+pub(crate) fn results(session: &Session, count: usize) -> Vec<Arc<Record>> {
     let mut results = Vec::new();
     while results.len() < count {
         let entries = session.inbox().receive(Filter::results(), count, LIMIT).wait().unwrap();
@@ -144,13 +144,7 @@ fn a_worker_that_is_cut_off_is_answered_for_and_comes_back() {
     // Before that, by its own clock.
     pool.is_left_alone_but("w1", Duration::from_secs(2));
     wire.mends();
-    pool.until("it is seen again", || {
-        let workers = pool.host().workers(&pool.name()).wait().unwrap();
-        let at = |name: &str| {
-            workers.iter().find(|worker| worker.worker.to_string() == name).map(|worker| worker.at.0)
-        };
-        at("w1") >= at("w2").map(|at| at.saturating_sub(1_500))
-    });
+    pool.is_back("w1", "w2");
     assert_eq!(handle.exited().wait().unwrap().status, Status::Lost);
     assert!(session.inbox().drain().wait().unwrap().is_empty());
 }

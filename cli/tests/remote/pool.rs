@@ -23,7 +23,11 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new() -> Option<Pool> {
-        Some(Pool { server: Server::start()?, place: tempfile::tempdir().unwrap() })
+        Pool::at("127.0.0.1")
+    }
+    /// Whose server listens there.
+    pub(crate) fn at(host: &str) -> Option<Pool> {
+        Some(Pool { server: Server::start_at(host)?, place: tempfile::tempdir().unwrap() })
     }
     pub(crate) fn name(&self) -> ostler_remote::Pool {
         "p".parse().unwrap()
@@ -97,6 +101,16 @@ impl Pool {
     pub(crate) fn has_ended(&self, handle: &Handle) {
         let result = handle.record().output_path.with_file_name("result.json");
         self.until("it has ended", || result.exists());
+    }
+    /// A worker that was away is seen again, as late as this one, which was not.
+    pub(crate) fn is_back(&self, away: &str, here: &str) {
+        self.until("it is seen again", || {
+            let workers = self.host().workers(&self.name()).wait().unwrap();
+            let at = |name: &str| {
+                workers.iter().find(|worker| worker.worker.to_string() == name).map(|worker| worker.at.0)
+            };
+            at(away) >= at(here).map(|at| at.saturating_sub(1_500))
+        });
     }
     pub(crate) fn until(&self, what: &str, is: impl Fn() -> bool) {
         let since = Instant::now();
