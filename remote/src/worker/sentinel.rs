@@ -68,6 +68,11 @@ async fn round(inner: &Arc<Inner>, sentinels: &mut Sentinels) -> Result<(), Erro
 /// What this worker has claimed, and nobody here knows of: an earlier life has, or a creation that was sent again has come to be there twice, after its command had
 /// ended. Either can come long after it was sent.
 fn own_strays(inner: &Arc<Inner>, claims: &[(Claim, u64)]) {
+    // Who holds its lease after the list was answered knows that nobody had taken its name by then: whoever does waits for the end of this lease first. Without it, the claims
+    // may be those of the next one of this name, which runs them.
+    if inner.held().is_none() {
+        return;
+    }
     // What is known is asked after the list was answered: whatever stands in it was known before it was sent.
     let own = claims.iter().map(|(claim, _)| claim).filter(|claim| claim.worker == inner.options.name);
     for claim in own.filter(|claim| !inner.knows(claim)) {

@@ -7,6 +7,8 @@ mod inbox;
 mod one_machine;
 mod server;
 mod trouble;
+#[path = "../../../cli/tests/remote/wire.rs"]
+mod wire;
 
 use ostler_remote::{Connect, Pool, Remote, Worker, WorkerOptions};
 use server::Server;
@@ -38,8 +40,11 @@ impl Works {
         name: &str,
         change: impl FnOnce(WorkerOptions) -> WorkerOptions,
     ) -> Works {
+        Works::at(&server.url(), name, change)
+    }
+    pub(crate) fn at(url: &str, name: &str, change: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Works {
         let place = tempfile::tempdir().unwrap();
-        let worker = Worker::start(&Connect::to(server.url()), change(options(name, &place))).unwrap();
+        let worker = Worker::start(&Connect::to(url), change(options(name, &place))).unwrap();
         Works { worker: Some(worker), place }
     }
 }

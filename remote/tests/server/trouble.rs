@@ -1,6 +1,6 @@
 //! The server goes and comes, workers are full, cut off, and of the same name.
 
-use crate::{LONG, Works, host, options, pool, server::Server};
+use crate::{LONG, Works, host, options, pool, server::Server, wire::Wire};
 use ostler::{Command, Filter, Status};
 use ostler_remote::{Connect, Error, LaunchId, Remote, Worker};
 use std::{collections::BTreeSet, time::Duration};
@@ -86,6 +86,44 @@ fn a_name_is_one_worker() {
     // The same machine and the same state: refused by a lock.
     let error = Worker::start(&Connect::to(server.url()), options("w1", &works.place)).unwrap_err();
     assert!(matches!(error, Error::NameInUse { .. }), "{error:?}");
+}
+
+#[test]
+fn who_has_lost_its_name_says_nothing_of_what_runs_under_it() {
+    let Some(server) = Server::start() else { return };
+    let short = |mut options: ostler_remote::WorkerOptions| {
+        options.lease = Duration::from_secs(2);
+        options
+    };
+    let wire = Wire::to(&server.url());
+    let mut before = Works::at(&wire.url(), "w1", short);
+    wire.cut();
+    // Another one under its name, which waits until that one's lease is over. It is slow to judge others.
+    let now = Works::on(&server, "w1");
+    let host = host(&server);
+    let session = host.session("s", &pool()).wait().unwrap();
+    let waits = Command::new("sh").args(["-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let request = waits.current_dir(now.place.path()).into_request(session.id());
+    // To the server, the one that is cut off is there too: it may be asked first, some times.
+    let handle = session.launch_as("mine".parse().unwrap(), request, LONG).wait().unwrap();
+    wire.mends();
+    // It stays there, whatever it has heard: a host in whose process it lives may not have asked it yet.
+    let lost = before.worker.as_mut().unwrap().wait(std::future::pending()).unwrap_err();
+    assert!(lost.to_string().contains("another one of this name"), "{lost}");
+    // When it has answered for another one it has looked at everything that was claimed before.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let js = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let claims = js.get_key_value("ostler_tests_claims").await.unwrap();
+        let claim =
+            r#"{"session":"t","launch":"gone","worker":"w0","mark":"m","at":"2026-01-01T00:00:00Z","digest":"","command":"true"}"#;
+        claims.create("t.gone", claim.into()).await.unwrap();
+    });
+    let gone = host.session("t", &pool()).wait().unwrap().inbox();
+    let entries = gone.receive(Filter::results(), 1, LONG).wait().unwrap();
+    assert_eq!(entries[0].record().unwrap().status, Status::Lost);
+    std::fs::write(now.place.path().join("go"), "").unwrap();
+    assert_eq!(handle.result().wait().unwrap().record.status, Status::Completed);
 }
 
 #[test]
