@@ -19,7 +19,7 @@ use async_nats::{
         self,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
         kv, object_store,
-        stream::{LastRawMessageErrorKind, Republish},
+        stream::{LastRawMessageErrorKind, PurgeError, PurgeResponse, Republish},
     },
 };
 use bytes::Bytes;
@@ -174,8 +174,18 @@ pub(crate) async fn read<T: DeserializeOwned>(
 
 /// Nothing is left of the key.
 pub(crate) async fn remove(bucket: &kv::Store, key: &str) -> Result<(), Error> {
-    let subject = format!("{}{key}", bucket.prefix);
-    let removed = timeout(ANSWER_TIME, bucket.stream.purge().filter(subject)).await;
+    removed(bucket.stream.purge().filter(format!("{}{key}", bucket.prefix))).await
+}
+
+/// Nothing is left of the key as it was at this revision, or before. What was written later stays: a removal can land long after it was sent, and more than once.
+pub(crate) async fn remove_up_to(bucket: &kv::Store, key: &str, revision: u64) -> Result<(), Error> {
+    let purge = bucket.stream.purge().filter(format!("{}{key}", bucket.prefix));
+    // That bound itself stays.
+    removed(purge.sequence(revision.saturating_add(1))).await
+}
+
+async fn removed(purge: impl IntoFuture<Output = Result<PurgeResponse, PurgeError>>) -> Result<(), Error> {
+    let removed = timeout(ANSWER_TIME, purge.into_future()).await;
     removed
         .map_err(|_| Error::Server { what: "remove a key", why: "no answer".into() })?
         .map(drop)

@@ -176,6 +176,21 @@ pub(super) async fn unclaim(inner: &Inner, key: &str) {
     }
 }
 
+/// Removes a claim of what has no result, however often that has to be asked: it is not run, and can be asked for again. What another worker has claimed by the time
+/// at which one of these removals lands is not touched, nor what somebody answers for.
+pub(super) async fn take_back(inner: &Inner, key: &str, revision: u64) {
+    let mut pause = Pause::new();
+    while store::remove_up_to(&inner.store.claims, key, revision).await.is_err() {
+        pause.wait().await;
+    }
+}
+
+/// Whether a claim is still as it was read at this revision, and stays until it has a result: it gets another revision, and is not
+/// [taken back](take_back) any more. Whoever says `lost` of it asks this first: else it could be taken back and claimed by another worker before that is stored.
+pub(super) async fn stays(inner: &Inner, key: &str, claim: &Claim, revision: u64) -> bool {
+    matches!(store::replace(&inner.store.claims, key, claim, revision).await, Created::New(_))
+}
+
 /// The claim of a launch, as this worker knows it, or as it stands in the store.
 async fn claim(inner: &Inner, key: &str) -> Option<Claim> {
     if let Some(running) = inner.running().get(key) {

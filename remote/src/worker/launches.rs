@@ -116,7 +116,8 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
     let _attempt = inner.attempts(&claim.mark);
     // What is begun in one term is never finished in another, however often it is looked.
     let term = inner.held();
-    match claim_it(inner, &key, &claim, term).await {
+    let (next, revision) = claim_it(inner, &key, &claim, term).await;
+    match next {
         Next::Start => {}
         Next::GiveUp => return give_up(inner, key, claim),
         Next::Refuse => return LaunchReply::Busy,
@@ -127,7 +128,7 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
     // a result: whoever claims after that finds the result.
     let (has_ended, has_result) = tokio::join!(serve::has_ended(inner, &session), has_result(inner, &key));
     if has_ended || has_result {
-        deliver::unclaim(inner, &key).await;
+        deliver::take_back(inner, &key, revision).await;
         return if has_result { LaunchReply::Known } else { LaunchReply::SessionEnded };
     }
     if inner.held() != term {
@@ -174,7 +175,7 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
                 deliver::store(inner, &key, &refused).await;
             }
             // Nothing ran. What only this worker could not do can be asked for again.
-            deliver::unclaim(inner, &key).await;
+            deliver::take_back(inner, &key, revision).await;
             LaunchReply::Refused { error }
         }
     }
@@ -184,30 +185,31 @@ fn failed(inner: &Inner, why: String) -> NotStarted {
     NotStarted::Worker { worker: inner.options.name.clone(), why }
 }
 
-/// Claims it, however often that has to be asked: who has claimed and does not know it must find out.
-async fn claim_it(inner: &Inner, key: &str, claim: &Claim, term: Option<Term>) -> Next {
+/// Claims it, however often that has to be asked: who has claimed and does not know it must find out. With the revision of the claim, if it is ours.
+async fn claim_it(inner: &Inner, key: &str, claim: &Claim, term: Option<Term>) -> (Next, u64) {
     let (mut claiming, mut next) = Claiming::Asked.begin(!inner.is_ending(), term);
-    let mut pause = Pause::new();
+    let (mut pause, mut revision) = (Pause::new(), 0);
     while matches!(next, Next::Claim | Next::Again) {
         if next == Next::Again {
             pause.wait().await;
         }
-        let outcome = create(inner, key, claim).await;
+        let outcome;
+        (outcome, revision) = create(inner, key, claim).await;
         (claiming, next) = claiming.heard(outcome, inner.held());
     }
-    next
+    (next, revision)
 }
 
-async fn create(inner: &Inner, key: &str, claim: &Claim) -> Outcome {
+async fn create(inner: &Inner, key: &str, claim: &Claim) -> (Outcome, u64) {
     match store::create(&inner.store.claims, key, claim).await {
-        Created::New(_) => Outcome::Created,
+        Created::New(revision) => (Outcome::Created, revision),
         Created::Exists => match store::read::<Claim>(&inner.store.claims, key).await {
-            Ok(Some((there, _))) if there.mark == claim.mark => Outcome::Own,
+            Ok(Some((there, revision))) if there.mark == claim.mark => (Outcome::Own, revision),
             // Somebody else's; or it was there, and is removed: it has ended.
-            Ok(_) | Err(Error::Damaged { .. }) => Outcome::Foreign,
-            Err(_) => Outcome::Unknown,
+            Ok(_) | Err(Error::Damaged { .. }) => (Outcome::Foreign, 0),
+            Err(_) => (Outcome::Unknown, 0),
         },
-        Created::Unknown(_) => Outcome::Unknown,
+        Created::Unknown(_) => (Outcome::Unknown, 0),
     }
 }
 

@@ -41,8 +41,8 @@ type Sentinels = BTreeMap<u64, Sentinel<WorkerName>>;
 async fn round(inner: &Arc<Inner>, sentinels: &mut Sentinels) -> Result<(), Error> {
     let claims = store::list::<Claim>(&inner.store.claims, ">").await?;
     own_strays(inner, &claims);
-    let others = |claim: &&Claim| claim.worker != inner.options.name;
-    let claims: Vec<Claim> = claims.iter().map(|(claim, _)| claim).filter(others).cloned().collect();
+    let claims: Vec<(Claim, u64)> =
+        claims.into_iter().filter(|(claim, _)| claim.worker != inner.options.name).collect();
     let begun = clock::now_ms();
     let by_lease = heartbeats(inner, &claims).await?;
     let answered = clock::now_ms();
@@ -52,13 +52,16 @@ async fn round(inner: &Arc<Inner>, sentinels: &mut Sentinels) -> Result<(), Erro
         let sentinel = sentinels.entry(lease_ms).or_insert_with(new);
         let overdue: BTreeSet<WorkerName> = sentinel.read(heartbeats, begun, answered).into_iter().collect();
         // Of the same list: it was made before the next reads.
-        for claim in claims.iter().filter(|claim| overdue.contains(&claim.worker)) {
+        for (claim, listed) in claims.iter().filter(|(claim, _)| overdue.contains(&claim.worker)) {
             let begun = clock::now_ms();
             // As the leader has it: what a consumer's server says could be old.
             let heartbeat = store::read::<Heartbeat>(&inner.store.workers, &claim.worker.to_string()).await?;
             let revision = heartbeat.map_or(NONE, |(_, revision)| revision);
-            if sentinel.is_gone(&claim.worker, revision, begun) {
-                deliver::lost(inner, &launch_key(claim.session.as_str(), &claim.launch), claim, true).await;
+            let key = launch_key(claim.session.as_str(), &claim.launch);
+            if sentinel.is_gone(&claim.worker, revision, begun)
+                && deliver::stays(inner, &key, claim, *listed).await
+            {
+                deliver::lost(inner, &key, claim, true).await;
             }
         }
     }
@@ -85,18 +88,21 @@ fn own_strays(inner: &Arc<Inner>, claims: &[(Claim, u64)]) {
 async fn answer_stray(inner: Arc<Inner>, claim: Claim) {
     let key = launch_key(claim.session.as_str(), &claim.launch);
     let there = store::read::<Claim>(&inner.store.claims, &key).await;
-    if there.is_ok_and(|there| there.is_some_and(|(there, _)| there.mark == claim.mark)) {
-        deliver::give_up(inner, key, claim).await;
+    if let Ok(Some((there, revision))) = there
+        && there.mark == claim.mark
+        && deliver::stays(&inner, &key, &there, revision).await
+    {
+        deliver::give_up(inner, key, there).await;
     }
 }
 
 /// The revisions of all heartbeats but our own, and of those that are missing, by the leases of their workers.
 async fn heartbeats(
     inner: &Inner,
-    claims: &[Claim],
+    claims: &[(Claim, u64)],
 ) -> Result<BTreeMap<u64, BTreeMap<WorkerName, u64>>, Error> {
     let there = store::list::<Heartbeat>(&inner.store.workers, ">").await?;
-    let missing = claims.iter().map(|claim| (claim.worker.clone(), (inner.lease_ms(), NONE)));
+    let missing = claims.iter().map(|(claim, _)| (claim.worker.clone(), (inner.lease_ms(), NONE)));
     let mut all: BTreeMap<WorkerName, (u64, u64)> = missing.collect();
     all.extend(there.into_iter().map(|(heartbeat, revision)| {
         (heartbeat.worker, (heartbeat.lease_ms.max(inner.lease_ms()), revision))
