@@ -138,6 +138,7 @@ fn named(error: &Error) -> &'static str {
         Error::NoWorker { .. } => "no_worker",
         Error::NotClaimed { .. } => "not_claimed",
         Error::Unknown { .. } => "unknown_launch",
+        Error::LaunchReused { .. } => "launch_reused",
         Error::SessionEnded { .. } => "session_closed",
         Error::WorkerSilent { .. } => "worker_silent",
         Error::Worker { .. } | Error::Graph(_) => "worker",

@@ -11,6 +11,7 @@ use crate::{
     exit::Failure,
     stdin::{read, source},
 };
+use ostler::CallError;
 use ostler_remote::{Error, Handle, Written};
 use std::{
     fs,
@@ -60,10 +61,10 @@ pub(super) fn pass(
     events: Sender<Event>,
 ) -> Result<(), Failure> {
     spawn("stdin", move || {
-        let (mut behind, mut failed) = (false, None);
+        let mut failed = None;
         let is_read = read(source, |bytes| {
             loop {
-                match next(handle.write(bytes).wait(), &mut behind) {
+                match next(handle.write(bytes).wait()) {
                     Ok(Next::More) => return true,
                     Ok(Next::Over) => return false,
                     Ok(Next::Again) => thread::sleep(AGAIN),
@@ -96,17 +97,13 @@ enum Next {
     Again,
 }
 
-/// `behind`: what was written before waits with its worker.
-fn next(written: Result<Written, Error>, behind: &mut bool) -> Result<Next, Error> {
+fn next(written: Result<Written, Error>) -> Result<Next, Error> {
     match written {
-        Ok(Written { dropped: 1.., .. }) | Err(Error::HandleEnded { .. }) => Ok(Next::Over),
-        Ok(Written { queued, .. }) => {
-            *behind = queued > 0;
-            Ok(Next::More)
-        }
-        // There is no room behind what waits; if it has closed its stdin meanwhile, this is asked until it ends.
-        Err(Error::Worker { .. }) if *behind => Ok(Next::Again),
-        Err(Error::Worker { .. }) => Ok(Next::Over),
+        Ok(Written { dropped: 1.., .. })
+        | Err(Error::HandleEnded { .. } | Error::Call(CallError::StdinClosed { .. })) => Ok(Next::Over),
+        Ok(_) => Ok(Next::More),
+        // There is no room behind what waits with its worker.
+        Err(Error::Call(CallError::InputFull { .. })) => Ok(Next::Again),
         // It may be written, so it must not be written again.
         Err(error) => Err(error),
     }
@@ -119,6 +116,7 @@ fn is_away(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ostler_remote::LaunchId;
 
     #[test]
     fn what_there_is_no_room_for_is_written_again_and_what_may_be_written_is_not() {
@@ -127,17 +125,16 @@ mod tests {
             (written.taken, written.queued, written.dropped) = (taken, queued, dropped);
             written
         };
-        let refused =
-            || Err(Error::Worker { worker: "w".parse().unwrap(), why: "the input is full".to_owned() });
-        let mut behind = false;
-        assert_eq!(next(Ok(written(9, 0, 0)), &mut behind).unwrap(), Next::More);
-        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Over, "it has closed its stdin");
-        assert_eq!(next(Ok(written(0, 9, 0)), &mut behind).unwrap(), Next::More);
-        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Again);
-        assert_eq!(next(Ok(written(9, 0, 0)), &mut behind).unwrap(), Next::More);
-        assert_eq!(next(refused(), &mut behind).unwrap(), Next::Over, "all before it was taken");
-        assert_eq!(next(Ok(written(4, 0, 5)), &mut behind).unwrap(), Next::Over);
+        let launch: LaunchId = "l".parse().unwrap();
+        let closed = CallError::StdinClosed { handle_id: launch.handle_id() };
+        let full = CallError::InputFull { queued: 9, writes: 1, limit: 9, writes_limit: 9 };
+        assert_eq!(next(Ok(written(9, 0, 0))).unwrap(), Next::More);
+        assert_eq!(next(Ok(written(0, 9, 0))).unwrap(), Next::More);
+        assert_eq!(next(Err(full.into())).unwrap(), Next::Again);
+        assert_eq!(next(Ok(written(4, 0, 5))).unwrap(), Next::Over);
+        assert_eq!(next(Err(closed.into())).unwrap(), Next::Over);
+        assert_eq!(next(Err(Error::HandleEnded { launch })).unwrap(), Next::Over);
         let silent = Error::WorkerSilent { worker: "w".parse().unwrap(), within: AGAIN };
-        next(Err(silent), &mut behind).unwrap_err();
+        next(Err(silent)).unwrap_err();
     }
 }

@@ -16,10 +16,11 @@ fn what_was_launched_before_is_not_run_again_and_its_result_is_the_result() {
         let mut run = place.ostler(&["run", "--pool", "p"]);
         Running::begin(run.args(args).arg("--").args(command).stdin(Stdio::piped()))
     };
-    let mut first = run(&["sh", "-c", "echo $$; read x < go; cat; exit 3"]);
+    let command = ["sh", "-c", "echo $$; read x < go; cat; exit 3"];
+    let mut first = run(&command);
     let (pid, mut stdin) = (first.line(), first.stdin());
     // It runs, and goes on reading what it was given.
-    let mut second = run(&["echo", "other"]);
+    let mut second = run(&command);
     second.says(
         "ostler: launch build-17 was there before: it is not run again, and stdin is not passed on to it",
     );
@@ -33,14 +34,12 @@ fn what_was_launched_before_is_not_run_again_and_its_result_is_the_result() {
         assert_eq!((status.code(), &*rest), (Some(3), "for it\n"), "{said}");
     }
     // It has ended.
+    let (status, rest, said) = run(&command).end();
+    assert_eq!((status.code(), rest), (Some(3), format!("{pid}\nfor it\n")), "{said}");
+    // Another command is not the same launch.
     let output = place.run(&[&args[..], &["--json", "--", "echo", "other"]].concat());
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&json["launch"], &json["stdout"]),
-        (&"build-17".into(), &format!("{pid}\nfor it\n").into()),
-        "{json}"
-    );
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!((output.status.code(), &json["error"]), (Some(125), &"launch_reused".into()), "{json}");
     // In another session it is another one, and without one it would be in none.
     let output = place.run(&["--session", "t", "--launch-id", "build-17", "--", "echo", "other"]);
     assert_eq!(text(&output.stdout), "other\n");
@@ -67,8 +66,8 @@ fn a_launch_that_nobody_has_answered_is_launched_again_and_runs_once() {
     // Both at once: each waits for an answer.
     let (mut stays, mut own) = (run(&["--session", "a chat"]), run(&[]));
     let (stays, own) = (error(&mut stays), error(&mut own));
-    let launch = stays["launch"].as_str().unwrap();
     assert_eq!(stays["error"], "not_claimed", "{stays}");
+    let launch = stays["launch"].as_str().unwrap();
     let again = format!("ostler run --pool p --session 'a chat' --launch-id {launch} -- PROGRAM");
     assert!(stays["instead"].as_str().unwrap().ends_with(&again), "{stays}");
     assert_eq!(own["error"], "not_claimed", "{own}");
