@@ -1,15 +1,15 @@
 //! From a launch to its process: claim, look, start, answer.
 
-use super::{Inner, Pause, Running, deliver, serve};
+use super::{Inner, Pause, Running, deliver};
 use crate::{
     clock,
     core::{Claiming, Next, Outcome, Term},
     errors::{Error, server},
-    names::launch_key,
+    names::{launch_key, session_token},
     store::{self, Created},
     words::{Claim, End, LAUNCH_LABEL, LaunchAsk, LaunchReply, NotStarted, Stored, cut, digest_of, public},
 };
-use async_nats::Message;
+use async_nats::{Message, jetstream::kv};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ostler::{Handle, LaunchError, LaunchRequest, Session};
@@ -126,7 +126,9 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
     let opened = deliver::session(inner, &session).await;
     // After the claim, and when the session is open here: whoever ends it sees the claim and is heard, or it is seen here that it has ended. Claims are removed when there is
     // a result: whoever claims after that finds the result.
-    let (has_ended, has_result) = tokio::join!(serve::has_ended(inner, &session), has_result(inner, &key));
+    let token = session_token(session.as_str());
+    let (has_ended, has_result) =
+        tokio::join!(is_there(&inner.store.sessions, &token), is_there(&inner.store.results, &key));
     if has_ended || has_result {
         deliver::take_back(inner, &key, revision).await;
         return if has_result { LaunchReply::Known } else { LaunchReply::SessionEnded };
@@ -213,11 +215,11 @@ async fn create(inner: &Inner, key: &str, claim: &Claim) -> (Outcome, u64) {
     }
 }
 
-/// Whether it has ended before, as often as that has to be asked.
-async fn has_result(inner: &Inner, key: &str) -> bool {
+/// Whether there is something under this key, as often as that has to be asked: a launch whose session may have ended is not started for want of an answer.
+async fn is_there(bucket: &kv::Store, key: &str) -> bool {
     let mut pause = Pause::new();
     loop {
-        match store::read::<serde::de::IgnoredAny>(&inner.store.results, key).await {
+        match store::read::<serde::de::IgnoredAny>(bucket, key).await {
             Ok(found) => return found.is_some(),
             Err(Error::Damaged { .. }) => return true,
             Err(_) => pause.wait().await,

@@ -3,7 +3,6 @@
 use super::{Inner, launches::answer};
 use crate::{
     errors::{Error, server},
-    names::session_token,
     store,
     words::{AllAsk, AllReply, Order, PAGE_HEAD, PageHead, WorkerAsk, WorkerReply, public},
 };
@@ -200,12 +199,6 @@ async fn all_asked(inner: &Arc<Inner>, message: Message) {
         Err(error) => AllReply::Failed { worker, why: format!("it can't be read: {error}") },
     };
     answer(inner, message.reply, &reply).await;
-}
-
-/// Whether it was ended, by whoever. One that can't be asked now is found by [`follow_ends`].
-pub(super) async fn has_ended(inner: &Inner, session: &SessionId) -> bool {
-    let ended = store::read::<SessionId>(&inner.store.sessions, &session_token(session.as_str())).await;
-    matches!(ended, Ok(Some(_)))
 }
 
 async fn end_session(inner: &Inner, session: &SessionId) -> Result<Tally, ostler::Error> {
