@@ -26,25 +26,21 @@ impl Handle {
     ) -> Result<Option<WorkerReply>, Error> {
         let (until, mut pause) = (Instant::now() + WORKER_PATIENCE, Pause::new());
         loop {
+            let worker = self.worker().clone();
+            let Some(asked) = self.ask_or_ended(ask, time).await? else { return Ok(None) };
+            if let Ok(message) = asked {
+                let reply = serde_json::from_slice::<WorkerReply>(&message.payload).map_err(|error| {
+                    Error::Damaged { what: format!("the answer of {worker}"), why: error.to_string() }
+                })?;
+                if !matches!(reply, WorkerReply::NotHere) {
+                    return Ok(Some(reply));
+                }
+            }
+            // Ended while it was asked.
             if self.ended().await?.is_some() {
                 return Ok(None);
             }
-            let worker = self.worker().clone();
-            match self.ask(ask, time).await {
-                Ok(message) => {
-                    let reply = serde_json::from_slice::<WorkerReply>(&message.payload).map_err(|error| {
-                        Error::Damaged { what: format!("the answer of {worker}"), why: error.to_string() }
-                    })?;
-                    if !matches!(reply, WorkerReply::NotHere) {
-                        return Ok(Some(reply));
-                    }
-                }
-                Err(()) if Instant::now() >= until => {
-                    return Err(Error::WorkerSilent { worker, within: WORKER_PATIENCE });
-                }
-                Err(()) => {}
-            }
-            // It has ended there, and its result is on its way; or its worker is about to say `lost`.
+            // Its result is on its way; or its worker is about to say `lost`.
             if Instant::now() >= until {
                 return Err(Error::WorkerSilent { worker, within: WORKER_PATIENCE });
             }
@@ -52,6 +48,25 @@ impl Handle {
         }
     }
 
+    /// One request, and a look at the same time: neither waits for the other, beside a server that is busy with its disk. None: it has ended.
+    async fn ask_or_ended(
+        &self,
+        ask: &WorkerAsk,
+        time: Duration,
+    ) -> Result<Option<Result<async_nats::Message, ()>>, Error> {
+        let asked = self.ask(ask, time);
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            ended = self.ended() => match ended {
+                Ok(Some(_)) => Ok(None),
+                Ok(None) => Ok(Some(asked.await)),
+                // What was asked is on its way: its answer counts.
+                Err(error) => asked.await.map(|message| Some(Ok(message))).map_err(|()| error),
+            },
+            message = &mut asked => Ok(Some(message)),
+        }
+    }
     /// One request; an error: no answer.
     pub(super) async fn ask(&self, ask: &WorkerAsk, time: Duration) -> Result<async_nats::Message, ()> {
         let payload = serde_json::to_vec(ask).map(Bytes::from).map_err(drop)?;
