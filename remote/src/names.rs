@@ -158,6 +158,11 @@ pub(crate) fn session_token(session: &str) -> String {
     }
 }
 
+/// Up to which message everything of a session was read that has ended, in the bucket of sessions: its consumer is gone.
+pub(crate) fn read_key(session_token: &str) -> String {
+    format!("{session_token}.read")
+}
+
 /// The key of a launch, in the bucket of claims and in that of results.
 pub(crate) fn launch_key(session: &str, launch: &LaunchId) -> String {
     format!("{}.{launch}", session_token(session))

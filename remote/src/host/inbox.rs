@@ -8,8 +8,8 @@ mod sort;
 use super::{Call, call::Finish};
 use crate::{
     errors::{Error, server},
-    names::session_token,
-    store::Store,
+    names::{read_key, session_token},
+    store::{self, Store},
 };
 use async_nats::jetstream::{
     self, AckKind,
@@ -45,6 +45,8 @@ const READY_MAX: usize = 800;
 const POLL: Duration = Duration::from_secs(5);
 /// How long it is waited before the engine is asked again, when it could not answer, or had nothing that fits.
 const RETRY: Duration = Duration::from_millis(200);
+/// A consumer that is made anew when everything was read goes so soon again.
+const LINGER: Duration = Duration::from_millis(REDELIVER_MS);
 /// In errors.
 const READ: &str = "read the inbox";
 /// Of so many entries that went out it is known that they did: the engine may deliver one again whose acknowledgement was lost.
@@ -180,6 +182,24 @@ impl Inbox {
     pub fn acknowledge_these(&self, sequences: &[u64]) -> Call<u64> {
         let sequences = sequences.to_vec();
         self.acknowledge_if(move |sequence| sequences.contains(&sequence))
+    }
+    /// Its session has ended on every worker. If everything that was in it is acknowledged, a number says so from now on, in place of a consumer, of which a server
+    /// has room for so many. Otherwise, or if that can't be asked or written now, the consumer is as it was.
+    pub(super) async fn let_go(&self) {
+        let reader = &self.0.0;
+        let mut own = reader.consumer.lock().await;
+        let (token, stream) = (session_token(reader.session.as_str()), &reader.store.results.stream);
+        let asked = timeout(POLL, stream.get_consumer::<pull::Config>(&token)).await;
+        let Ok(Ok(there)) = asked else { return };
+        let info = there.cached_info();
+        if info.num_pending > 0 || info.num_ack_pending > 0 {
+            return;
+        }
+        // First: whoever finds no consumer finds the number.
+        if store::put(&reader.store.sessions, &read_key(&token), &info.delivered.stream_sequence).await {
+            let _ = timeout(POLL, stream.delete_consumer(&token)).await;
+            *own = None;
+        }
     }
     fn acknowledge_if(&self, fits: impl Fn(u64) -> bool + Send + 'static) -> Call<u64> {
         let owner = self.0.clone();
@@ -339,18 +359,32 @@ impl Reader {
     async fn open(&self) -> Result<PullConsumer, Error> {
         let token = session_token(self.session.as_str());
         let results = &self.store.results;
+        let there = timeout(POLL, results.stream.get_consumer(&token)).await;
+        if let Ok(Ok(there)) = there {
+            return Ok(there);
+        }
+        // Only now: a consumer that is deleted meanwhile was there, and has left this.
+        let read = match store::read::<u64>(&self.store.sessions, &read_key(&token)).await {
+            Ok(read) => read.map(|(read, _)| read),
+            Err(Error::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let from = |read: u64| DeliverPolicy::ByStartSequence { start_sequence: read.saturating_add(1) };
         let config = pull::Config {
             durable_name: Some(token.clone()),
             filter_subject: format!("{}{token}.>", results.prefix),
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: read.map_or(DeliverPolicy::All, from),
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: ACK_PENDING,
             // Nobody has read it for as long as there is something to be read.
-            inactive_threshold: results.stream.cached_info().config.max_age,
+            inactive_threshold: match read {
+                Some(_) => LINGER,
+                None => results.stream.cached_info().config.max_age,
+            },
             ..pull::Config::default()
         };
-        results.stream.get_or_create_consumer(&token, config).await.map_err(server("open the inbox"))
+        results.stream.create_consumer(config).await.map_err(server("open the inbox"))
     }
 
     /// What is there now; if nothing is, waits for one. Whether something came.

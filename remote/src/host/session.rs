@@ -156,7 +156,7 @@ impl Session {
         self.0.inbox.clone()
     }
     /// Refuses launches from now on, on every worker, and stops what runs. Answers when the workers that run something in it have said that it has ended, up to 30 s; who has not is
-    /// named. What is unread can still be read.
+    /// named. What is unread can still be read. Called when all is read and acknowledged, or once more then, nothing is left of the inbox in the engine but a number.
     ///
     /// # Errors
     /// The end could not be written: then it is not known, and can be asked for again.
@@ -205,10 +205,11 @@ async fn end(session: &Session) -> Result<EndedSession, Error> {
     }
     let mut tally = Tally::default();
     ended.values().for_each(|of_it| tally.add(*of_it));
-    Ok(EndedSession {
-        tally,
-        unreached: open.into_iter().filter(|worker| !ended.contains_key(worker)).collect(),
-    })
+    let unreached: Vec<WorkerName> = open.into_iter().filter(|worker| !ended.contains_key(worker)).collect();
+    if unreached.is_empty() {
+        session.0.inbox.let_go().await;
+    }
+    Ok(EndedSession { tally, unreached })
 }
 
 /// Who has claimed something in a session that has no result yet.

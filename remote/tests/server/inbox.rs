@@ -35,6 +35,41 @@ fn what_was_not_acknowledged_comes_again_to_another_host() {
     assert!(two.inbox().drain().wait().unwrap().is_empty());
 }
 
+/// How many consumers the inboxes of all sessions have.
+fn consumers(server: &Server) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let js = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let results = js.get_stream("KV_ostler_tests_results").await.unwrap();
+        results.cached_info().state.consumer_count
+    })
+}
+
+#[test]
+fn of_a_session_that_has_ended_and_is_read_no_consumer_is_left_and_nothing_comes_again() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    for n in 0..3 {
+        session.launch(Command::new("echo").arg(n.to_string())).wait().unwrap().exited().wait().unwrap();
+    }
+    let inbox = session.inbox();
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        read.extend(inbox.read_within(Filter::results(), 10, LONG).wait().unwrap());
+    }
+    assert_eq!(inbox.acknowledge(read[1].sequence).wait().unwrap(), 2);
+    session.end().wait().unwrap();
+    assert_eq!(consumers(&server), 1, "one is not acknowledged");
+    assert_eq!(inbox.acknowledge(read[2].sequence).wait().unwrap(), 1);
+    session.end().wait().unwrap();
+    assert_eq!(consumers(&server), 0);
+    // Another reader first: this one knows itself what it has acknowledged.
+    let again = host(&server).session("s", &pool()).wait().unwrap();
+    assert!(again.inbox().drain().wait().unwrap().is_empty());
+    assert!(inbox.drain().wait().unwrap().is_empty());
+}
+
 #[test]
 fn a_read_that_is_dropped_loses_nothing_and_delays_nothing() {
     let Some(server) = Server::start() else { return };
