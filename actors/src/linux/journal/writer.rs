@@ -5,7 +5,7 @@
 //! * keeps: what waits while one transaction runs goes into the next; after a failure nothing is written until all that there is comes in
 //!   one piece, into a database that is new
 
-use crate::backend::KernelEvent;
+use crate::{backend::KernelEvent, linux::sys::ask_for_short_turns};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use nix::unistd::syncfs;
 use ostler_journal::{
@@ -78,6 +78,8 @@ enum State {
 
 impl WriterThread {
     pub(crate) fn run(mut self, own: Own) {
+        // Results wait for it: beside commands that never sleep its turn would be late otherwise.
+        ask_for_short_turns();
         let (mut state, mut gather) = (State::Up(own), Duration::ZERO);
         loop {
             let first = match &state {
