@@ -5,7 +5,7 @@
 //! | `claims` | session, launch | who runs it | until its result is there |
 //! | `results` | session, launch | how it ended; read by the session's inbox, a durable consumer | as long as [`Keep`] says |
 //! | `workers` | worker | its last heartbeat | a day after the last one |
-//! | `sessions` | session | that it has ended | as long as results |
+//! | `sessions` | session | that it has ended; beside it, up to where it was read | as long as results |
 //! | `output` (objects) | session, launch, file | the sealed output | as long as results |
 
 use crate::{
