@@ -66,7 +66,7 @@ pub(super) fn pass(
             loop {
                 match next(handle.write(bytes).wait()) {
                     Ok(Next::More) => return true,
-                    Ok(Next::Over) => return false,
+                    Ok(Next::Nothing) => return false,
                     Ok(Next::Again) => thread::sleep(AGAIN),
                     Err(error) => {
                         failed = Some(error);
@@ -92,7 +92,7 @@ enum Next {
     /// The next one.
     More,
     /// It reads no more, or has ended.
-    Over,
+    Nothing,
     /// The same: it was not written.
     Again,
 }
@@ -100,7 +100,7 @@ enum Next {
 fn next(written: Result<Written, Error>) -> Result<Next, Error> {
     match written {
         Ok(Written { dropped: 1.., .. })
-        | Err(Error::HandleEnded { .. } | Error::Call(CallError::StdinClosed { .. })) => Ok(Next::Over),
+        | Err(Error::HandleEnded { .. } | Error::Call(CallError::StdinClosed { .. })) => Ok(Next::Nothing),
         Ok(_) => Ok(Next::More),
         // There is no room behind what waits with its worker.
         Err(Error::Call(CallError::InputFull { .. })) => Ok(Next::Again),
@@ -131,9 +131,9 @@ mod tests {
         assert_eq!(next(Ok(written(9, 0, 0))).unwrap(), Next::More);
         assert_eq!(next(Ok(written(0, 9, 0))).unwrap(), Next::More);
         assert_eq!(next(Err(full.into())).unwrap(), Next::Again);
-        assert_eq!(next(Ok(written(4, 0, 5))).unwrap(), Next::Over);
-        assert_eq!(next(Err(closed.into())).unwrap(), Next::Over);
-        assert_eq!(next(Err(Error::HandleEnded { launch })).unwrap(), Next::Over);
+        assert_eq!(next(Ok(written(4, 0, 5))).unwrap(), Next::Nothing);
+        assert_eq!(next(Err(closed.into())).unwrap(), Next::Nothing);
+        assert_eq!(next(Err(Error::HandleEnded { launch })).unwrap(), Next::Nothing);
         let silent = Error::WorkerSilent { worker: "w".parse().unwrap(), within: AGAIN };
         next(Err(silent)).unwrap_err();
     }
