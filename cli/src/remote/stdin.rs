@@ -61,10 +61,14 @@ pub(super) fn pass(
     events: Sender<Event>,
 ) -> Result<(), Failure> {
     spawn("stdin", move || {
-        let mut failed = None;
+        let (mut failed, mut pieces) = (None, 0_u64);
+        // Another one for each process: the command may have had input from one before.
+        let own = std::process::id();
         let is_read = read(source, |bytes| {
+            pieces += 1;
+            let id = format!("stdin-{own}-{pieces}");
             loop {
-                match next(handle.write(bytes).wait()) {
+                match next(handle.write_once(&id, bytes).wait()) {
                     Ok(Next::More) => return true,
                     Ok(Next::Nothing) => return false,
                     Ok(Next::Again) => thread::sleep(AGAIN),
@@ -104,7 +108,8 @@ fn next(written: Result<Written, Error>) -> Result<Next, Error> {
         Ok(_) => Ok(Next::More),
         // There is no room behind what waits with its worker.
         Err(Error::Call(CallError::InputFull { .. })) => Ok(Next::Again),
-        // It may be written, so it must not be written again.
+        // It may be written: under its id it is not written twice. If its worker does not come back, the command is lost before long.
+        Err(error) if is_away(&error) => Ok(Next::Again),
         Err(error) => Err(error),
     }
 }
@@ -135,6 +140,7 @@ mod tests {
         assert_eq!(next(Err(closed.into())).unwrap(), Next::Nothing);
         assert_eq!(next(Err(Error::HandleEnded { launch })).unwrap(), Next::Nothing);
         let silent = Error::WorkerSilent { worker: "w".parse().unwrap(), within: AGAIN };
-        next(Err(silent)).unwrap_err();
+        assert_eq!(next(Err(silent)).unwrap(), Next::Again);
+        next(Err(Error::Closed)).unwrap_err();
     }
 }

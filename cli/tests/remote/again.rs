@@ -63,17 +63,12 @@ fn a_launch_that_nobody_has_answered_is_launched_again_and_runs_once() {
         serde_json::from_str(&json).unwrap()
     };
     worker.signal(Signal::SIGSTOP);
-    // Both at once: each waits for an answer.
-    let (mut stays, mut own) = (run(&["--session", "a chat"]), run(&[]));
-    let (stays, own) = (error(&mut stays), error(&mut own));
+    let stays = error(&mut run(&["--session", "a chat"]));
     assert_eq!(stays["error"], "not_claimed", "{stays}");
     let launch = stays["launch"].as_str().unwrap();
     let again = format!("ostler run --pool p --session 'a chat' --launch-id {launch} -- PROGRAM");
     assert!(stays["instead"].as_str().unwrap().ends_with(&again), "{stays}");
-    assert_eq!(own["error"], "not_claimed", "{own}");
-    let said = own["message"].as_str().unwrap();
-    assert!(own["instead"].is_null() && said.contains("its session ends with it"), "{own}");
-    // It may take both launches now.
+    // It may take it now.
     worker.signal(Signal::SIGCONT);
     for _ in 0..2 {
         let (status, json, said) = run(&["--session", "a chat", "--launch-id", launch]).end();
@@ -81,4 +76,16 @@ fn a_launch_that_nobody_has_answered_is_launched_again_and_runs_once() {
         assert!(status.success() && json["stdout"] == "done\n", "{json} {said}");
     }
     assert_eq!(fs::read_to_string(place.path("ran")).unwrap(), "x\n");
+}
+
+#[test]
+fn a_launch_that_nobody_has_answered_in_a_session_of_its_own_is_to_be_run_anew() {
+    let Some(place) = Place::new() else { return };
+    let worker = place.worker("a", &[]);
+    worker.signal(Signal::SIGSTOP);
+    let output = place.run(&["--json", "--", "true"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &json["error"]), (Some(125), &"not_claimed".into()), "{json}");
+    let said = json["message"].as_str().unwrap();
+    assert!(json["instead"].is_null() && said.contains("its session ends with it"), "{json}");
 }

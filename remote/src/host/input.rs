@@ -37,12 +37,23 @@ impl Handle {
     /// # Errors
     /// As [`write`](Handle::write).
     pub fn write_within(&self, bytes: impl Into<Vec<u8>>, time: Duration) -> Call<Written> {
-        let (handle, bytes) = (self.clone(), bytes.into());
+        self.write_pieces(nuid::next().to_string(), bytes.into(), time)
+    }
+    /// The same as [`write`](Handle::write) under an id of the caller's own, of at most 200 bytes: the same bytes under the same id again are not written again, so one that
+    /// has failed can be repeated, as long as the command is there.
+    ///
+    /// # Errors
+    /// As [`write`](Handle::write); `WriteIdReused`: the id belongs to other bytes.
+    pub fn write_once(&self, write_id: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Call<Written> {
+        self.write_pieces(write_id.into(), bytes.into(), READ_WAIT)
+    }
+    fn write_pieces(&self, write_id: String, bytes: Vec<u8>, time: Duration) -> Call<Written> {
+        let handle = self.clone();
         let wait_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.call(async move {
             let mut all = Written::default();
-            for piece in bytes.chunks(WRITE_MAX_BYTES) {
-                let (key, id) = (handle.key(), nuid::next().to_string());
+            for (n, piece) in bytes.chunks(WRITE_MAX_BYTES).enumerate() {
+                let (key, id) = (handle.key(), format!("{write_id}.{n}"));
                 let ask = WorkerAsk::Write { key, id, bytes: Text::from_bytes(piece.to_vec()), wait_ms };
                 match handle.ask_for(&ask, READ_WAIT + WORKER_TIME).await? {
                     Some(WorkerReply::Written { taken, queued, dropped }) => {
