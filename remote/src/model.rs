@@ -24,20 +24,25 @@
 //! * Two launches. They share nothing but their workers' leases and the rounds of sentinels, which no launch changes; each promise is of one
 //!   launch. So what can happen to one of many is what can happen to one alone, which the finer walks have; those with two show that a list
 //!   of two is no more than two lists of one.
-//! * Two workers, of which one is watched. A claim has one owner, and only the sentinel over that one says anything of it; names can be
-//!   swapped.
+//! * Two workers. A claim has one owner, and only that one and the sentinels over it say anything of it; two sentinels over one worker say
+//!   the same, and do it at any time already if it is one. Where each watches the other, and both want the launch, the two can be swapped:
+//!   states that differ only by that are one.
 //! * Two attempts of one worker at one launch at a time: a third is to each of them what the second is.
 //! * Of the answers to one attempt's claim, the newest is on its way, of any age. An attempt that has heard one hears no other: that is
-//!   checked where it hears it.
+//!   checked where it hears it. Its creation may land once more after that, where launches come twice over.
+//! * Of each worker, one removal of a claim that it takes back is on its way: an older one finds nothing of what it was sent for.
 //! * One heartbeat of which the worker will hear, and any number of which it won't. Answers that overtake each other are a test of the
 //!   lease itself.
 //! * Time goes in ticks, of which a lease has two and the margin one. A watched clock loses at most one in three ticks of its observer's,
 //!   and gains any number.
 //! * The walks differ in what takes time: all of it at once would be too many states to visit. What takes none in one walk is slow in
-//!   another.
+//!   another. Those with two sentinels are visited with one thing that is slow at a time, by hand (`OSTLER_WALKS=large`).
 //!
 //! What is taken from elsewhere: nothing runs on when its worker is killed (tiers), a read finds what was written before it began (the
-//! engine; see [`Broken::StaleReads`]), and no two processes live under one worker id at the same time (the lock of its journal).
+//! engine; see [`Broken::StaleReads`]), and no two processes live under one worker id at the same place (the lock of its journal). Of another
+//! place, the one that is silenced holds no lease when the next one begins, and answers for nothing without it: a test with a server has that.
+//!
+//! Left out: the end of a session, what of a result is taken or told by its handle, progress, and output. No promise here depends on them.
 
 #[path = "../../actors/src/core/explore.rs"]
 mod explore;
@@ -87,6 +92,13 @@ enum Broken {
     /// A claim of its own that is not in its journal is taken for one of before, also if it is just being made.
     AsksOnlyItsJournal,
     ForgetsWhatItStarted,
+    DoesNotLookForAResult,
+    /// The claim goes when `lost` is sent, and not when it is stored.
+    RemovesBeforeTheResult,
+    /// A claim that is taken back is removed, whosever it is when that comes to be.
+    RemovesWhateverIsThere,
+    /// It says `lost` without having made sure that the claim is still the one that it saw.
+    SaysLostOfWhatItListed,
 }
 
 type Key = (u64, u64, u64);
@@ -109,23 +121,33 @@ struct Plan {
     slow_lists: bool,
     /// Clocks go at different speeds.
     drifts: bool,
+    /// Claims are removed when there is a result, and launches may come after that.
+    claims_go: bool,
+    /// What is claimed may not start on this worker, and may be asked for again.
+    fails: bool,
+    /// The creation of a claim may land once more than it is answered.
+    twice: bool,
     broken: Option<Broken>,
     /// From which states the end is reached: without worker 0, without worker 1, with both.
-    known_to_end: [RefCell<HashSet<Key>>; 3],
+    known_to_end: RefCell<[HashSet<Key>; 3]>,
 }
 
 impl Plan {
     fn is(&self, broken: Broken) -> bool {
         self.broken == Some(broken)
     }
-    fn known(&self, rest: Rest) -> &RefCell<HashSet<Key>> {
-        match rest {
-            Rest::All => &self.known_to_end[2],
-            Rest::Without(w) => &self.known_to_end[w],
-        }
+    /// Nothing sets the two workers apart: what can happen to one can happen to the other.
+    fn is_symmetric(&self) -> bool {
+        let alike = |of: [bool; 2]| of[0] == of[1];
+        self.claims[0] == self.claims[1]
+            && [self.watched, self.crashes, self.late_beats].into_iter().all(alike)
     }
-    fn is_known_to_end(&self, rest: Rest, key: Key) -> bool {
-        self.known(rest).borrow().contains(&key)
+    /// What tells two states apart whose rest is this one, and where it is noted that they come to their end.
+    fn end_key(&self, state: &State, rest: Rest) -> (usize, Key) {
+        match rest {
+            Rest::All => (2, state.key(self)),
+            Rest::Without(w) => (if self.is_symmetric() { 0 } else { w }, state.key_from(w, self)),
+        }
     }
     fn walk(mut self) -> usize {
         let first = State::new(&self);
@@ -169,12 +191,23 @@ fn watched() -> Plan {
         slow_reads: false,
         slow_lists: true,
         drifts: false,
+        claims_go: false,
+        fails: false,
+        twice: false,
         broken: None,
         known_to_end: Default::default(),
     }
 }
+/// Both take it, and each watches the other.
+fn both() -> Plan {
+    Plan { watched: [true; 2], claims: [[true; 2]; 2], ..watched() }
+}
 fn calm() -> Plan {
     Plan { crashes: [false; 2], ..watched() }
+}
+/// Two want a launch, and what one of them has claimed may not start there.
+fn taken_back() -> Plan {
+    Plan { claims: [[true; 2]; 2], fails: true, crashes: [false; 2], ..watched() }
 }
 fn drifting() -> Plan {
     Plan { attempts: 2, drifts: true, ..watched() }
@@ -185,54 +218,113 @@ fn drifting() -> Plan {
 #[test]
 fn a_sentinel_speaks_for_the_dead_however_slow_everything_is() {
     let slow = Plan { slow_reads: true, slow_lists: false, late_beats: [true, false], ..watched() };
-    assert_eq!(Plan { crashes: [true, false], drifts: true, ..slow }.walk(), 59_106);
+    assert_eq!(Plan { crashes: [true, false], drifts: true, ..slow }.walk(), 74_139);
 }
 
 #[test]
 fn a_sentinel_that_dies_and_launches_that_come_twice_change_nothing() {
-    assert_eq!(drifting().walk(), 25_170);
+    assert_eq!(drifting().walk(), 31_665);
 }
 
 #[test]
 fn one_of_two_workers_wins_a_launch() {
     let race = Plan { claims: [[true; 2]; 2], watched: [false; 2], attempts: 2, ..watched() };
-    assert_eq!(race.walk(), 47_348);
+    assert_eq!(race.walk(), 30_831);
 }
 
 #[test]
 fn who_speaks_for_another_may_have_wanted_the_launch_too() {
-    assert_eq!(Plan { claims: [[true; 2]; 2], ..watched() }.walk(), 48_826);
+    assert_eq!(Plan { claims: [[true; 2]; 2], ..watched() }.walk(), 62_292);
+}
+
+/// A launch that could not be started on the one may be claimed by the other, whatever is still on its way.
+#[test]
+fn what_is_taken_back_can_be_claimed_again() {
+    assert_eq!(Plan { twice: true, slow_lists: false, ..taken_back() }.walk(), 91_164);
+}
+
+#[test]
+fn what_has_a_result_has_no_claim_and_is_not_started_again() {
+    assert_eq!(Plan { claims_go: true, fails: true, twice: true, ..watched() }.walk(), 9_386);
+}
+
+#[test]
+fn each_of_two_workers_speaks_for_the_other() {
+    assert_eq!(Plan { slow_lists: false, ..both() }.walk(), 125_457);
+}
+
+/// One fault more for each walk, as far as memory goes: some GB. By hand, in a release build: see CONTRIBUTING.md.
+#[test]
+fn each_of_two_workers_speaks_for_the_other_whatever_is_slow() {
+    if !large() {
+        return;
+    }
+    let fast = || Plan { slow_lists: false, ..both() };
+    let walks = [
+        ("lists", 215_988, both()),
+        ("clocks", 1_206_333, Plan { drifts: true, ..fast() }),
+        ("reads", 1_574_718, Plan { slow_reads: true, ..fast() }),
+        ("heartbeats", 1_565_631, Plan { late_beats: [true; 2], ..fast() }),
+        ("launches that come twice", 900_572, Plan { attempts: 2, ..fast() }),
+        ("launches that do not start", 355_049, Plan { fails: true, twice: true, ..fast() }),
+        ("claims that go", 2_935_398, Plan { claims_go: true, ..fast() }),
+    ];
+    let walked = walks.map(|(what, states, plan)| (what, states, plan.walk()));
+    let other: Vec<_> = walked.iter().filter(|(_, states, walked)| walked != states).collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+/// Whether somebody has asked for the walks that take minutes.
+fn large() -> bool {
+    std::env::var_os("OSTLER_WALKS").is_some_and(|walks| walks == "large")
 }
 
 #[test]
 fn two_launches_of_one_worker_are_answered_one_by_one() {
     let two = Plan { launches: 2, slow_lists: false, crashes: [true, false], ..watched() };
-    assert_eq!(two.walk(), 58_889);
+    assert_eq!(two.walk(), 92_552);
 }
 
 #[test]
 fn two_launches_go_to_two_workers() {
     let to_both = Plan { claims: [[true; 2], [false, true]], watched: [false; 2], ..watched() };
-    assert_eq!(Plan { launches: 2, slow_lists: false, crashes: [true, false], ..to_both }.walk(), 134_155);
+    assert_eq!(Plan { launches: 2, slow_lists: false, crashes: [true, false], ..to_both }.walk(), 215_852);
 }
 
 /// Two states that are taken for one lead to the same: else the walks would leave out what they don't tell apart.
 #[test]
 fn what_is_told_apart_is_all_that_matters() {
-    let plan = Plan { slow_reads: true, ..calm() };
+    let removed = || Plan { fails: true, twice: true, ..calm() };
+    assert_eq!(same_leads_to_the_same(&Plan { slow_reads: true, ..calm() }), 9_434);
+    assert_eq!(
+        same_leads_to_the_same(&Plan { crashes: [true, false], slow_reads: true, ..removed() }),
+        16_183
+    );
+    assert_eq!(same_leads_to_the_same(&Plan { claims_go: true, ..removed() }), 7_599);
+    // Two workers that can be swapped.
+    assert_eq!(
+        same_leads_to_the_same(&Plan { claims: [[true; 2]; 2], watched: [false; 2], ..calm() }),
+        3_130
+    );
+    if large() {
+        let both = Plan { crashes: [false; 2], slow_lists: false, ..both() };
+        assert_eq!(same_leads_to_the_same(&both), 106_731);
+    }
+}
+fn same_leads_to_the_same(plan: &Plan) -> usize {
     let next = |state: &State| -> BTreeSet<Key> {
-        let after = plan.steps(state).into_iter().map(|step| plan.take(state, step).unwrap().key(&plan));
+        let after = plan.steps(state).into_iter().map(|step| plan.take(state, step).unwrap().key(plan));
         // What changes nothing can be left out.
-        after.filter(|key| *key != state.key(&plan)).collect()
+        after.filter(|key| *key != state.key(plan)).collect()
     };
-    let first = State::new(&plan);
-    let mut leads = HashMap::from([(first.key(&plan), next(&first))]);
+    let first = State::new(plan);
+    let mut leads = HashMap::from([(first.key(plan), next(&first))]);
     let mut edge = vec![first];
     while let Some(state) = edge.pop() {
         for step in plan.steps(&state) {
             let state = plan.take(&state, step).unwrap();
             let comes = next(&state);
-            match leads.entry(state.key(&plan)) {
+            match leads.entry(state.key(plan)) {
                 Entry::Occupied(known) => assert_eq!(known.get(), &comes, "{state:#?}"),
                 Entry::Vacant(new) => {
                     new.insert(comes);
@@ -241,7 +333,7 @@ fn what_is_told_apart_is_all_that_matters() {
             }
         }
     }
-    assert_eq!(leads.len(), 7_143);
+    leads.len()
 }
 
 /// The rule that is broken, as far as possible in the walk that is smallest, and which promise it breaks.
@@ -249,7 +341,7 @@ fn what_is_told_apart_is_all_that_matters() {
 fn each_rule_is_needed() {
     let slow_reads = || Plan { slow_reads: true, ..calm() };
     let late_beats = || Plan { late_beats: [true, false], ..calm() };
-    let found: [(Broken, Plan, u8); 20] = [
+    let found: [(Broken, Plan, u8); 24] = [
         (Broken::StartsWithoutAClaim, drifting(), 3),
         (Broken::StartsWhatIsForeign, drifting(), 3),
         (Broken::StartsInANewTerm, drifting(), 4),
@@ -270,6 +362,10 @@ fn each_rule_is_needed() {
         (Broken::ListsItsOwnOnlyAtStart, drifting(), 6),
         (Broken::AsksOnlyItsJournal, drifting(), 4),
         (Broken::ForgetsWhatItStarted, drifting(), 6),
+        (Broken::DoesNotLookForAResult, Plan { claims_go: true, ..drifting() }, 4),
+        (Broken::RemovesBeforeTheResult, Plan { claims_go: true, ..calm() }, 4),
+        (Broken::RemovesWhateverIsThere, taken_back(), 2),
+        (Broken::SaysLostOfWhatItListed, taken_back(), 4),
     ];
     for (broken, plan, promise) in found {
         let walk = catch_unwind(AssertUnwindSafe(|| Plan { broken: Some(broken), ..plan }.walk()));

@@ -25,8 +25,8 @@ impl Plan {
         let mut state = state.clone();
         let (mut steps, mut keys) = (Vec::new(), Vec::new());
         loop {
-            let key = state.key(self);
-            if self.is_known_to_end(rest, key) {
+            let (of, key) = self.end_key(&state, rest);
+            if self.known_to_end.borrow()[of].contains(&key) {
                 break;
             }
             let Some(step) = self.fair_step(&state, rest) else {
@@ -37,11 +37,14 @@ impl Plan {
             if steps.len() == STEPS {
                 return Err(format!("promise 6: with {rest:?} there is no end after {steps:?}"));
             }
-            keys.push(key);
+            keys.push((of, key));
             steps.push(step);
             state = self.take(&state, step)?;
         }
-        self.known(rest).borrow_mut().extend(keys);
+        let mut known = self.known_to_end.borrow_mut();
+        for (of, key) in keys {
+            known[of].insert(key);
+        }
         Ok(())
     }
 
@@ -52,7 +55,7 @@ impl Plan {
                 return Err(format!("promise 6: launch {l} has no result"));
             }
         }
-        let runs = |life: Life| matches!(life, Life::Starting(..) | Life::Running { .. });
+        let runs = |life: Life| matches!(life, Life::Claimed(..) | Life::Starting(..) | Life::Running { .. });
         if state.workers.iter().any(|worker| worker.cells.iter().any(|cell| runs(cell.life))) {
             return Err("promise 7: something runs".to_owned());
         }
@@ -78,7 +81,7 @@ impl Plan {
             }
         }
         for w in (0..2).filter(|w| state.workers[*w].up) {
-            if state.workers[w].own != [false; 2] {
+            if (0..2).any(|l| state.counts(l, state.workers[w].own[l], self)) {
                 return Some(Step::CompareOwn(w));
             }
         }
@@ -92,7 +95,11 @@ impl Plan {
                 return Some(self.sentinel_goes_on(state, 1 - w));
             }
             if !self.is(Broken::ListsItsOwnOnlyAtStart) && state.is_unknown(w, l, self) {
-                return Some(Step::ListOwn(w));
+                return Some(if state.held(w).is_some() {
+                    Step::ListOwn(w)
+                } else {
+                    self.gets_a_lease(state, w)
+                });
             }
         }
         None
@@ -103,6 +110,7 @@ impl Plan {
         for (w, worker) in state.workers.iter().enumerate() {
             let cell = &worker.cells[l];
             match cell.life {
+                Life::Claimed(..) => return Some(Step::LooksForAResult { w, l }),
                 Life::Starting(..) => return Some(Step::Start { w, l }),
                 Life::Running { .. } => return Some(Step::End { w, l }),
                 Life::Ended(_) | Life::None | Life::Started => {}
@@ -117,21 +125,20 @@ impl Plan {
             if matches!(cell.life, Life::Ended(_)) && state.results[l].is_none() {
                 return Some(Step::ResultLands { w, l });
             }
-            if state.orphans[l][w] {
-                return Some(Step::OrphanLands { w, l });
+            // One of before a crash may never land, and so may one that was sent once too often.
+            if state.removals[l][w].is_some_and(|removal| removal.known && state.removes(l, removal, self)) {
+                return Some(Step::RemovalLands { w, l });
             }
         }
         By::ALL.into_iter().find(|by| state.lost[l][by.index()]).map(|by| Step::LostLands { l, by })
     }
 
     fn sends_again(&self, state: &State, w: usize, l: usize) -> Step {
-        if state.held(w).is_some() {
-            Step::Deliver { w, l }
-        } else if state.workers[w].beat.is_some() {
-            Step::BeatHeard(w)
-        } else {
-            Step::BeatLands { w, age: 0 }
-        }
+        if state.held(w).is_some() { Step::Deliver { w, l } } else { self.gets_a_lease(state, w) }
+    }
+
+    fn gets_a_lease(&self, state: &State, w: usize) -> Step {
+        if state.workers[w].beat.is_some() { Step::BeatHeard(w) } else { Step::BeatLands { w, age: 0 } }
     }
 
     fn sentinel_goes_on(&self, state: &State, w: usize) -> Step {

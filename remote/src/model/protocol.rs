@@ -4,7 +4,7 @@ use super::{
     Broken, Plan,
     steps::Step,
     store::{ensure_stopped, send_lost},
-    world::{Attempt, By, Claim, Kind, LEASE, Life, MARK_OF_THE_DEAD, Read, State, Watcher},
+    world::{Attempt, By, Claim, Kind, LEASE, Life, MARK_OF_THE_DEAD, Read, Removal, State, Watcher},
 };
 use crate::core::{Claiming, Lease, Next, Outcome, Term};
 
@@ -47,10 +47,17 @@ impl Plan {
             Step::BeatUnheard(w) => state.revisions[w] += 1,
             Step::ClaimLands { w, l, n } => self.claim_lands(&mut state, w, l, n),
             Step::OrphanLands { w, l } => {
-                state.claims[l] = Some(Claim { worker: w, mark: MARK_OF_THE_DEAD });
-                state.orphans[l] = [false; 2];
+                state.claims[l] = Some(Claim { worker: w, mark: MARK_OF_THE_DEAD, touched: false });
+                state.orphans[l][w] = false;
             }
+            Step::RemovalLands { l, .. } | Step::ClaimGoes(l) => state.claims[l] = None,
+            Step::LooksForAResult { w, l } => self.looks_for_a_result(&mut state, w, l)?,
             Step::Start { w, l } => self.start(&mut state, w, l)?,
+            Step::FailsToStart { w, l } => {
+                if let Life::Starting(_, mark) = state.workers[w].cells[l].life {
+                    take_back(&mut state, w, l, mark);
+                }
+            }
             Step::ResultLands { w, l } => {
                 if let Life::Ended(kind) = state.workers[w].cells[l].life {
                     self.create(&mut state, l, By::Worker(w), kind);
@@ -104,9 +111,8 @@ impl Plan {
                 Ok(())
             }
             Step::ListOwn(_) => {
-                state.workers[w].own = [0, 1].map(|l| {
-                    state.results[l].is_none() && state.claims[l].is_some_and(|claim| claim.worker == w)
-                });
+                state.workers[w].own = [0, 1]
+                    .map(|l| state.claims[l].filter(|claim| state.results[l].is_none() && claim.worker == w));
                 if !self.slow_lists {
                     self.compare_own(state, w);
                 }
@@ -140,14 +146,17 @@ impl Plan {
     /// Everything in memory is gone, and with it all that runs. What was on its way may still land.
     fn crash(&self, state: &mut State, w: usize) {
         let worker = &mut state.workers[w];
-        (worker.up, worker.beat, worker.own) = (false, None, [false; 2]);
+        (worker.up, worker.beat, worker.own) = (false, None, [None; 2]);
         worker.lease = Lease::new(LEASE);
         worker.watcher = Watcher::new(self);
         for (l, cell) in worker.cells.iter_mut().enumerate() {
             let sent = std::mem::take(&mut cell.attempts).iter().any(Option::is_some);
-            state.orphans[l][w] |= sent && state.claims[l].is_none();
+            state.orphans[l][w] |= sent;
+            if let Some(removal) = &mut state.removals[l][w] {
+                removal.known = false;
+            }
             cell.life = match cell.life {
-                Life::Starting(..) => Life::None,
+                Life::Claimed(..) | Life::Starting(..) => Life::None,
                 Life::Running { .. } => Life::Started,
                 life => life,
             };
@@ -170,12 +179,15 @@ impl Plan {
         }
     }
 
-    /// What it knows is asked after the list: it knew of each claim of this life before the claim was made.
+    /// What it knows is asked after the list: it knew of each claim of this life before the claim was made. Without a lease its name may be another one's.
     fn compare_own(&self, state: &mut State, w: usize) {
         let listed = std::mem::take(&mut state.workers[w].own);
-        for l in (0..2).filter(|l| listed[*l]) {
+        if state.held(w).is_none() {
+            return;
+        }
+        for (l, listed) in listed.into_iter().enumerate() {
             if state.is_unknown(w, l, self) {
-                send_lost(state, l, By::Worker(w));
+                self.touch_and_send_lost(state, l, listed, By::Worker(w));
             }
         }
     }
@@ -212,10 +224,10 @@ impl Plan {
         state.marks += 1;
         let mark = state.marks;
         if let Some(term) = held.filter(|_| self.is(Broken::StartsWithoutAClaim)) {
-            return self.decide_to_start(state, w, l, term, mark);
+            return claimed(state, w, l, term, Attempt { claiming, mark, answer: None, won: false });
         }
         if let Some(free) = state.workers[w].cells[l].attempts.iter_mut().find(|attempt| attempt.is_none()) {
-            *free = Some(Attempt { claiming, mark, answer: None });
+            *free = Some(Attempt { claiming, mark, answer: None, won: false });
         }
         Ok(())
     }
@@ -234,8 +246,8 @@ impl Plan {
             Some(_) => Outcome::Foreign,
         });
         if there.is_none() {
-            state.claims[l] = Some(Claim { worker: w, mark: attempt.mark });
-            state.orphans[l] = [false; 2];
+            attempt.won = true;
+            state.claims[l] = Some(Claim { worker: w, mark: attempt.mark, touched: false });
         }
     }
 
@@ -267,8 +279,10 @@ impl Plan {
         if !self.is(Broken::HearsTwice) {
             state.workers[w].cells[l].attempts[n] = None;
         }
+        // It was sent until it was answered, maybe once more than it has landed.
+        state.orphans[l][w] |= self.twice;
         match next {
-            Next::Start => self.decide_to_start(state, w, l, of_attempt, attempt.mark),
+            Next::Start => claimed(state, w, l, of_attempt, attempt),
             Next::GiveUp => {
                 send_lost(state, l, By::Worker(w));
                 Ok(())
@@ -279,18 +293,25 @@ impl Plan {
         }
     }
 
-    fn decide_to_start(
-        &self,
-        state: &mut State,
-        w: usize,
-        l: usize,
-        term: Term,
-        mark: u32,
-    ) -> Result<(), String> {
-        ensure!(
-            state.claims[l] == Some(Claim { worker: w, mark }),
-            "promise 3: it starts what this attempt has not claimed"
-        );
+    /// After the claim: claims are removed when there is a result, so whoever claims after that finds it.
+    fn looks_for_a_result(&self, state: &mut State, w: usize, l: usize) -> Result<(), String> {
+        let held = state.held(w);
+        let Life::Claimed(term, mark) = state.workers[w].cells[l].life else { return Ok(()) };
+        let looks = !matches!(self.broken, Some(Broken::DoesNotLookForAResult | Broken::StartsWithoutALook));
+        if state.results[l].is_some() && looks {
+            take_back(state, w, l, mark);
+            return Ok(());
+        }
+        let term = match (self.broken, held) {
+            (Some(Broken::StartsInANewTerm), Some(held)) => held,
+            (Some(Broken::StartsWithoutALook), _) => term,
+            (_, Some(held)) if held == term => term,
+            _ => {
+                state.workers[w].cells[l].life = Life::None;
+                send_lost(state, l, By::Worker(w));
+                return Ok(());
+            }
+        };
         ensure!(state.results[l].is_none(), "promise 4: it starts what has a result");
         state.workers[w].cells[l].life = Life::Starting(term, mark);
         Ok(())
@@ -299,15 +320,23 @@ impl Plan {
     /// The lease may have ended since it was decided: whoever starts can't know. The worker looks when it is done.
     fn start(&self, state: &mut State, w: usize, l: usize) -> Result<(), String> {
         let held = state.held(w);
-        let Life::Starting(term, mark) = state.workers[w].cells[l].life else { return Ok(()) };
-        ensure!(
-            state.claims[l] == Some(Claim { worker: w, mark }),
-            "promise 3: it starts what this attempt has not claimed"
-        );
+        let Life::Starting(term, _) = state.workers[w].cells[l].life else { return Ok(()) };
         ensure!(state.starts[l] == 0, "promise 2: it is started a second time");
         state.starts[l] += 1;
         let unseen = self.is(Broken::DoesNotLookAfterTheStart) && held != Some(term);
         state.workers[w].cells[l].life = Life::Running { term, unseen };
         Ok(())
     }
+}
+
+fn claimed(state: &mut State, w: usize, l: usize, term: Term, attempt: Attempt) -> Result<(), String> {
+    ensure!(attempt.won, "promise 3: it starts what this attempt has not claimed");
+    state.workers[w].cells[l].life = Life::Claimed(term, attempt.mark);
+    Ok(())
+}
+
+/// Nothing runs, and who has asked may ask another worker.
+fn take_back(state: &mut State, w: usize, l: usize, mark: u32) {
+    state.workers[w].cells[l].life = Life::None;
+    state.removals[l][w] = Some(Removal { mark, known: true });
 }

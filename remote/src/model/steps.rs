@@ -44,10 +44,27 @@ pub(super) enum Step {
         w: usize,
         l: usize,
     },
+    /// The worker asks whether what it has claimed has a result.
+    LooksForAResult {
+        w: usize,
+        l: usize,
+    },
     Start {
         w: usize,
         l: usize,
     },
+    /// It can't be started here. Another worker may be asked for it.
+    FailsToStart {
+        w: usize,
+        l: usize,
+    },
+    /// The removal of a claim that is taken back reaches the store.
+    RemovalLands {
+        w: usize,
+        l: usize,
+    },
+    /// Of what has a result the claim is removed, by any who knows of the result.
+    ClaimGoes(usize),
     /// It ends by itself.
     End {
         w: usize,
@@ -88,7 +105,16 @@ impl Plan {
             self.steps_of(state, w, &mut steps);
         }
         for l in 0..self.launches {
-            steps.extend((0..2).filter(|w| state.orphans[l][*w]).map(|w| Step::OrphanLands { w, l }));
+            let is_claimed = state.claims[l].is_some();
+            for w in 0..2 {
+                steps.extend((state.orphans[l][w] && !is_claimed).then_some(Step::OrphanLands { w, l }));
+                let lands = state.removals[l][w].is_some_and(|removal| state.removes(l, removal, self));
+                steps.extend(lands.then_some(Step::RemovalLands { w, l }));
+            }
+            let has_result = state.results[l].is_some()
+                || (self.is(Broken::RemovesBeforeTheResult) && state.lost[l].contains(&true));
+            let goes = self.claims_go && is_claimed && has_result;
+            steps.extend(goes.then_some(Step::ClaimGoes(l)));
             steps.extend(
                 By::ALL
                     .into_iter()
@@ -130,7 +156,7 @@ impl Plan {
         for l in 0..self.launches {
             let cell = &worker.cells[l];
             let free = cell.attempts.iter().take(self.attempts).any(Option::is_none);
-            if self.claims[w][l] && free && state.results[l].is_none() {
+            if self.claims[w][l] && free && (self.claims_go || state.results[l].is_none()) {
                 steps.push(Step::Deliver { w, l });
             }
             for (n, attempt) in cell.attempts.iter().enumerate() {
@@ -139,14 +165,18 @@ impl Plan {
                 steps.extend(attempt.answer.map(|_| Step::ClaimHeard { w, l, n }));
             }
             match cell.life {
-                Life::Starting(..) => steps.push(Step::Start { w, l }),
+                Life::Claimed(..) => steps.push(Step::LooksForAResult { w, l }),
+                Life::Starting(..) => {
+                    steps.push(Step::Start { w, l });
+                    steps.extend(self.fails.then_some(Step::FailsToStart { w, l }));
+                }
                 Life::Running { .. } => steps.push(Step::End { w, l }),
                 Life::None | Life::Started | Life::Ended(_) => {}
             }
         }
         let own =
             |l: usize| state.results[l].is_none() && state.claims[l].is_some_and(|claim| claim.worker == w);
-        if worker.own != [false; 2] {
+        if (0..2).any(|l| state.counts(l, worker.own[l], self)) {
             steps.push(Step::CompareOwn(w));
         } else if (0..self.launches).any(own) && !self.is(Broken::ListsItsOwnOnlyAtStart) {
             steps.push(Step::ListOwn(w));

@@ -2,7 +2,7 @@
 
 use super::{
     Broken, Plan,
-    world::{By, Kind, Life, Round, State},
+    world::{By, Claim, Kind, Life, Round, State},
 };
 use crate::core::Claiming;
 
@@ -25,7 +25,9 @@ impl Plan {
                 let Some(held) = state.held(w) else { continue };
                 let cell = &state.workers[w].cells[l];
                 let runs = match cell.life {
-                    Life::Starting(term, _) | Life::Running { term, .. } => term == held,
+                    Life::Claimed(term, _) | Life::Starting(term, _) | Life::Running { term, .. } => {
+                        term == held
+                    }
                     Life::None | Life::Started | Life::Ended(_) => false,
                 };
                 let will_run = |mark: u32, claiming: Claiming| {
@@ -71,27 +73,39 @@ impl Plan {
         let is_gone = watcher.sentinel.is_gone(&other, revision, read.begun);
         let round = std::mem::replace(&mut watcher.round, Round::Idle);
         match round {
-            Round::Listed(list) if is_gone => send_listed(state, w, list),
+            Round::Listed(list) if is_gone => self.send_listed(state, w, list),
             Round::Overdue if is_gone => state.workers[w].watcher.round = Round::Confirmed,
             _ => {}
         }
     }
 
     pub(super) fn list(&self, state: &mut State, w: usize) {
-        let list = [0, 1].map(|l| {
-            state.results[l].is_none() && state.claims[l].is_some_and(|claim| claim.worker == 1 - w)
-        });
+        let list = [0, 1]
+            .map(|l| state.claims[l].filter(|claim| state.results[l].is_none() && claim.worker == 1 - w));
         let without_a_read =
             self.is(Broken::DoesNotReadAgain) || state.workers[w].watcher.round == Round::Confirmed;
         state.workers[w].watcher.round = if without_a_read { Round::Idle } else { Round::Listed(list) };
         if without_a_read {
-            send_listed(state, w, list);
+            self.send_listed(state, w, list);
         }
     }
-}
 
-fn send_listed(state: &mut State, w: usize, list: [bool; 2]) {
-    (0..2).filter(|l| list[*l]).for_each(|l| send_lost(state, l, By::Sentinel(w)));
+    fn send_listed(&self, state: &mut State, w: usize, list: [Option<Claim>; 2]) {
+        for (l, listed) in list.into_iter().enumerate() {
+            self.touch_and_send_lost(state, l, listed, By::Sentinel(w));
+        }
+    }
+
+    /// The claim is written again first, if it is still as it was seen: from then on it is not taken back, and nobody claims it before it has a result.
+    pub(super) fn touch_and_send_lost(&self, state: &mut State, l: usize, seen: Option<Claim>, by: By) {
+        if !state.counts(l, seen, self) {
+            return;
+        }
+        if let Some(there) = state.claims[l].as_mut().filter(|_| !self.is(Broken::SaysLostOfWhatItListed)) {
+            there.touched = true;
+        }
+        send_lost(state, l, by);
+    }
 }
 
 /// It is sent until it is answered, so that it may land at any time; also when its sender is dead.

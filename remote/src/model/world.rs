@@ -1,6 +1,6 @@
 //! What there is: the store, two workers, what is on its way, and what tells two states apart.
 
-use super::{Broken, Plan};
+use super::{Broken, Key, Plan};
 use crate::core::{Claiming, Lease, Outcome, Sentinel, Term};
 
 /// In ticks. The lease is longer than one tick, so that there is a time inside it; the margin is what one clock may lose.
@@ -13,6 +13,8 @@ const WINDOW: u64 = LEASE + MARGIN;
 pub(super) struct Claim {
     pub(super) worker: usize,
     pub(super) mark: u32,
+    /// Written again by one who is about to say `lost`: it has another revision by that, and is not taken back any more.
+    pub(super) touched: bool,
 }
 
 /// No attempt in anybody's memory has it.
@@ -48,12 +50,16 @@ pub(super) struct Attempt {
     pub(super) mark: u32,
     /// The newest answer that is on its way. Older ones may be taken for lost.
     pub(super) answer: Option<Outcome>,
+    /// It has created the claim. Nobody but promise 3 asks for it.
+    pub(super) won: bool,
 }
 
 /// What a worker has of a launch, in memory and, from its start on, in its journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     None,
+    /// It is claimed; now it is asked whether it has a result, since the claim of one that has is gone. Not in the journal.
+    Claimed(Term, u32),
     /// It is decided that it starts, and not done yet. Not in the journal.
     Starting(Term, u32),
     /// It runs. `unseen`: its worker will never stop it for its lease; only where that rule is broken.
@@ -79,8 +85,8 @@ pub(super) enum Round {
     Idle,
     /// The other worker is overdue.
     Overdue,
-    /// These are its claims without a result.
-    Listed([bool; 2]),
+    /// These are its claims.
+    Listed([Option<Claim>; 2]),
     /// Only where the rule is broken: its heartbeat was read again before its claims were listed.
     Confirmed,
 }
@@ -117,17 +123,27 @@ pub(super) struct Worker {
     /// When the heartbeat was sent whose answer is on its way.
     pub(super) beat: Option<u64>,
     pub(super) cells: [Cell; 2],
-    /// What it has listed of claims of its own id without a result.
-    pub(super) own: [bool; 2],
+    /// What it has listed of claims of its own id.
+    pub(super) own: [Option<Claim>; 2],
     pub(super) watcher: Watcher,
+}
+
+/// A claim is being taken back, since what it claims is not run: its removal is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Removal {
+    pub(super) mark: u32,
+    /// Its sender lives, sends it until it is answered, and answers for the claim.
+    pub(super) known: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) claims: [Option<Claim>; 2],
     pub(super) results: [Option<(By, Kind)>; 2],
-    /// By launch and worker: a claim that was sent before a crash, and may land.
+    /// By launch and worker: a claim that was sent before a crash, or more often than it was answered, and may land.
     pub(super) orphans: [[bool; 2]; 2],
+    /// By launch and worker. Of an older one there is nothing left to remove.
+    pub(super) removals: [[Option<Removal>; 2]; 2],
     /// By launch and writer: `lost`, on its way.
     pub(super) lost: [[bool; 4]; 2],
     pub(super) revisions: [u64; 2],
@@ -148,13 +164,14 @@ impl State {
             lease: Lease::new(LEASE),
             beat: None,
             cells: [cell; 2],
-            own: [false; 2],
+            own: [None; 2],
             watcher: Watcher::new(plan),
         };
         State {
             claims: [None; 2],
             results: [None; 2],
             orphans: [[false; 2]; 2],
+            removals: [[None; 2]; 2],
             lost: [[false; 4]; 2],
             // A heartbeat of a life before.
             revisions: [1; 2],
@@ -173,11 +190,28 @@ impl State {
     pub(super) fn is_unknown(&self, w: usize, l: usize, plan: &Plan) -> bool {
         let cell = &self.workers[w].cells[l];
         let Some(claim) = self.claims[l].filter(|claim| claim.worker == w) else { return false };
-        let attempts = &cell.attempts;
-        let in_memory = attempts.iter().flatten().any(|attempt| attempt.mark == claim.mark)
-            || matches!(cell.life, Life::Starting(..));
+        let in_memory = cell.attempts.iter().flatten().any(|attempt| attempt.mark == claim.mark)
+            || matches!(cell.life, Life::Claimed(_, mark) | Life::Starting(_, mark) if mark == claim.mark)
+            // One that removes nothing any more has been answered.
+            || self.removals[l][w]
+                .is_some_and(|removal| removal.known && removal.mark == claim.mark && !claim.touched);
         let journal_only = plan.is(Broken::AsksOnlyItsJournal);
-        matches!(cell.life, Life::None | Life::Starting(..)) && (journal_only || !in_memory)
+        matches!(cell.life, Life::None | Life::Claimed(..) | Life::Starting(..))
+            && (journal_only || !in_memory)
+    }
+
+    /// Whether anything comes of what was listed: only if it is still as it was seen.
+    pub(super) fn counts(&self, l: usize, listed: Option<Claim>, plan: &Plan) -> bool {
+        let is_open = self.results[l].is_none() || plan.is(Broken::LostIsPut);
+        is_open && listed.is_some() && (plan.is(Broken::SaysLostOfWhatItListed) || listed == self.claims[l])
+    }
+
+    /// Whether it would remove what is there: only what it was sent for, as it was then.
+    pub(super) fn removes(&self, l: usize, removal: Removal, plan: &Plan) -> bool {
+        let whatever = plan.is(Broken::RemovesWhateverIsThere);
+        // After the result any may remove it.
+        self.results[l].is_none()
+            && self.claims[l].is_some_and(|claim| whatever || (claim.mark == removal.mark && !claim.touched))
     }
 
     /// Time goes on, for one worker or for both. None: that one's clock would lose more than the margin.
@@ -198,29 +232,41 @@ impl State {
 
     /// What tells two states apart, as far as anything can come of it: ages and not times, whose mark it is and not the mark. What is
     /// equal in it behaves equally, also where a rule is broken: nothing in it relies on the rules. The two launches are alike if both may go
-    /// to the same workers.
-    pub(super) fn key(&self, plan: &Plan) -> (u64, u64, u64) {
-        let mut launches = [self.launch_key(0, plan), self.launch_key(1, plan)];
+    /// to the same workers, and the two workers if nothing sets them apart.
+    pub(super) fn key(&self, plan: &Plan) -> Key {
+        let key = self.key_from(0, plan);
+        if plan.is_symmetric() { key.min(self.key_from(1, plan)) } else { key }
+    }
+
+    /// With the workers in their order from this one on.
+    pub(super) fn key_from(&self, first: usize, plan: &Plan) -> Key {
+        let order = [first, 1 - first];
+        let mut launches = [0, 1].map(|l| self.launch_key(l, order, plan));
         if plan.claims.iter().all(|of| of[0] == of[1]) {
             launches.sort_unstable();
         }
         let mut key = Digits(0);
-        (0..2).for_each(|w| self.worker_key(w, plan, &mut key));
+        order.iter().for_each(|w| self.worker_key(*w, plan, &mut key));
         (launches[0], launches[1], key.0)
     }
 
-    fn launch_key(&self, l: usize, plan: &Plan) -> u64 {
+    fn launch_key(&self, l: usize, order: [usize; 2], plan: &Plan) -> u64 {
         let mut key = Digits(0);
-        key.add(3, self.claims[l].map_or(0, |claim| 1 + claim.worker as u64));
+        key.add(3, self.claims[l].map_or(0, |claim| 1 + u64::from(claim.worker != order[0])));
+        key.flag(self.results[l].is_none() && self.claims[l].is_some_and(|claim| claim.touched));
         key.flag(self.starts[l] > 0);
         // Whose it is, and what it says, changes nothing any more. Nor does what was listed or written down of the launch before.
         key.flag(self.results[l].is_some());
         let is_over = self.results[l].is_some() && !plan.is(Broken::LostIsPut);
-        self.lost[l].iter().for_each(|lost| key.flag(*lost));
-        for (w, worker) in self.workers.iter().enumerate() {
-            key.flag(self.orphans[l][w]);
-            key.flag(worker.own[l] && !is_over);
-            key.flag(matches!(worker.watcher.round, Round::Listed(list) if list[l]) && !is_over);
+        for w in order {
+            let worker = &self.workers[w];
+            [By::Worker(w), By::Sentinel(w)].iter().for_each(|by| key.flag(self.lost[l][by.index()]));
+            key.flag(self.orphans[l][w] && (self.claims[l].is_none() || plan.claims_go || plan.fails));
+            let removal = self.removals[l][w]
+                .filter(|of| plan.is(Broken::RemovesWhateverIsThere) || self.removes(l, *of, plan));
+            key.add(3, removal.map_or(0, |removal| 1 + u64::from(removal.known)));
+            key.flag(self.counts(l, worker.own[l], plan));
+            key.flag(matches!(worker.watcher.round, Round::Listed(list) if self.counts(l, list[l], plan)));
             let cell = &worker.cells[l];
             let (life, term) = match cell.life {
                 Life::Started | Life::Ended(_) if is_over => (0, None),
@@ -229,8 +275,15 @@ impl State {
                 Life::Running { term, unseen } => (2 + u64::from(unseen), Some(term)),
                 Life::Started => (4, None),
                 Life::Ended(_) => (5, None),
+                Life::Claimed(term, _) => (6, Some(term)),
             };
-            key.add(6, life);
+            key.add(7, life);
+            let mark = match cell.life {
+                Life::Claimed(_, mark) | Life::Starting(_, mark) => Some(mark),
+                _ => None,
+            };
+            // The claim may be another one by now: of an attempt that was sent twice, after its own was removed.
+            key.flag(mark.is_some() && self.claims[l].map(|claim| claim.mark) == mark);
             key.add(4, term.map_or(0, |term| self.term_key(w, term, plan)));
             let attempt_key = |attempt: &Attempt| {
                 let mut key = Digits(1);
@@ -238,11 +291,12 @@ impl State {
                 key.add(4, self.term_key(w, term, plan));
                 key.flag(self.claims[l].is_some_and(|claim| claim.mark == attempt.mark));
                 key.add(5, attempt.answer.map_or(4, |answer| answer as u64));
+                key.flag(attempt.won && plan.broken.is_some());
                 key.0
             };
             let mut attempts = cell.attempts.map(|attempt| attempt.as_ref().map_or(0, attempt_key));
             attempts.sort_unstable();
-            attempts.iter().for_each(|attempt| key.add(128, *attempt));
+            attempts.iter().for_each(|attempt| key.add(256, *attempt));
         }
         key.0
     }
