@@ -64,7 +64,7 @@ pub use host::{
 pub use names::{BadName, LaunchId, NAME_MAX_BYTES, Pool, WorkerName};
 pub use store::{KEEP, Keep};
 pub use words::Heartbeat;
-pub use worker::{LEASE, LEASE_MIN, OUTPUT_MAX_BYTES, Worker, WorkerOptions};
+pub use worker::{LEASE, LEASE_MAX, LEASE_MIN, OUTPUT_MAX_BYTES, Worker, WorkerOptions};
 
 /// What a client can't see of a server, and should know.
 fn warning(store: &store::Store) -> Option<String> {

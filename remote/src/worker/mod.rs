@@ -45,6 +45,8 @@ use tokio::{
 pub const LEASE: Duration = Duration::from_secs(60);
 /// The shortest lease. What is shorter than a pause of the server or of this machine would end commands for nothing.
 pub const LEASE_MIN: Duration = Duration::from_secs(2);
+/// The longest lease: with its margin it has to be over before the heartbeat that says how long it is goes from the store, a day after it was sent.
+pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// Clocks that are within their makers' bounds differ by less than this part of a lease in its length; and no less than
 /// [`MARGIN_MIN_MS`].
 const MARGIN_PART: u64 = 10;

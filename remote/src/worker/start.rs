@@ -1,6 +1,8 @@
 //! The start of a worker: one of its name at a time, and first what an earlier life has left.
 
-use super::{Inner, LEASE_MIN, Pause, Worker, WorkerOptions, beat, deliver, launches, sentinel, serve};
+use super::{
+    Inner, LEASE_MAX, LEASE_MIN, Pause, Worker, WorkerOptions, beat, deliver, launches, sentinel, serve,
+};
 use crate::{
     connect::Connect,
     core::Lease,
@@ -33,8 +35,9 @@ const FIRST_ATTEMPTS: u32 = 4;
 const SESSIONS: u64 = 1 << 20;
 
 pub(super) fn start(connect: &Connect, options: WorkerOptions) -> Result<Worker, Error> {
-    if options.lease < LEASE_MIN {
-        let why = format!("it must be at least {} s", LEASE_MIN.as_secs());
+    if !(LEASE_MIN..=LEASE_MAX).contains(&options.lease) {
+        let hours = LEASE_MAX.as_secs() / 3_600;
+        let why = format!("it must be at least {} s, and at most {hours} h", LEASE_MIN.as_secs());
         return Err(Error::Option { option: "lease", why });
     }
     if options.slots == 0 {

@@ -2,7 +2,7 @@
 
 use crate::{LONG, Works, host, options, pool, server::Server, wire::Wire};
 use ostler::{Command, Filter, Status};
-use ostler_remote::{Connect, Error, LaunchId, Remote, Worker};
+use ostler_remote::{Connect, Error, LEASE_MAX, LEASE_MIN, LaunchId, Remote, Worker};
 use std::{collections::BTreeSet, time::Duration};
 
 #[test]
@@ -124,6 +124,17 @@ fn who_has_lost_its_name_says_nothing_of_what_runs_under_it() {
     assert_eq!(entries[0].record().unwrap().status, Status::Lost);
     std::fs::write(now.place.path().join("go"), "").unwrap();
     assert_eq!(handle.result().wait().unwrap().record.status, Status::Completed);
+}
+
+#[test]
+fn a_lease_is_neither_shorter_than_a_pause_nor_longer_than_what_tells_of_it_is_kept() {
+    let place = tempfile::tempdir().unwrap();
+    for lease in [LEASE_MIN - Duration::from_millis(1), LEASE_MAX + Duration::from_millis(1)] {
+        let mut options = options("w1", &place);
+        options.lease = lease;
+        let error = Worker::start(&Connect::to("nats://127.0.0.1:1"), options).unwrap_err();
+        assert!(matches!(error, Error::Option { option: "lease", .. }), "{error:?}");
+    }
 }
 
 #[test]
