@@ -67,10 +67,10 @@ struct Inner {
     record: Record,
     digest: OnceLock<String>,
     /// How it ended, once that is known: it does not change any more.
-    ended: OnceLock<Stored>,
-    /// Its revision, as it was read here first.
-    revision: OnceLock<u64>,
+    ended: OnceLock<Seen>,
 }
+/// The end of a command as it was read first, and its revision then, if that is known: set as one, so that nobody writes over what another one has taken meanwhile.
+type Seen = (Stored, Option<u64>);
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handle").field("id", &self.0.launch).finish_non_exhaustive()
@@ -85,16 +85,8 @@ impl Handle {
         record: Record,
         stored: Option<Stored>,
     ) -> Handle {
-        let ended = stored.map(OnceLock::from).unwrap_or_default();
-        Handle(Arc::new(Inner {
-            session,
-            launch,
-            worker,
-            record,
-            digest: OnceLock::new(),
-            ended,
-            revision: OnceLock::new(),
-        }))
+        let ended = stored.map(|stored| OnceLock::from((stored, None))).unwrap_or_default();
+        Handle(Arc::new(Inner { session, launch, worker, record, digest: OnceLock::new(), ended }))
     }
     pub(super) fn with_digest(self, digest: &str) -> Handle {
         let _ = self.0.digest.set(digest.to_owned());
@@ -273,16 +265,20 @@ impl Handle {
             && let Some((stored, revision)) =
                 store::read::<Stored>(&self.store().results, &self.key()).await?
         {
-            let _ = (self.0.ended.set(stored), self.0.revision.set(revision));
+            let _ = self.0.ended.set((stored, Some(revision)));
         }
-        Ok(self.0.ended.get())
+        Ok(self.stored())
+    }
+
+    fn stored(&self) -> Option<&Stored> {
+        self.0.ended.get().map(|(stored, _)| stored)
     }
 
     /// Waits until it is stored how it ended; none: the time is up.
     async fn await_end(&self, time: Option<Duration>) -> Result<Option<&Stored>, Error> {
         let until = time.and_then(|time| Instant::now().checked_add(time));
         if self.ended().await?.is_some() {
-            return Ok(self.0.ended.get());
+            return Ok(self.stored());
         }
         let subject = self.store().done(&self.key());
         let mut told = self.store().client.subscribe(subject).await.map_err(server("wait for a result"))?;
@@ -291,7 +287,7 @@ impl Handle {
         loop {
             // A server that is away now is waited for, as the command is.
             if let Ok(Some(_)) = self.ended().await {
-                return Ok(self.0.ended.get());
+                return Ok(self.stored());
             }
             let left = until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()).min(LOOK));
             if left.is_zero() {
@@ -311,7 +307,7 @@ impl Handle {
         let (key, taker, mut pause) = (self.key(), nuid::next().to_string(), Pause::new());
         let until = Instant::now() + WORKER_PATIENCE;
         // As it was read a moment ago; if it has changed since, this is refused.
-        if let (Some(stored), Some(revision)) = (self.0.ended.get(), self.0.revision.get())
+        if let Some((stored, Some(revision))) = self.0.ended.get()
             && stored.taken.is_none()
         {
             let taken = Stored { taken: Some(taker.clone()), held_ms: None, ..stored.clone() };

@@ -25,8 +25,8 @@ pub(super) async fn beat(inner: Arc<Inner>, mut revision: u64) {
     loop {
         match once(&inner, &name, &mut revision).await {
             Ok(()) => sleep(interval).await,
-            Err(Some(error)) => {
-                inner.over.send_replace(Some(Arc::new(error)));
+            Err(Some(machine)) => {
+                inner.over.send_replace(Some(machine));
                 return;
             }
             Err(None) => sleep(interval / 4).await,
@@ -34,8 +34,8 @@ pub(super) async fn beat(inner: Arc<Inner>, mut revision: u64) {
     }
 }
 
-/// An error: this name is another worker's now. None: it is to be tried again.
-pub(super) async fn once(inner: &Inner, name: &str, revision: &mut u64) -> Result<(), Option<Error>> {
+/// An error: this name is that of a worker on this machine now. None: it is to be tried again.
+pub(super) async fn once(inner: &Inner, name: &str, revision: &mut u64) -> Result<(), Option<String>> {
     let sent = clock::now_ms();
     match store::replace(&inner.store.workers, name, &inner.heartbeat(), *revision).await {
         Created::New(now) => {
@@ -51,9 +51,7 @@ pub(super) async fn once(inner: &Inner, name: &str, revision: &mut u64) -> Resul
                     *revision = now;
                     Err(None)
                 }
-                Ok(Some((there, _))) => {
-                    Err(Some(Error::NameInUse { worker: inner.options.name.clone(), machine: there.machine }))
-                }
+                Ok(Some((there, _))) => Err(Some(there.machine)),
                 Ok(None) => {
                     *revision = 0;
                     Err(None)
@@ -130,5 +128,12 @@ pub(super) async fn end(inner: &Arc<Inner>, time: Duration) -> Result<(), Error>
                 .into();
         return Err(Error::Worker { worker: inner.options.name.clone(), why });
     }
-    store::remove(&inner.store.workers, &inner.options.name.to_string()).await
+    let name = inner.options.name.to_string();
+    match store::read::<Heartbeat>(&inner.store.workers, &name).await? {
+        Some((there, revision)) if there.life == inner.life => {
+            store::remove_up_to(&inner.store.workers, &name, revision).await
+        }
+        // It is another worker's by now.
+        _ => Ok(()),
+    }
 }

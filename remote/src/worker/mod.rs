@@ -24,7 +24,7 @@ use crate::{
     errors::Error,
     names::{Pool, WorkerName, launch_key},
     store::{Keep, Store},
-    words::{Claim, Heartbeat},
+    words::{Claim, Heartbeat, WorkerReply},
 };
 use ostler::{Config, Handle, Labels, Ostler, SessionId};
 use std::{
@@ -108,7 +108,7 @@ pub struct Worker {
     inner: Arc<Inner>,
     /// None once it is shut down.
     runtime: Option<Runtime>,
-    over: watch::Receiver<Option<Arc<Error>>>,
+    over: watch::Receiver<Option<String>>,
 }
 
 impl Worker {
@@ -138,18 +138,17 @@ impl Worker {
     /// Waits for its end by itself: another worker of its name has taken its place. Comes back early when `stop` is done.
     ///
     /// # Errors
-    /// Why it can't go on. Its commands are stopped.
+    /// [`Error::NameInUse`]: its commands are stopped.
     pub fn wait(&mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let over = &mut self.over;
         runtime.block_on(async {
             tokio::select! {
                 () = stop => Ok(()),
-                failed = over.wait_for(Option::is_some) => match failed.ok().and_then(|failed| failed.clone()) {
-                    Some(error) => Err(Arc::try_unwrap(error).unwrap_or_else(|shared| Error::Worker {
-                        worker: self.inner.options.name.clone(),
-                        why: shared.to_string(),
-                    })),
+                other = over.wait_for(Option::is_some) => match other.ok().and_then(|other| other.clone()) {
+                    Some(machine) => {
+                        Err(Error::NameInUse { worker: self.inner.options.name.clone(), machine })
+                    }
                     None => Err(Error::Closed),
                 },
             }
@@ -202,8 +201,8 @@ pub(crate) struct Inner {
     recovered: Mutex<HashSet<String>>,
     /// It ends: nothing is taken.
     ending: watch::Sender<bool>,
-    /// Why it can't go on.
-    over: watch::Sender<Option<Arc<Error>>>,
+    /// It can't go on: the machine of the next worker of its name.
+    over: watch::Sender<Option<String>>,
     _lock: std::fs::File,
 }
 impl std::fmt::Debug for Inner {
@@ -226,12 +225,15 @@ struct Running {
     /// Somebody has cancelled it.
     cancelled: bool,
     /// What was asked of it last, by ids.
-    orders: VecDeque<String>,
+    orders: VecDeque<(String, Ordered)>,
     /// Whoever writes progress of it holds this, and whoever stores its result, which is the last.
     progress: Arc<AsyncMutex<Told>>,
     /// Until the result is stored.
     slot: Option<OwnedSemaphorePermit>,
 }
+
+/// What was answered to an order, once it is carried out.
+type Ordered = Arc<AsyncMutex<Option<WorkerReply>>>;
 
 /// A claim that is being made.
 struct Attempt {
@@ -316,18 +318,19 @@ impl Inner {
         running.held |= hold;
         !std::mem::replace(&mut running.cancelled, true)
     }
-    /// Whether this is the first time that this is asked: an answer can be lost, and then it is asked again.
-    fn is_first(&self, key: &str, id: String) -> bool {
+    /// What was answered to this order; nothing: it is asked for the first time. Held while it is carried out: an answer can be lost, and then it is asked again.
+    fn order(&self, key: &str, id: String) -> Option<Ordered> {
         let mut running = self.running();
-        let Some(running) = running.get_mut(key) else { return false };
-        if running.orders.contains(&id) {
-            return false;
+        let orders = &mut running.get_mut(key)?.orders;
+        if let Some((_, answer)) = orders.iter().find(|(known, _)| *known == id) {
+            return Some(answer.clone());
         }
-        running.orders.push_back(id);
-        if running.orders.len() > ORDERS {
-            running.orders.pop_front();
+        let answer = Arc::default();
+        orders.push_back((id, Arc::clone(&answer)));
+        if orders.len() > ORDERS {
+            orders.pop_front();
         }
-        true
+        Some(answer)
     }
     fn handle_of(&self, key: &str) -> Option<Handle> {
         self.running().get(key).and_then(|running| running.handle.clone())

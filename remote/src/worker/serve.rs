@@ -100,25 +100,33 @@ async fn asked(inner: &Arc<Inner>, message: Message) {
             })
             .await
         }
-        Ok(WorkerAsk::Obey { key, id, order }) => {
-            with(inner, &key, async |handle| {
-                if !inner.is_first(&key, id) {
-                    return Ok(WorkerReply::Done);
+        Ok(WorkerAsk::Obey { key, id, order }) => match inner.order(&key, id) {
+            Some(answer) => {
+                let mut answer = answer.lock().await;
+                match &*answer {
+                    Some(before) => before.clone(),
+                    None => answer.insert(obey(inner, &key, order).await).clone(),
                 }
-                match order {
-                    Order::CloseStdin => handle.close_stdin().await?,
-                    Order::Resize { rows, columns } => handle.resize(rows, columns).await?,
-                    Order::Signal { signal } => handle.signal(signal).await?,
-                    Order::Pause => handle.pause().await?,
-                    Order::Resume => handle.resume().await?,
-                }
-                Ok(WorkerReply::Done)
-            })
-            .await
-        }
+            }
+            None => WorkerReply::NotHere,
+        },
         Err(error) => WorkerReply::Failed { why: format!("it can't be read: {error}") },
     };
     answer(inner, message.reply, &reply).await;
+}
+
+async fn obey(inner: &Inner, key: &str, order: Order) -> WorkerReply {
+    with(inner, key, async |handle| {
+        match order {
+            Order::CloseStdin => handle.close_stdin().await?,
+            Order::Resize { rows, columns } => handle.resize(rows, columns).await?,
+            Order::Signal { signal } => handle.signal(signal).await?,
+            Order::Pause => handle.pause().await?,
+            Order::Resume => handle.resume().await?,
+        }
+        Ok(WorkerReply::Done)
+    })
+    .await
 }
 
 /// Does it with the handle of a launch that runs here.

@@ -56,7 +56,7 @@ async fn prepare(
     connect: &Connect,
     options: WorkerOptions,
     (lock, place): (File, String),
-    over: watch::Sender<Option<Arc<Error>>>,
+    over: watch::Sender<Option<String>>,
 ) -> Result<Arc<Inner>, Error> {
     let (client, trouble) = connect.connect(&format!("ostler worker {}", options.name)).await?;
     let store = Store::open(client, options.pool.clone(), options.keep).await?;
@@ -95,7 +95,7 @@ async fn prepare(
     while let Err(error) = beat::once(&inner, &name, &mut revision).await {
         attempts += 1;
         match error {
-            Some(error) => return Err(error),
+            Some(machine) => return Err(Error::NameInUse { worker: inner.options.name.clone(), machine }),
             None if attempts == FIRST_ATTEMPTS => {
                 let why = trouble.take().unwrap_or_else(|| "it is not stored".to_owned());
                 return Err(Error::Server { what: "write the first heartbeat", why });

@@ -1,7 +1,7 @@
 //! The server goes and comes, workers are full, cut off, and of the same name.
 
 use crate::{LONG, Works, host, options, pool, server::Server, wire::Wire};
-use ostler::{Command, Filter, Status};
+use ostler::{Command, Condition, Filter, Status};
 use ostler_remote::{Connect, Error, LEASE_MAX, LEASE_MIN, LaunchId, Remote, Worker};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -198,4 +198,44 @@ fn a_connection_that_fails_can_be_tried_inside_a_runtime() {
     runtime.block_on(async {
         assert!(Remote::connect(&Connect::to("nats://127.0.0.1:1")).is_err());
     });
+}
+
+/// As when an answer is lost, and the question is asked again.
+#[test]
+fn an_order_that_is_sent_twice_is_carried_out_once_and_answered_alike() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let script = "trap 'echo heard' USR1; echo ready; while :; do sleep 0.01; done";
+    let handle = session.launch(Command::new("sh").args(["-c", script])).wait().unwrap();
+    handle.wait_for([Condition::text("ready")], LONG).wait().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let twice = |id: &str, order: serde_json::Value| {
+        let key = format!("s.{}", handle.id());
+        let ask = serde_json::json!({ "obey": { "key": key, "id": id, "order": order } }).to_string();
+        runtime.block_on(async {
+            let client = async_nats::connect(server.url()).await.unwrap();
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                let message = client.request("ostler.tests.worker.w1", ask.clone().into()).await.unwrap();
+                answers.push(serde_json::from_slice::<serde_json::Value>(&message.payload).unwrap());
+            }
+            let [first, second] = &answers[..] else { panic!() };
+            assert_eq!(first, second);
+            first.clone()
+        })
+    };
+    let refused = twice("1", serde_json::json!({ "resize": { "rows": 9, "columns": 9 } }));
+    let error = &refused["refused"]["error"];
+    assert_eq!(
+        (&error["error"], &error["handle_id"]),
+        (&"no_terminal".into(), &handle.id().as_str().into()),
+        "{refused}"
+    );
+    assert_eq!(twice("2", serde_json::json!({ "signal": { "signal": "SIGUSR1" } })), "done");
+    assert_eq!(twice("3", serde_json::json!({ "signal": { "signal": "SIGUSR1" } })), "done");
+    // Two of four were heard, and a third is not on its way.
+    handle.wait_for([Condition::regex("heard")], LONG).wait().unwrap();
+    let ended = handle.cancel().wait().unwrap();
+    assert!(ended.record.stdout.matches("heard").count() <= 2, "{:?}", ended.record.stdout);
 }
