@@ -8,7 +8,7 @@ use crate::place::{Error, Inbox};
 use ostler::{Entry, Filter, HandleId, on_one_line};
 use rmcp::model::RequestId;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 
 /// Most ends in one answer: beside what was asked for they are a remark. The rest follows with the next one.
 pub const ENDS_IN_ANSWER: usize = 32;
+/// Ends that were told before they were in the inbox: each is there within moments, or was told long ago, and never is.
+const AHEAD: usize = 256;
 /// Of a command's line on such a line.
 const COMMAND_BYTES: usize = 120;
 /// Answers that told of something and whose cancel may still come, on each connection: a client that was busy for a while cancels all that it has
@@ -52,6 +54,10 @@ struct Desk {
     host_pid: Option<u32>,
     /// Launches whose handle is not known yet: what they started may have ended already.
     launching: usize,
+    /// Told, and not acknowledged: that could not be said. They are not told again.
+    unsaid: BTreeSet<u64>,
+    /// Handles whose end was told by the answer about it, before it was in the inbox; the newest last.
+    ahead: VecDeque<HandleId>,
     /// Handles of this process that a call has waited for, as long as their ends are not told.
     known: HashSet<HandleId>,
 }
@@ -120,7 +126,10 @@ impl Ends {
             }
             claimed.extend(desk.untold.remove_entry(&sequence));
         }
-        Ok((lines, Told { ends: self.clone(), claimed }))
+        // On a pool it can be a moment behind the result that a call has waited for.
+        let of_own = |end: &End| Some(end.handle_id) == own;
+        let ahead = own.filter(|_| self.inbox.can_be_behind() && !claimed.values().any(of_own));
+        Ok((lines, Told { ends: self.clone(), claimed, ahead }))
     }
 
     /// Waits until there is something to tell, for `time` at most; false if there is nothing then.
@@ -147,11 +156,37 @@ impl Ends {
     async fn take_up(&self, filter: Filter, max: usize) -> Result<(), Error> {
         let _alone = self.reads.lock().await;
         let entries = self.inbox.read(filter, max).await?;
-        let mut desk = self.desk();
-        for entry in entries {
-            desk.untold.extend(end(&entry).map(|end| (entry.sequence, end)));
+        let unsaid: Vec<u64> = {
+            let mut desk = self.desk();
+            for entry in entries {
+                let Some(end) = end(&entry) else { continue };
+                let ahead = desk.ahead.iter().position(|told| *told == end.handle_id);
+                if let Some(ahead) = ahead {
+                    desk.ahead.remove(ahead);
+                    desk.unsaid.insert(entry.sequence);
+                } else if !desk.unsaid.contains(&entry.sequence) {
+                    desk.untold.insert(entry.sequence, end);
+                }
+            }
+            desk.unsaid.iter().copied().collect()
+        };
+        // One by one: each counts.
+        for sequence in unsaid {
+            self.acknowledge(vec![sequence]).await;
         }
         Ok(())
+    }
+
+    /// What can't be said now is said later.
+    async fn acknowledge(&self, sequences: Vec<u64>) {
+        let said = self.inbox.acknowledge_these(&sequences).await.is_ok_and(|all| all);
+        let mut desk = self.desk();
+        for sequence in sequences {
+            match said {
+                true => desk.unsaid.remove(&sequence),
+                false => desk.unsaid.insert(sequence),
+            };
+        }
     }
 }
 
@@ -200,15 +235,24 @@ impl Drop for Launches {
 pub(crate) struct Told {
     ends: Arc<Ends>,
     claimed: BTreeMap<u64, End>,
+    /// The answer is about the end of this one, which was not in the inbox yet.
+    ahead: Option<HandleId>,
 }
 impl Told {
     /// Most answers tell of nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.claimed.is_empty()
+        self.claimed.is_empty() && self.ahead.is_none()
     }
     /// The answer was written whole.
     pub(crate) async fn was_told(mut self) {
         let claimed = std::mem::take(&mut self.claimed);
+        if let Some(ahead) = self.ahead.take() {
+            let mut desk = self.ends.desk();
+            if desk.ahead.len() == AHEAD {
+                desk.ahead.pop_front();
+            }
+            desk.ahead.push_back(ahead);
+        }
         if claimed.is_empty() {
             return;
         }
@@ -219,8 +263,8 @@ impl Told {
                 desk.known.remove(&end.handle_id);
             }
         }
-        // The graph has ended, and with it everything that could be told: nothing is left to do.
-        let _ = self.ends.inbox.acknowledge_these(&sequences).await;
+        // If the graph has ended, everything has that could be told.
+        self.ends.acknowledge(sequences).await;
     }
 
     /// A part of the answer was written.
@@ -254,6 +298,7 @@ struct Requests {
 struct Crossed {
     ends: Arc<Ends>,
     claimed: BTreeMap<u64, End>,
+    ahead: Option<HandleId>,
 }
 
 impl Ledger {
@@ -273,7 +318,8 @@ impl Ledger {
         let crossed = answered.and_then(|at| requests.answered.remove(at));
         drop(requests);
         drop(open);
-        if let Some((_, Crossed { ends, claimed })) = crossed {
+        if let Some((_, Crossed { ends, claimed, ahead })) = crossed {
+            ends.desk().ahead.retain(|told| Some(*told) != ahead);
             let again = |(sequence, end): (u64, End)| (sequence, End { again: true, ..end });
             ends.desk().untold.extend(claimed.into_iter().map(again));
             ends.changed.notify_waiters();
@@ -292,7 +338,7 @@ impl Ledger {
         if requests.answered.len() == CROSSED_ANSWERS {
             requests.answered.pop_front();
         }
-        let crossed = Crossed { ends: told.ends.clone(), claimed: told.claimed.clone() };
+        let crossed = Crossed { ends: told.ends.clone(), claimed: told.claimed.clone(), ahead: told.ahead };
         requests.answered.push_back((id.clone(), crossed));
         Some(told)
     }

@@ -313,6 +313,14 @@ impl Inbox {
             Inbox::Pool(_) => None,
         }
     }
+    /// Whether an entry can come after the result that it brings.
+    pub(crate) fn can_be_behind(&self) -> bool {
+        match self {
+            Inbox::Here(_) => false,
+            #[cfg(feature = "nats")]
+            Inbox::Pool(_) => true,
+        }
+    }
     /// What fits and is there now.
     pub(crate) async fn read(&self, filter: Filter, max: usize) -> Result<Vec<Entry>, Error> {
         Ok(match self {
@@ -330,17 +338,41 @@ impl Inbox {
         }
         Ok(())
     }
-    pub(crate) async fn acknowledge_these(&self, sequences: &[u64]) -> Result<(), Error> {
-        match self {
-            Inbox::Here(inbox) => drop(inbox.acknowledge_these(sequences).await?),
+    /// False: it is not known of all of them.
+    pub(crate) async fn acknowledge_these(&self, sequences: &[u64]) -> Result<bool, Error> {
+        Ok(match self {
+            // Those that are not there are for nobody.
+            Inbox::Here(inbox) => inbox.acknowledge_these(sequences).await.map(|_| true)?,
+            // One that is not there now is on its way here again.
             #[cfg(feature = "nats")]
-            Inbox::Pool(inbox) => drop(inbox.acknowledge_these(sequences).await?),
-        }
-        Ok(())
+            Inbox::Pool(inbox) => inbox.acknowledge_these(sequences).await? == sequences.len() as u64,
+        })
     }
 }
 
 impl Error {
+    /// What is asked is on another machine: it may be well, and answer later.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Error::Here(_) => false,
+            #[cfg(feature = "nats")]
+            Error::Pool(_) => true,
+        }
+    }
+    /// Of a launch, for a model: what of it may run must not be run again.
+    pub(crate) fn of_launch(&self) -> String {
+        match self {
+            #[cfg(feature = "nats")]
+            Error::Pool(ostler_remote::Error::Unknown { launch, why }) => format!(
+                "it is not known whether it was started ({why}); do not run it again: wait_command {{\"handle\":\"{launch}\"}} asks for it"
+            ),
+            #[cfg(feature = "nats")]
+            Error::Pool(ostler_remote::Error::NotClaimed { launch }) => format!(
+                "not started: no worker has answered; one may start it later, as {launch}: list_commands says so"
+            ),
+            other => format!("not started: {other}"),
+        }
+    }
     /// The session has, or had, no such handle.
     pub(crate) fn is_unknown(&self) -> bool {
         match self {

@@ -15,7 +15,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 const COMMANDS: &str = "ostler://commands/";
@@ -200,7 +200,14 @@ impl Sink {
 async fn changes(handle: Handle, uri: String, sink: Sink) {
     let mut offset = handle.record().output_offset;
     loop {
-        let Ok(record) = handle.exited_within(UPDATE_INTERVAL).await else { return };
+        let record = match handle.exited_within(UPDATE_INTERVAL).await {
+            Ok(record) => record,
+            Err(error) if error.is_elsewhere() => {
+                sleep(UPDATE_INTERVAL).await;
+                continue;
+            }
+            Err(_) => return,
+        };
         let ended = record.status != Status::Running;
         let changed = ended || record.output_offset != offset;
         if changed && !sink.tell(&uri).await || ended {

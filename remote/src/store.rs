@@ -34,6 +34,8 @@ pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
 const KEEP_WORKERS: Duration = Duration::from_secs(24 * 3_600);
 /// How many keys one message of a listing's fetch brings at most.
 const LIST_BATCH: usize = 256;
+/// How long a list waits for what was counted and does not come.
+const LIST_WAIT: Duration = Duration::from_millis(200);
 
 /// What a bucket is made with, by whoever comes first. A bucket that is there is taken as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,12 +213,17 @@ pub(crate) async fn list<T: DeserializeOwned>(
     let consumer: PullConsumer =
         made.map_err(|_| Error::Server { what, why: "no answer".into() })?.map_err(server(what))?;
     let mut left = consumer.cached_info().num_pending;
-    let mut found = Vec::new();
+    let (mut found, mut some) = (Vec::new(), true);
     while left > 0 {
-        let batch = consumer.fetch().max_messages(LIST_BATCH).expires(ANSWER_TIME).messages().await;
+        // What was counted can be gone by now: then nothing comes, and that is waited for once, and not for long.
+        let fetch = consumer.fetch().max_messages(LIST_BATCH);
+        let fetch = if some { fetch } else { fetch.expires(LIST_WAIT) };
+        let none = || Error::Server { what, why: "no answer".into() };
+        let batch = timeout(ANSWER_TIME, fetch.messages()).await.map_err(|_| none())?;
         let mut batch = batch.map_err(server(what))?;
-        let mut some = false;
-        while let Some(message) = batch.next().await {
+        let waited = !some;
+        some = false;
+        while let Some(message) = timeout(ANSWER_TIME, batch.next()).await.map_err(|_| none())? {
             let message = message.map_err(server(what))?;
             let info = message.info().map_err(server(what))?;
             (left, some) = (info.pending, true);
@@ -232,8 +239,7 @@ pub(crate) async fn list<T: DeserializeOwned>(
                 break;
             }
         }
-        if !some {
-            // What was counted was removed meanwhile.
+        if !some && waited {
             break;
         }
     }

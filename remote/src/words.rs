@@ -24,6 +24,9 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LaunchAsk {
     pub(crate) launch: LaunchId,
+    /// Of this call, the same however often it is sent: by it who asks knows its own command from one that was there.
+    #[serde(default)]
+    pub(crate) call: String,
     pub(crate) request: LaunchRequest,
 }
 
@@ -51,6 +54,9 @@ pub(crate) struct Claim {
     pub(crate) worker: WorkerName,
     /// Of this attempt to claim it.
     pub(crate) mark: String,
+    /// Of the call that has launched it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) call: String,
     pub(crate) at: Stamp,
     /// Of the whole request, so that the same launch key with another request is found out.
     pub(crate) digest: String,

@@ -56,9 +56,13 @@ pub(crate) fn mcp(args: &McpArgs) -> Result<u8, Failure> {
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::system("no runtime"))?;
-    let ended = runtime.block_on(serve(args, &settings, &stop));
+    let runs = runs(args, &settings)?;
+    // The connection of a pool ends with it, out here, where what it has to say yet can be waited for.
+    let kept = runs.clone();
+    let ended = runtime.block_on(serve(args, (&settings, runs), &stop));
     // A read of stdin that is no pipe can't be interrupted, and is not waited for.
     runtime.shutdown_background();
+    drop(kept);
     ended.map(|()| 0)
 }
 
@@ -72,8 +76,7 @@ fn leave_network(args: &McpArgs) -> Result<(), Failure> {
     network::leave().map_err(Failure::system("--no-network"))
 }
 
-async fn serve(args: &McpArgs, settings: &Settings, stop: &Notify) -> Result<(), Failure> {
-    let runs = runs(args, settings)?;
+async fn serve(args: &McpArgs, (settings, runs): (&Settings, Where), stop: &Notify) -> Result<(), Failure> {
     #[cfg(feature = "http")]
     if let Some(address) = &args.http {
         return http::serve(address, args.token_file.as_deref(), runs, stop).await;
@@ -127,6 +130,7 @@ fn options(settings: &Settings) -> Options {
 }
 
 /// Where its commands run.
+#[derive(Clone)]
 enum Where {
     /// By a graph of this configuration.
     Here(Options, Box<Config>),

@@ -34,8 +34,11 @@ pub(crate) fn of_pool(args: &McpArgs, settings: &Settings) -> Result<Option<(Poo
 /// The first setting that was asked for and can't be had, whoever has set it: one that bounds what commands do must not be left out in silence.
 fn refused(args: &McpArgs, settings: &Settings) -> Result<(), Failure> {
     let not = |option, why| Err(Failure::NotThere { option, why });
-    if args.keep_for.is_some() {
-        return not("--keep-for", "a session that has a name stays open there until it is ended");
+    if settings.keep_for.is_some() && args.session.is_some() {
+        return not(
+            "--keep-for (mcp.keep_for)",
+            "a session that has a name stays open there until it is ended",
+        );
     }
     if settings.root.is_some() {
         return not(

@@ -116,16 +116,13 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     code
 }
 
-/// It is looked first whether the id is known: what was launched before has had its stdin from whoever launched it.
 fn launch(session: &Session, request: LaunchRequest, id: Option<LaunchId>) -> Result<Launched, Error> {
-    let (handle, before) = match id {
-        None => (session.launch_request(request).wait()?, false),
-        Some(id) => match session.handle(&id).wait() {
-            Err(Error::NotClaimed { .. }) => (session.launch_as(id, request, LAUNCH_TIME).wait()?, false),
-            // The same request has the same handle, and another one is refused.
-            known => known.and_then(|_| Ok((session.launch_as(id, request, LAUNCH_TIME).wait()?, true)))?,
-        },
+    let handle = match id {
+        None => session.launch_request(request).wait()?,
+        Some(id) => session.launch_as(id, request, LAUNCH_TIME).wait()?,
     };
+    // What was launched before has its stdin from whoever has launched it.
+    let before = !handle.is_new();
     Ok(Launched { handle, before })
 }
 

@@ -62,11 +62,11 @@ pub(super) fn pass(
 ) -> Result<(), Failure> {
     spawn("stdin", move || {
         let (mut failed, mut pieces) = (None, 0_u64);
-        // Another one for each process: the command may have had input from one before.
-        let own = std::process::id();
+        // Another one for each process of any machine: the command may have had input from one before.
+        let own = super::run::own_session("stdin");
         let is_read = read(source, |bytes| {
             pieces += 1;
-            let id = format!("stdin-{own}-{pieces}");
+            let id = format!("{own}-{pieces}");
             loop {
                 match next(handle.write_once(&id, bytes).wait()) {
                     Ok(Next::More) => return true,

@@ -48,6 +48,30 @@ fn what_was_launched_before_is_not_run_again_and_its_result_is_the_result() {
 }
 
 #[test]
+fn a_launch_is_found_where_nobody_has_room_for_it_and_when_nobody_is_left() {
+    let Some(place) = Place::new() else { return };
+    let mut worker = place.worker("a", &["--slots", "1"]);
+    place.fifo("go");
+    let cwd = place.path("").display().to_string();
+    let run = |id: &str| {
+        let args = ["run", "--pool", "p", "-q", "--session", "s", "--launch-id", id, "--cwd", &cwd];
+        Running::begin(place.ostler(&args).args(["--", "sh", "-c", "echo begun; read x < go; echo done"]))
+    };
+    let (mut first, mut second) = (run("l"), run("l"));
+    assert_eq!((first.line(), second.line()), ("begun".to_owned(), "begun".to_owned()));
+    place.go("go");
+    for run in [&mut first, &mut second] {
+        assert!(run.end().0.success());
+    }
+    worker.signal(Signal::SIGTERM);
+    worker.is_over();
+    let (status, stdout, said) = run("l").end();
+    assert!(status.success() && stdout == "begun\ndone\n", "{said}");
+    let (status, _, said) = run("other").end();
+    assert!(status.code() == Some(125) && said.contains("none listens"), "{said}");
+}
+
+#[test]
 fn a_launch_that_nobody_has_answered_is_launched_again_and_runs_once() {
     let Some(place) = Place::new() else { return };
     let worker = place.worker("a", &[]);

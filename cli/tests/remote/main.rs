@@ -10,6 +10,9 @@ mod chaos;
 #[path = "../mcp/client.rs"]
 mod client;
 mod deaths;
+#[allow(dead_code, unreachable_pub, reason = "the tests of one machine need more of it")]
+#[path = "../../../tests/src/disk.rs"]
+mod disk;
 mod ends;
 mod given;
 mod listed;

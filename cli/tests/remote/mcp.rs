@@ -212,6 +212,38 @@ fn the_death_of_a_worker_is_told_as_lost() {
 }
 
 #[test]
+fn what_was_started_on_a_worker_that_is_silent_is_named_and_searched_once_it_has_ended() {
+    let Some(place) = Place::new() else { return };
+    let worker = place.worker("a", &["--slots", "4"]);
+    place.fifo("go");
+    let go = place.path("go").display().to_string();
+    let mut client = start(&place, &[]).old();
+    let script = format!("echo ready; read x < {go}; echo steady; exit 3");
+    let run = client.ask_tool("run_command", json!({ "command": script, "yield_ms": 0, "launch_key": "k" }));
+    let handle = client.said(run).field("handle").clone();
+    // The pool knows that it runs, and by what record.
+    until("it is listed", || place.ps().iter().any(|line| line["state"] == "running"));
+    worker.signal(Signal::SIGSTOP);
+    // Nobody can say how it stands; a model that did not hear its handle would run it again.
+    let again = client.call("run_command", json!({ "command": script, "yield_ms": 0, "launch_key": "k" }));
+    assert_eq!((again.field("handle"), again.field("status")), (&handle, &json!("running")), "{again:?}");
+    assert!(
+        again.text().contains("state: it was started, and how it stands can't be asked now: worker a"),
+        "{again:?}"
+    );
+    worker.signal(Signal::SIGCONT);
+    place.go("go");
+    let ended = client.call("wait_command", json!({ "handle": handle, "timeout_ms": 60000 }));
+    assert_eq!(ended.field("exit_code"), 3, "{ended:?}");
+    // As on one machine, what it has written before its end is searched.
+    let met = client.call("wait_command", json!({ "handle": handle, "pattern": "^ste(a)" }));
+    assert_eq!(met.field("condition")["groups"], json!(["stea", "a"]), "{met:?}");
+    let vain = client.call("wait_command", json!({ "handle": handle, "pattern": "^never" }));
+    assert!(vain.field("condition").is_null(), "{vain:?}");
+    assert!(client.call("wait_command", json!({ "handle": handle, "pattern": "(" })).is_error());
+}
+
+#[test]
 fn what_can_t_be_had_there_is_refused_by_name_whoever_has_set_it() {
     let Some(place) = Place::new() else { return };
     let refused = |args: &[&str]| {
@@ -220,7 +252,7 @@ fn what_can_t_be_had_there_is_refused_by_name_whoever_has_set_it() {
         assert_eq!(status.code(), Some(125), "{said}");
         said
     };
-    assert!(refused(&["--session", "s", "--keep-for", "1m"]).contains("--keep-for"));
+    assert!(refused(&["--session", "s", "--keep-for", "1m"]).contains("--keep-for (mcp.keep_for)"));
     assert!(refused(&["--root", "/"]).contains("--root (mcp.root)"));
     assert!(refused(&["--max-commands", "3"]).contains("--max-commands (mcp.max_commands)"));
     assert!(refused(&["--trace", "t"]).contains("--trace"));

@@ -1,6 +1,9 @@
 //! `ostler run --pool`: what a shell sees of it is what it sees of a command of this machine.
 
-use crate::place::{Place, text};
+use crate::{
+    disk::SmallDisk,
+    place::{Place, text},
+};
 use std::fs;
 
 #[test]
@@ -91,6 +94,30 @@ fn what_cant_be_had_is_refused_by_name() {
     assert!(text(&output.stderr).contains("--pool <NAME>"), "{output:?}");
     let output = place.ends(place.ostler(&["run", "--pool", "p", "--", "true"]).env_remove("NATS_URL"));
     assert!(text(&output.stderr).contains("--nats: say where the server is"), "{output:?}");
+}
+
+#[test]
+fn the_full_disk_of_a_worker_costs_neither_the_result_nor_the_next_command() {
+    let Some(place) = Place::new() else { return };
+    let artifacts = place.path("a").join("artifacts");
+    fs::create_dir_all(&artifacts).unwrap();
+    let Some(_disk) = SmallDisk::mount_of(&artifacts, 256 << 10) else { return };
+    let _worker = place.worker("a", &[]);
+    let output = place.run(&["--json", "--", "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["status"], &json["exit_code"]), (&"completed".into(), &0.into()), "{json}");
+    assert_eq!(json["byte_count"], 1_000_000);
+    assert!(json["artifact_error"].as_str().unwrap().contains("No space left"), "{json}");
+    assert!(json["recorded_bytes"].as_u64().unwrap() < 256 << 10, "{json}");
+    // What was recorded can be read, and what was not is not made up.
+    let launch = json["launch"].as_str().unwrap();
+    let logs = place.ends(&mut place.ostler(&["logs", "--pool", "p", launch]));
+    assert_eq!(logs.stdout.len() as u64, json["recorded_bytes"].as_u64().unwrap(), "{:?}", logs.status);
+    let output = place.run(&["--json", "--", "echo", "next"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["exit_code"], &json["stdout"]), (&0.into(), &"next\n".into()), "{json}");
+    let output = place.run(&["--", "echo", "next"]);
+    assert!(output.status.success() && text(&output.stderr).contains("record incomplete"), "{output:?}");
 }
 
 #[test]

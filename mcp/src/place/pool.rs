@@ -94,7 +94,7 @@ impl Session {
     }
     pub(super) async fn end(&self) -> Result<(), Error> {
         if self.ends {
-            self.session.end().await?;
+            self.session.end_and_discard().await?;
         }
         Ok(())
     }

@@ -67,13 +67,16 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
             let record = handle.status().await.map_err(|error| error.to_string())?;
             (record, Some(format!("signal: {} is sent; wait_command waits for what it does", signal.name())))
         }
-        None => match asked.wait(&handle, asked.session.cancel(&handle, arguments.force, time)).await? {
-            Some(cancelled) if cancelled.cancelled || cancelled.record.status == Status::Running => {
-                (cancelled.record, None)
+        None => {
+            let stopping = asked.session.cancel(&handle, arguments.force, time);
+            match asked.wait(&handle, stopping).await.map_err(|error| error.to_string())? {
+                Some(cancelled) if cancelled.cancelled || cancelled.record.status == Status::Running => {
+                    (cancelled.record, None)
+                }
+                Some(ended) => (ended.record, Some("cancel: it had ended before".to_owned())),
+                None => (handle.status().await.map_err(|error| error.to_string())?, None),
             }
-            Some(ended) => (ended.record, Some("cancel: it had ended before".to_owned())),
-            None => (handle.status().await.map_err(|error| error.to_string())?, None),
-        },
+        }
     };
     let first = first.filter(|_| !(arguments.force && record.status != Status::Running));
     let shown = shown::output(&handle, &record, 0, shown::SHOWN_MAX_BYTES).await;

@@ -14,7 +14,7 @@ use crate::{
     place::{Error, Handle, Session},
     schema,
 };
-use ostler::{CallError, HandleId, on_one_line};
+use ostler::{CallError, HandleId, duration, on_one_line};
 use rmcp::{
     RoleServer,
     model::{ProgressNotificationParam, Tool as Description, ToolAnnotations},
@@ -32,6 +32,8 @@ const PROGRESS_INTERVAL: Duration = match cfg!(feature = "testing") {
     false => Duration::from_secs(5),
     true => Duration::from_millis(100),
 };
+/// How long the command is asked for that: between two of them are ten seconds at most.
+const STATUS_TIME: Duration = Duration::from_secs(4);
 /// Handles that the answer to a wrong one names.
 const NAMED_HANDLES: usize = 8;
 /// Of a command's line, where several are named.
@@ -213,7 +215,7 @@ impl Asked<'_> {
         &self,
         handle: &Handle,
         call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<Option<T>, String> {
+    ) -> Result<Option<T>, Error> {
         let tell = async {
             let Some(token) = self.request.meta.get_progress_token() else {
                 return std::future::pending().await;
@@ -221,18 +223,27 @@ impl Asked<'_> {
             let begun = Instant::now();
             loop {
                 tokio::time::sleep(PROGRESS_INTERVAL).await;
-                let Ok(record) = handle.status().await else { continue };
+                let status = tokio::time::timeout(STATUS_TIME, handle.status()).await;
                 let elapsed = begun.elapsed();
                 let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+                let message = match status {
+                    Ok(Ok(record)) => answer::progress(&record, ms),
+                    // The call goes on: it says what becomes of it.
+                    _ => format!(
+                        "{} was asked for {} ago, and does not say now how it stands",
+                        handle.id(),
+                        duration(ms)
+                    ),
+                };
                 let progress = ProgressNotificationParam::new(token.clone(), elapsed.as_secs_f64())
-                    .with_message(answer::progress(&record, ms));
+                    .with_message(message);
                 // The client is gone, which another arm sees.
                 let _ = self.request.peer.notify_progress(progress).await;
             }
         };
         tokio::select! {
             biased;
-            answer = call => answer.map(Some).map_err(|error| error.to_string()),
+            answer = call => answer.map(Some),
             () = self.request.ct.cancelled() => Ok(None),
             () = self.gone.cancelled() => Ok(None),
             () = tell => Ok(None),

@@ -10,7 +10,7 @@ use ostler::{Capture, Command, Preset, Status, TraceContext, View};
 use rmcp::model::RequestMetaObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const ABOUT: &str = "Runs a command and answers with its result, or after yield_ms with a handle and the output so far \
 while it goes on in the background. Give `command` (a line for /bin/sh) or `argv`. Its end is told once by a later answer of any tool; \
@@ -78,15 +78,25 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     };
     let command = command(arguments, asked)?;
     let launches = asked.ends.launches();
-    let handle = asked.session.launch(command).await.map_err(|error| format!("not started: {error}"))?;
+    let handle = asked.session.launch(command).await.map_err(|error| error.of_launch())?;
     let awaits = asked.ends.awaits(handle.id());
     drop(launches);
-    let record = match asked.wait(&handle, handle.exited_within(time)).await? {
-        Some(record) => record,
-        None => handle.status().await.map_err(|error| error.to_string())?,
+    let stands = match asked.wait(&handle, handle.exited_within(time)).await {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => handle.status().await,
+        Err(error) => Err(error),
+    };
+    let (record, first) = match stands {
+        Ok(record) => (record, None),
+        // It was started: whoever does not hear of its handle runs it again.
+        Err(error) if error.is_elsewhere() => {
+            let first = format!("state: it was started, and how it stands can't be asked now: {error}");
+            (Arc::new(handle.record().clone()), Some(first))
+        }
+        Err(error) => return Err(error.to_string()),
     };
     let shown = shown::output(&handle, &record, 0, shown::SHOWN_MAX_BYTES).await;
-    let mut said = answer::of_command(&record, shown, None, Waited::default());
+    let mut said = answer::of_command(&record, shown, first, Waited::default());
     // Whoever chose a time wants to be back then, and no task.
     said.goes_on = (record.status == Status::Running && chosen.is_none()).then_some(handle);
     said.awaits = Some(awaits);

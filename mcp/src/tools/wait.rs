@@ -55,7 +55,8 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     let awaits = asked.ends.awaits(handle.id());
     let waited = asked.wait(&handle, handle.wait_for(conditions(&arguments), time)).await;
     // The pattern is the first condition, and the only one that can be wrong.
-    let waited = waited.map_err(|error| error.replace("conditions[0]: pattern.regex", "pattern"))?;
+    let waited =
+        waited.map_err(|error| error.to_string().replace("conditions[0]: pattern.regex", "pattern"))?;
     let (record, met, first) = match waited {
         Some(waited) => {
             let met = ConditionMet::of(&waited.end);

@@ -133,7 +133,8 @@ async fn answered(
     }
     let left = until.saturating_duration_since(Instant::now());
     let pause = vec![Condition::silence_ms(PAUSE_MS)];
-    match asked.wait(handle, handle.wait_for(pause, left)).await? {
+    let waited = asked.wait(handle, handle.wait_for(pause, left)).await;
+    match waited.map_err(|error| error.to_string())? {
         Some(waited) => Ok(waited.record),
         None => handle.status().await.map_err(|error| error.to_string()),
     }

@@ -24,7 +24,9 @@ impl Handle {
         ask: &WorkerAsk,
         time: Duration,
     ) -> Result<Option<WorkerReply>, Error> {
-        let (until, mut pause) = (Instant::now() + WORKER_PATIENCE, Pause::new());
+        // Whatever it is asked, there is time to ask it again.
+        let within = WORKER_PATIENCE + time.saturating_sub(WORKER_TIME);
+        let (until, mut pause) = (Instant::now() + within, Pause::new());
         loop {
             let worker = self.worker().clone();
             let Some(asked) = self.ask_or_ended(ask, time).await? else { return Ok(None) };
@@ -42,7 +44,7 @@ impl Handle {
             }
             // Its result is on its way; or its worker is about to say `lost`.
             if Instant::now() >= until {
-                return Err(Error::WorkerSilent { worker, within: WORKER_PATIENCE });
+                return Err(Error::WorkerSilent { worker, within });
             }
             pause.wait().await;
         }

@@ -11,7 +11,10 @@ use crate::{
 use futures_util::StreamExt;
 use ostler::{Condition, ReadRequest, Record, RecordingStopped, StopCause, WaitEnd};
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::time::{sleep, timeout};
@@ -66,6 +69,10 @@ struct Inner {
     worker: WorkerName,
     record: Record,
     digest: OnceLock<String>,
+    /// The call that has launched it, if that is known.
+    by: OnceLock<String>,
+    /// That was the call which has given this value.
+    is_new: AtomicBool,
     /// How it ended, once that is known: it does not change any more.
     ended: OnceLock<Seen>,
 }
@@ -86,11 +93,34 @@ impl Handle {
         stored: Option<Stored>,
     ) -> Handle {
         let ended = stored.map(|stored| OnceLock::from((stored, None))).unwrap_or_default();
-        Handle(Arc::new(Inner { session, launch, worker, record, digest: OnceLock::new(), ended }))
+        Handle(Arc::new(Inner {
+            session,
+            launch,
+            worker,
+            record,
+            digest: OnceLock::new(),
+            by: OnceLock::new(),
+            is_new: AtomicBool::new(false),
+            ended,
+        }))
     }
     pub(super) fn with_digest(self, digest: &str) -> Handle {
         let _ = self.0.digest.set(digest.to_owned());
         self
+    }
+    pub(super) fn with_call(self, call: &str) -> Handle {
+        let _ = self.0.by.set(call.to_owned());
+        self
+    }
+    /// Of this call, if it has launched it.
+    pub(super) fn of_call(self, call: &str) -> Handle {
+        let is_new = self.0.by.get().is_some_and(|by| by == call);
+        self.0.is_new.store(is_new, Ordering::Relaxed);
+        self
+    }
+    /// Whether the call that has given this value has launched the command; false: it was there before, under the same id or key, or it is not known.
+    pub fn is_new(&self) -> bool {
+        self.0.is_new.load(Ordering::Relaxed)
     }
     /// Of the request; "" if that is not known.
     pub(super) fn digest(&self) -> &str {
@@ -221,7 +251,7 @@ impl Handle {
             Ok(Cancelled { cancelled, taken, record })
         })
     }
-    /// Waits until one of these conditions holds, or the command has ended, for so long. Safe to drop.
+    /// Waits until one of these conditions holds, or the command has ended and what it has written was searched, for so long. Safe to drop.
     ///
     /// # Errors
     /// A condition that can't be; [`Error::WorkerSilent`]: its worker has not answered, a few seconds after the time was up.
@@ -235,17 +265,17 @@ impl Handle {
                 let timeout_ms = u64::try_from(left.min(READ_WAIT).as_millis()).unwrap_or(u64::MAX);
                 let ask =
                     WorkerAsk::WaitFor { key: handle.key(), conditions: Vec::clone(&conditions), timeout_ms };
-                match handle.ask_for(&ask, READ_WAIT + WORKER_TIME).await? {
+                match handle.ask_for(&ask, left.min(READ_WAIT) + WORKER_TIME).await? {
                     Some(WorkerReply::Waited { end: WaitEnd::TimedOut, .. })
                         if left > READ_WAIT || until.is_none() => {}
                     Some(WorkerReply::Waited { end, record, unseen, recording_stopped }) => {
                         return Ok(Waited { end, record: Arc::from(record), unseen, recording_stopped });
                     }
                     Some(other) => return Err(handle.unexpected(other)),
-                    // What it has written can be read; nothing is searched any more.
                     None => {
                         let record = handle.whole().await?;
-                        return Ok(Waited { end: WaitEnd::Exit, record, unseen: 0, recording_stopped: None });
+                        let (end, recording_stopped) = handle.searched(&conditions, until).await?;
+                        return Ok(Waited { end, record, unseen: 0, recording_stopped });
                     }
                 }
             }

@@ -3,17 +3,17 @@
 //! What the engine has delivered stands in a buffer of this process until a call's value is made of it, so a call can be dropped at any await and nothing waits for the engine
 //! to deliver it again.
 
+mod consumer;
 mod sort;
 
 use super::{Call, call::Finish};
 use crate::{
     errors::{Error, server},
-    names::{read_key, session_token},
-    store::{self, Store},
+    store::Store,
 };
 use async_nats::jetstream::{
     self, AckKind,
-    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    consumer::{PullConsumer, pull},
 };
 use futures_util::{FutureExt, StreamExt, future::join_all};
 use ostler::{CommandId, Entry, Filter, REDELIVER_MS, SessionId};
@@ -45,8 +45,6 @@ const READY_MAX: usize = 800;
 const POLL: Duration = Duration::from_secs(5);
 /// How long it is waited before the engine is asked again, when it could not answer, or had nothing that fits.
 const RETRY: Duration = Duration::from_millis(200);
-/// A consumer that is made anew when everything was read goes so soon again.
-const LINGER: Duration = Duration::from_millis(REDELIVER_MS);
 /// In errors.
 const READ: &str = "read the inbox";
 /// Of so many entries that went out it is known that they did: the engine may deliver one again whose acknowledgement was lost.
@@ -182,24 +180,6 @@ impl Inbox {
     pub fn acknowledge_these(&self, sequences: &[u64]) -> Call<u64> {
         let sequences = sequences.to_vec();
         self.acknowledge_if(move |sequence| sequences.contains(&sequence))
-    }
-    /// Its session has ended on every worker. If everything that was in it is acknowledged, a number says so from now on, in place of a consumer, of which a server
-    /// has room for so many. Otherwise, or if that can't be asked or written now, the consumer is as it was.
-    pub(super) async fn let_go(&self) {
-        let reader = &self.0.0;
-        let mut own = reader.consumer.lock().await;
-        let (token, stream) = (session_token(reader.session.as_str()), &reader.store.results.stream);
-        let asked = timeout(POLL, stream.get_consumer::<pull::Config>(&token)).await;
-        let Ok(Ok(there)) = asked else { return };
-        let info = there.cached_info();
-        if info.num_pending > 0 || info.num_ack_pending > 0 {
-            return;
-        }
-        // First: whoever finds no consumer finds the number.
-        if store::put(&reader.store.sessions, &read_key(&token), &info.delivered.stream_sequence).await {
-            let _ = timeout(POLL, stream.delete_consumer(&token)).await;
-            *own = None;
-        }
     }
     fn acknowledge_if(&self, fits: impl Fn(u64) -> bool + Send + 'static) -> Call<u64> {
         let owner = self.0.clone();
@@ -349,44 +329,6 @@ fn ready(owner: &Arc<Owner>, filter: &Filter, max: usize) -> Held {
 }
 
 impl Reader {
-    async fn consumer(&self) -> Result<PullConsumer, Error> {
-        let mut consumer = self.consumer.lock().await;
-        if let Some(there) = &*consumer {
-            return Ok(there.clone());
-        }
-        Ok(consumer.insert(self.open().await?).clone())
-    }
-    async fn open(&self) -> Result<PullConsumer, Error> {
-        let token = session_token(self.session.as_str());
-        let results = &self.store.results;
-        let there = timeout(POLL, results.stream.get_consumer(&token)).await;
-        if let Ok(Ok(there)) = there {
-            return Ok(there);
-        }
-        // Only now: a consumer that is deleted meanwhile was there, and has left this.
-        let read = match store::read::<u64>(&self.store.sessions, &read_key(&token)).await {
-            Ok(read) => read.map(|(read, _)| read),
-            Err(Error::Damaged { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let from = |read: u64| DeliverPolicy::ByStartSequence { start_sequence: read.saturating_add(1) };
-        let config = pull::Config {
-            durable_name: Some(token.clone()),
-            filter_subject: format!("{}{token}.>", results.prefix),
-            deliver_policy: read.map_or(DeliverPolicy::All, from),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: ACK_PENDING,
-            // Nobody has read it for as long as there is something to be read.
-            inactive_threshold: match read {
-                Some(_) => LINGER,
-                None => results.stream.cached_info().config.max_age,
-            },
-            ..pull::Config::default()
-        };
-        results.stream.create_consumer(config).await.map_err(server("open the inbox"))
-    }
-
     /// What is there now; if nothing is, waits for one. Whether something came.
     async fn fetch(&self, wait: Duration) -> Result<bool, Error> {
         if super::lock(&self.buffer).ready.len() >= READY_MAX {

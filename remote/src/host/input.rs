@@ -5,7 +5,7 @@ use crate::{
     words::{Order, WorkerAsk, WorkerReply},
     worker::READ_WAIT,
 };
-use ostler::{Text, UnixSignal};
+use ostler::{CallError, INPUT_MAX_BYTES, Text, UnixSignal};
 use std::time::Duration;
 
 /// Longest piece of a write: a message may have 1 MiB, and a byte that is no text takes four in it.
@@ -25,10 +25,10 @@ pub struct Written {
 
 impl Handle {
     /// Writes to the stdin or terminal of the command, in pieces of 128 KiB, and answers when its end of the pipe has taken them, or 20 s later what of the last piece is
-    /// queued. A piece whose answer was lost is sent again under the same id, and not written twice.
+    /// queued. A piece whose answer was lost is sent again under the same id, and not written twice. After an error the pieces before it are written.
     ///
     /// # Errors
-    /// It was launched without; it has ended ([`HandleEnded`](crate::Error::HandleEnded)); [`WorkerSilent`](crate::Error::WorkerSilent): what was written before that is not known.
+    /// More than [`INPUT_MAX_BYTES`], as on one machine; it was launched without; it has ended ([`HandleEnded`](crate::Error::HandleEnded)); [`WorkerSilent`](crate::Error::WorkerSilent): what was written before that is not known.
     pub fn write(&self, bytes: impl Into<Vec<u8>>) -> Call<Written> {
         self.write_within(bytes, READ_WAIT)
     }
@@ -51,11 +51,15 @@ impl Handle {
         let handle = self.clone();
         let wait_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.call(async move {
+            let length = bytes.len() as u64;
+            if length > INPUT_MAX_BYTES {
+                return Err(CallError::InputTooLarge { bytes: length, limit: INPUT_MAX_BYTES }.into());
+            }
             let mut all = Written::default();
             for (n, piece) in bytes.chunks(WRITE_MAX_BYTES).enumerate() {
                 let (key, id) = (handle.key(), format!("{write_id}.{n}"));
                 let ask = WorkerAsk::Write { key, id, bytes: Text::from_bytes(piece.to_vec()), wait_ms };
-                match handle.ask_for(&ask, READ_WAIT + WORKER_TIME).await? {
+                match handle.ask_for(&ask, time.min(READ_WAIT) + WORKER_TIME).await? {
                     Some(WorkerReply::Written { taken, queued, dropped }) => {
                         all.taken += taken;
                         all.queued += queued;

@@ -40,7 +40,8 @@ pub(super) async fn launch(
 ) -> Result<Handle, Error> {
     request.validate()?;
     let (key, digest) = (request.launch_key.clone(), digest_of(&request));
-    let ask = serde_json::to_vec(&LaunchAsk { launch: launch.clone(), request });
+    let call = nuid::next().to_string();
+    let ask = serde_json::to_vec(&LaunchAsk { launch: launch.clone(), call: call.clone(), request });
     let ask = Bytes::from(
         ask.map_err(|error| Error::Damaged { what: "the request".into(), why: error.to_string() })?,
     );
@@ -54,17 +55,18 @@ pub(super) async fn launch(
     }
     let (until, mut pause, mut unanswered) = (Instant::now().checked_add(within), Pause::new(), false);
     loop {
-        let why = match send(&session, ask.clone()).await {
-            Ok(LaunchReply::Launched { worker, record }) => {
-                return Ok(Handle::new(session, launch, worker, *record, None));
+        let sent = send(&session, ask.clone()).await;
+        // Whoever has it may have no room for another one, or be gone.
+        let is_known = match &sent {
+            Ok(LaunchReply::Known) | Err(Some(_)) => true,
+            Ok(LaunchReply::Busy) | Err(None) => {
+                matches!(look(&session, &launch).await, Ok(Known::Claimed(_) | Known::Ended(_)))
             }
-            Ok(LaunchReply::Refused { error }) => return Err(not_started(error)),
-            Ok(LaunchReply::SessionEnded) => {
-                return Err(Error::SessionEnded { session: session.id().clone() });
-            }
-            Ok(LaunchReply::Busy) => "every worker that has answered is busy".to_owned(),
+            _ => false,
+        };
+        let why = match sent {
             // Its answer was lost, or it was claimed before: the store knows.
-            Ok(LaunchReply::Known) | Err(Some(_)) => {
+            _ if is_known => {
                 let found = found(&session, &launch, Instant::now() + START_TIME).await;
                 match found {
                     Ok(handle) if !same(&handle, &digest) => {
@@ -73,14 +75,27 @@ pub(super) async fn launch(
                             None => Error::LaunchReused { launch },
                         });
                     }
+                    Ok(handle) => return Ok(handle.of_call(&call)),
                     Err(Error::NotClaimed { .. }) => {
                         unanswered = true;
                         "no worker has answered".to_owned()
                     }
-                    other => return other,
+                    Err(error) => return Err(error),
                 }
             }
+            Ok(LaunchReply::Launched { worker, record }) => {
+                return Ok(Handle::new(session, launch, worker, *record, None)
+                    .with_call(&call)
+                    .of_call(&call));
+            }
+            Ok(LaunchReply::Refused { error }) => return Err(not_started(error)),
+            Ok(LaunchReply::SessionEnded) => {
+                return Err(Error::SessionEnded { session: session.id().clone() });
+            }
+            Ok(LaunchReply::Busy) => "every worker that has answered is busy".to_owned(),
             Err(None) => "none listens".to_owned(),
+            // Looked up above.
+            Ok(LaunchReply::Known) | Err(Some(_)) => "no worker has answered".to_owned(),
         };
         if until.is_some_and(|until| Instant::now() >= until) {
             if unanswered {
@@ -163,7 +178,8 @@ pub(super) async fn found(session: &Session, launch: &LaunchId, until: Instant) 
                         record,
                         None,
                     )
-                    .with_digest(&claim.digest));
+                    .with_digest(&claim.digest)
+                    .with_call(&claim.call));
                 }
                 if Instant::now() >= until {
                     // Its worker may be gone: then it is lost before long.

@@ -5,9 +5,12 @@ use crate::{
     errors::Error,
     words::{WorkerAsk, WorkerReply},
 };
-use ostler::{FindRequest, FoundLines, OutputFile, Page, PatternSource, Screen};
-use ostler_artifacts::{Pattern, find};
-use std::{future::IntoFuture, io, pin::Pin};
+use ostler::{
+    CallError, Condition, FindRequest, FoundLines, Met, OutputFile, Page, PatternSource, RecordingStopped,
+    Screen, WaitEnd,
+};
+use ostler_artifacts::{Pattern, Search, find};
+use std::{future::IntoFuture, io, pin::Pin, time::Instant};
 
 /// A search for lines in a command's output, as it is now: [`Handle::find`]. What is searched comes here first: from its worker while it runs, and once it has ended from the
 /// store, once for all searches.
@@ -87,6 +90,45 @@ impl IntoFuture for FindLines {
 }
 
 impl Handle {
+    /// What of the conditions the output of a command meets that has ended: the first that is met. With why it could not be searched to its end.
+    pub(super) async fn searched(
+        &self,
+        conditions: &[Condition],
+        until: Option<Instant>,
+    ) -> Result<(WaitEnd, Option<RecordingStopped>), Error> {
+        let mut stopped = None;
+        for (index, condition) in conditions.iter().enumerate() {
+            let Condition::Output { pattern, stream, from, .. } = condition else { continue };
+            let pattern = Pattern::try_from(pattern.clone())
+                .map_err(|error| CallError::BadCondition { index, reason: error.to_string() })?;
+            let mut search = Search::new(pattern, *from);
+            let found = loop {
+                let offset = search.offset();
+                let page = match self.read().stream(*stream).offset(offset).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        stopped = Some(RecordingStopped { offset, why: error.to_string() });
+                        break None;
+                    }
+                };
+                let skip = usize::try_from(offset.saturating_sub(page.offset)).unwrap_or(usize::MAX);
+                let bytes = page.content.get(skip..).unwrap_or_default();
+                if let Some(found) = search.feed(bytes, 0) {
+                    break Some(found);
+                }
+                if page.eof || bytes.is_empty() {
+                    break search.end();
+                }
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return Ok((WaitEnd::TimedOut, stopped));
+                }
+            };
+            if let Some(found) = found {
+                return Ok((WaitEnd::Met { index, by: Met::Output(found) }, stopped));
+            }
+        }
+        Ok((WaitEnd::Exit, stopped))
+    }
     /// Looks for lines in its output.
     pub fn find(&self, pattern: PatternSource) -> FindLines {
         FindLines { handle: self.clone(), pattern, which: OutputFile::Combined, request: FindRequest::new() }

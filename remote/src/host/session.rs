@@ -22,6 +22,8 @@ use tokio::time::timeout;
 const END_TIME: Duration = Duration::from_secs(30);
 /// How often it is looked whether those that have not answered are answered for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it is waited for that what has ended is stored, output included, before its inbox is let go: that can be asked for again.
+const STORED_TIME: Duration = Duration::from_secs(2);
 /// How often the end is tried to be written.
 const END_ATTEMPTS: u32 = 6;
 
@@ -162,11 +164,19 @@ impl Session {
     /// The end could not be written: then it is not known, and can be asked for again.
     pub fn end(&self) -> Call<EndedSession> {
         let session = self.clone();
-        self.0.remote.call(async move { end(&session).await })
+        self.0.remote.call(async move { end(&session, false).await })
+    }
+    /// The same, and what is unread then is for nobody: of the inbox nothing is left in the engine but a number. Results can still be asked for by their handles.
+    ///
+    /// # Errors
+    /// As [`end`](Session::end).
+    pub fn end_and_discard(&self) -> Call<EndedSession> {
+        let session = self.clone();
+        self.0.remote.call(async move { end(&session, true).await })
     }
 }
 
-async fn end(session: &Session) -> Result<EndedSession, Error> {
+async fn end(session: &Session, discard: bool) -> Result<EndedSession, Error> {
     let store = session.store();
     let token = session_token(session.id().as_str());
     let (mut pause, mut attempts) = (Pause::new(), 0);
@@ -206,10 +216,21 @@ async fn end(session: &Session) -> Result<EndedSession, Error> {
     let mut tally = Tally::default();
     ended.values().for_each(|of_it| tally.add(*of_it));
     let unreached: Vec<WorkerName> = open.into_iter().filter(|worker| !ended.contains_key(worker)).collect();
-    if unreached.is_empty() {
-        session.0.inbox.let_go().await;
+    if unreached.is_empty() && are_stored(session).await {
+        session.0.inbox.let_go(discard).await;
     }
     Ok(EndedSession { tally, unreached })
+}
+
+/// Whether the result of each command of a session that has ended is stored, within a time: then nothing more comes into its inbox.
+async fn are_stored(session: &Session) -> bool {
+    let mut pause = Pause::new();
+    let stored = async {
+        while !open(session).await.is_ok_and(|open| open.is_empty()) {
+            pause.wait().await;
+        }
+    };
+    timeout(STORED_TIME, stored).await.is_ok()
 }
 
 /// Who has claimed something in a session that has no result yet.

@@ -13,10 +13,7 @@ use async_nats::{Message, jetstream::kv};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ostler::{Handle, LaunchError, LaunchRequest, Session};
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The group of all workers of a pool: one of those that listen gets each launch.
@@ -42,7 +39,9 @@ async fn listen(inner: &Arc<Inner>) -> Result<(), Error> {
     }
     let subscribed = inner.store.client.queue_subscribe(inner.options.pool.launches(), GROUP.into()).await;
     let mut launches = subscribed.map_err(server("listen for launches"))?;
-    inner.listening.store(true, Ordering::Relaxed);
+    // The server knows of it before anybody is told.
+    inner.store.client.flush().await.map_err(server("listen for launches"))?;
+    inner.listening.send_replace(true);
     loop {
         let message = tokio::select! {
             message = launches.next() => message,
@@ -55,7 +54,7 @@ async fn listen(inner: &Arc<Inner>) -> Result<(), Error> {
             Err(_) => break,
         }
     }
-    inner.listening.store(false, Ordering::Relaxed);
+    inner.listening.send_replace(false);
     // What had come before the server heard of it is for another worker.
     launches.unsubscribe().await.map_err(server("stop listening"))?;
     while let Some(message) = launches.next().await {
@@ -92,7 +91,7 @@ pub(super) async fn answer(inner: &Inner, to: Option<async_nats::Subject>, reply
 }
 
 async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit) -> LaunchReply {
-    let LaunchAsk { launch, mut request } = ask;
+    let LaunchAsk { launch, call, mut request } = ask;
     let session = request.session_id.clone();
     let key = launch_key(session.as_str(), &launch);
     if let Err(error) = request.validate() {
@@ -106,6 +105,7 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
         launch: launch.clone(),
         worker: inner.options.name.clone(),
         mark: inner.mark(),
+        call,
         at: clock::stamp(),
         digest: digest_of(&request),
         command: cut(&request.display()),

@@ -30,10 +30,7 @@ use ostler::{Config, Handle, Labels, Ostler, SessionId};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -189,7 +186,7 @@ pub(crate) struct Inner {
     leased: Notify,
     slots: Arc<Semaphore>,
     /// It holds a slot for the next launch, which is free.
-    listening: AtomicBool,
+    listening: watch::Sender<bool>,
     running: Mutex<HashMap<String, Running>>,
     /// Sessions that are open, or have ended with something in their inboxes: their results are being delivered.
     sessions: Mutex<HashSet<SessionId>>,
@@ -291,7 +288,7 @@ impl Inner {
         u64::try_from(self.options.lease.as_millis()).unwrap_or(u64::MAX)
     }
     fn heartbeat(&self) -> Heartbeat {
-        let next = usize::from(self.listening.load(Ordering::Relaxed));
+        let next = usize::from(*self.listening.borrow());
         let free = if self.is_ending() { 0 } else { self.slots.available_permits() + next };
         Heartbeat {
             worker: self.options.name.clone(),

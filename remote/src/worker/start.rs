@@ -4,7 +4,7 @@ use super::{
     Inner, LEASE_MAX, LEASE_MIN, Pause, Worker, WorkerOptions, beat, deliver, launches, sentinel, serve,
 };
 use crate::{
-    connect::Connect,
+    connect::{ANSWER_TIME, Connect},
     core::Lease,
     errors::Error,
     names::launch_key,
@@ -17,7 +17,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Write},
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{
@@ -65,7 +65,7 @@ async fn prepare(
     let inner = Arc::new(Inner {
         lease: Mutex::new(Lease::new(u64::try_from(options.lease.as_millis()).unwrap_or(u64::MAX))),
         slots: Arc::new(Semaphore::new(options.slots.min(1 << 16) as usize)),
-        listening: AtomicBool::new(false),
+        listening: watch::Sender::new(false),
         store,
         ostler,
         options,
@@ -108,6 +108,9 @@ async fn prepare(
         return Err(Error::Server { what: "start a worker", why });
     }
     tokio::spawn(beat::beat(inner.clone(), revision));
+    // A worker that was started is one that takes launches. A server that is away by now holds nothing up: it is asked again and again.
+    let mut listens = inner.listening.subscribe();
+    let _ = tokio::time::timeout(ANSWER_TIME, listens.wait_for(|listens| *listens)).await;
     Ok(inner)
 }
 

@@ -64,10 +64,51 @@ fn of_a_session_that_has_ended_and_is_read_no_consumer_is_left_and_nothing_comes
     assert_eq!(inbox.acknowledge(read[2].sequence).wait().unwrap(), 1);
     session.end().wait().unwrap();
     assert_eq!(consumers(&server), 0);
+    let again = host(&server).session("s", &pool()).wait().unwrap();
+    assert!(again.inbox().drain().wait().unwrap().is_empty());
+    drop(again);
     // Another reader first: this one knows itself what it has acknowledged.
     let again = host(&server).session("s", &pool()).wait().unwrap();
     assert!(again.inbox().drain().wait().unwrap().is_empty());
     assert!(inbox.drain().wait().unwrap().is_empty());
+}
+
+#[test]
+fn what_the_end_of_a_session_stops_comes_once_and_what_was_taken_is_no_reason_to_keep_a_consumer() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    assert!(session.inbox().drain().wait().unwrap().is_empty());
+    let taken = session.launch(Command::new("true")).wait().unwrap();
+    assert!(taken.result().wait().unwrap().taken);
+    let stopped = session.launch(Command::new("sleep").arg("1000")).wait().unwrap();
+    session.end().wait().unwrap();
+    // Its result came with the end.
+    assert_eq!(consumers(&server), 1);
+    let read = session.inbox().receive(Filter::any(), 10, LONG).wait().unwrap();
+    assert_eq!(read[0].record().unwrap().command_id, stopped.record().command_id);
+    session.end().wait().unwrap();
+    assert_eq!(consumers(&server), 0);
+    for _ in 0..2 {
+        let again = host(&server).session("s", &pool()).wait().unwrap();
+        assert!(again.inbox().drain().wait().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn of_a_session_that_is_discarded_nothing_is_left_to_be_read() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let inbox = session.inbox();
+    session.launch(Command::new("true")).wait().unwrap().exited().wait().unwrap();
+    assert_eq!(inbox.read_within(Filter::any(), 10, LONG).wait().unwrap().len(), 1);
+    let runs = session.launch(Command::new("sleep").arg("1000")).wait().unwrap();
+    session.end_and_discard().wait().unwrap();
+    assert_eq!(consumers(&server), 0);
+    let again = host(&server).session("s", &pool()).wait().unwrap();
+    assert!(again.inbox().drain().wait().unwrap().is_empty());
+    assert_eq!(runs.exited().wait().unwrap().stop_cause, Some(ostler::StopCause::SessionEnded));
 }
 
 #[test]
