@@ -13,6 +13,8 @@ use ostler_remote::{Connect, Error, LaunchId, Remote};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
+    io::{Read, Write},
+    net::TcpStream,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -123,7 +125,12 @@ fn whoever_dies_each_launch_has_one_result_and_was_started_once() {
         }
         *of.entry(record.status).or_default() += 1;
         let entries = received.remove(&format!("{n}")).unwrap_or_default();
-        assert!(!entries.is_empty(), "the result of launch {n} came to no reader: {record:?}");
+        assert!(
+            !entries.is_empty(),
+            "the result of launch {n} came to no reader: {}\n{}",
+            record.summary(),
+            about_inbox(&pool, n)
+        );
         for entry in &entries {
             assert_eq!(entry.record(), Some(&*record), "launch {n}: one result, and always the same");
         }
@@ -153,6 +160,25 @@ fn whoever_dies_each_launch_has_one_result_and_was_started_once() {
         count.cuts.load(Ordering::Relaxed),
         count.slowest_end_ms.load(Ordering::Relaxed),
     );
+}
+
+/// What the engine says of the reader of a launch's session, and where the result stands: for whoever has to find out why it did not come.
+fn about_inbox(pool: &Pool, n: u64) -> String {
+    let address = pool.server.url();
+    let mut server = TcpStream::connect(address.strip_prefix("nats://").unwrap()).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let (stream, session) = (format!("KV_ostler_{}_results", pool.name()), session_of(n));
+    let result = format!("{{\"last_by_subj\":\"$KV.ostler_{}_results.{session}.{}\"}}", pool.name(), id(n));
+    let asked = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB about 1\r\nPUB $JS.API.CONSUMER.INFO.{stream}.{session} about 0\r\n\r\n\
+         PUB $JS.API.STREAM.MSG.GET.{stream} about {}\r\n{result}\r\n",
+        result.len()
+    );
+    server.write_all(asked.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // Up to the time: it does not end by itself.
+    let _ = server.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 fn id(n: u64) -> LaunchId {
