@@ -174,6 +174,15 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
 }
 
+/// A mark takes the place of the value, if there is one: it is as old as the rest of the bucket when it goes. A [removal](remove) would empty the queue of what the engine
+/// is about to deliver again to readers of keys like this one (`consumer.purge` of nats-server 2.15), and that would come a minute later.
+pub(crate) async fn withdraw(bucket: &kv::Store, key: &str) {
+    if let Ok(Some(_)) = read::<serde::de::IgnoredAny>(bucket, key).await {
+        // If it is not written, readers find the result beside the value.
+        let _ = timeout(ANSWER_TIME, bucket.delete(key)).await;
+    }
+}
+
 /// Nothing is left of the key.
 pub(crate) async fn remove(bucket: &kv::Store, key: &str) -> Result<(), Error> {
     removed(bucket.stream.purge().filter(format!("{}{key}", bucket.prefix))).await

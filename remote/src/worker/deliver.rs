@@ -147,7 +147,7 @@ async fn deliver(inner: &Arc<Inner>, record: &Record) {
     };
     let ours = store(inner, &key, &stored).await;
     if had_progress {
-        let _ = store::remove(&inner.store.results, &progress_key(&key)).await;
+        store::withdraw(&inner.store.results, &progress_key(&key)).await;
     }
     if let Some(running) = inner.running().get_mut(&key) {
         (running.handle, running.slot) = (None, None);
