@@ -263,7 +263,7 @@ impl Told {
                 desk.known.remove(&end.handle_id);
             }
         }
-        // If the graph has ended, everything has that could be told.
+        // A graph that has ended tells nothing more.
         self.ends.acknowledge(sequences).await;
     }
 

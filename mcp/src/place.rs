@@ -150,31 +150,6 @@ impl Session {
             }
         })
     }
-    /// Stops a command, at once if `now`, and waits for its end for so long. Its result comes to the inbox too. Dropped once it was polled, it is stopped all the same.
-    pub(crate) async fn cancel(
-        &self,
-        handle: &Handle,
-        now: bool,
-        time: Duration,
-    ) -> Result<Cancelled, Error> {
-        Ok(match (&self.0, handle) {
-            (Place::Here(session), handle) => {
-                let (ostler, id) = (session.ostler(), handle.id());
-                if now {
-                    // A second cancel means now.
-                    ostler.cancel(id, Some(Duration::ZERO), true).await?;
-                }
-                let ostler::Cancelled { cancelled, record, .. } = ostler.cancel(id, Some(time), true).await?;
-                Cancelled { cancelled, record }
-            }
-            #[cfg(feature = "nats")]
-            (Place::Pool(_), Handle::Pool(handle)) => handle.cancel(now, time).await?,
-            #[cfg(feature = "nats")]
-            (Place::Pool(session), Handle::Here(handle)) => {
-                session.handle(handle.id()).await?.cancel(now, time).await?
-            }
-        })
-    }
     /// A reader of its inbox that keeps what it has read.
     pub(crate) fn inbox(&self) -> Inbox {
         match &self.0 {
@@ -301,6 +276,22 @@ impl Handle {
             Handle::Pool(handle) => handle.signal(signal).await?,
         }
         Ok(())
+    }
+    /// Stops it, at once if `now`, and waits for its end for so long. Its result comes to the inbox too. Dropped once it was polled, it is stopped all the same.
+    pub(crate) async fn cancel(&self, now: bool, time: Duration) -> Result<Cancelled, Error> {
+        Ok(match self {
+            Handle::Here(handle) => {
+                let (ostler, id) = (handle.ostler(), handle.id());
+                if now {
+                    // A second cancel means now.
+                    ostler.cancel(id, Some(Duration::ZERO), true).await?;
+                }
+                let ostler::Cancelled { cancelled, record, .. } = ostler.cancel(id, Some(time), true).await?;
+                Cancelled { cancelled, record }
+            }
+            #[cfg(feature = "nats")]
+            Handle::Pool(handle) => handle.cancel(now, time).await?,
+        })
     }
 }
 

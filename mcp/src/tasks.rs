@@ -67,10 +67,7 @@ async fn result(handle: &Handle) -> JsonObject {
 /// Stops it; the task says so when it has ended.
 pub(crate) async fn cancel(opened: Option<&Opened>, id: &str) -> Result<(), ErrorData> {
     let handle = find(opened, id).await?;
-    if let Some(opened) = opened {
-        let session = opened.session.clone();
-        // It is stopped also when nobody waits for the answer. Its end is told by the next answer.
-        drop(tokio::spawn(async move { session.cancel(&handle, false, Duration::ZERO).await.map(drop) }));
-    }
+    // It is stopped also when nobody waits for the answer. Its end is told by the next answer.
+    drop(tokio::spawn(async move { handle.cancel(false, Duration::ZERO).await.map(drop) }));
     Ok(())
 }

@@ -123,7 +123,8 @@ impl Handle {
     pub(crate) fn new(ostler: Ostler, record: Arc<Record>) -> Handle {
         Handle { ostler, record }
     }
-    pub(crate) fn ostler(&self) -> &Ostler {
+    /// The graph that runs it.
+    pub fn ostler(&self) -> &Ostler {
         &self.ostler
     }
     /// Its name.

@@ -175,7 +175,8 @@ impl From<Handle> for Listed {
         let since = |at: Stamp| now.saturating_sub(Duration::from_millis(at.0));
         let age = record.started_at.filter(|_| runs).map(since);
         let silence = record.silence_ms.filter(|_| runs).map(Duration::from_millis);
-        let paused = false;
+        let paused = runs && record.paused;
+        // What outlives a command is ended there.
         Listed { handle: super::Handle::Pool(handle), age, silence, paused, kept: 0 }
     }
 }

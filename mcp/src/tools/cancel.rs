@@ -68,7 +68,7 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
             (record, Some(format!("signal: {} is sent; wait_command waits for what it does", signal.name())))
         }
         None => {
-            let stopping = asked.session.cancel(&handle, arguments.force, time);
+            let stopping = handle.cancel(arguments.force, time);
             match asked.wait(&handle, stopping).await.map_err(|error| error.to_string())? {
                 Some(cancelled) if cancelled.cancelled || cancelled.record.status == Status::Running => {
                     (cancelled.record, None)

@@ -109,6 +109,11 @@ fn of_a_session_that_is_discarded_nothing_is_left_to_be_read() {
     let again = host(&server).session("s", &pool()).wait().unwrap();
     assert!(again.inbox().drain().wait().unwrap().is_empty());
     assert_eq!(runs.exited().wait().unwrap().stop_cause, Some(ostler::StopCause::SessionEnded));
+    // One that nobody has read at all.
+    let session = host(&server).session("t", &pool()).wait().unwrap();
+    session.launch(Command::new("true")).wait().unwrap().exited().wait().unwrap();
+    session.end_and_discard().wait().unwrap();
+    assert!(session.inbox().drain().wait().unwrap().is_empty());
 }
 
 #[test]

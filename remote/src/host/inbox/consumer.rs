@@ -25,6 +25,13 @@ impl Inbox {
     pub(in crate::host) async fn let_go(&self, discard: bool) {
         let reader = &self.0.0;
         let (token, results) = (session_token(reader.session.as_str()), &reader.store.results);
+        if discard {
+            // Also where nobody has read: whoever reads later begins behind this.
+            if let Ok(Ok(info)) = timeout(POLL, results.stream.get_info()).await {
+                self.is_read(info.state.last_sequence).await;
+            }
+            return;
+        }
         for look in 0..LOOKS {
             if look > 0 {
                 sleep(BETWEEN).await;
@@ -32,26 +39,24 @@ impl Inbox {
             let asked = timeout(POLL, results.stream.get_consumer::<pull::Config>(&token)).await;
             let Ok(Ok(there)) = asked else { return };
             let info = there.cached_info();
-            let read = match (discard, info.num_pending, info.num_ack_pending) {
-                (false, 0, 0) => info.delivered.stream_sequence,
-                (true, ..) => match results.stream.get_info().await {
-                    Ok(info) => info.state.last_sequence,
-                    Err(_) => return,
-                },
+            match (info.num_pending, info.num_ack_pending) {
+                (0, 0) => return self.is_read(info.delivered.stream_sequence).await,
                 // What says nothing any more is acknowledged by whoever reads it.
-                (false, 1.., _) => match reader.fetch(Duration::ZERO).await {
-                    Ok(_) => continue,
-                    Err(_) => return,
-                },
-                (false, 0, _) => continue,
-            };
-            let mut own = reader.consumer.lock().await;
-            // First: whoever finds no consumer finds the number.
-            if store::put(&reader.store.sessions, &read_key(&token), &read).await {
-                let _ = timeout(POLL, results.stream.delete_consumer(&token)).await;
-                *own = None;
+                (1.., _) if reader.fetch(Duration::ZERO).await.is_err() => return,
+                _ => {}
             }
-            return;
+        }
+    }
+
+    /// Nobody needs what stands in it up to this number.
+    async fn is_read(&self, up_to: u64) {
+        let reader = &self.0.0;
+        let (token, results) = (session_token(reader.session.as_str()), &reader.store.results);
+        let mut own = reader.consumer.lock().await;
+        // First: whoever finds no consumer finds the number.
+        if store::put(&reader.store.sessions, &read_key(&token), &up_to).await {
+            let _ = timeout(POLL, results.stream.delete_consumer(&token)).await;
+            *own = None;
         }
     }
 }
