@@ -29,45 +29,45 @@ impl Handle {
         let (until, mut pause) = (Instant::now() + within, Pause::new());
         loop {
             let worker = self.worker().clone();
-            let Some(asked) = self.ask_or_ended(ask, time).await? else { return Ok(None) };
-            if let Ok(message) = asked {
-                let reply = serde_json::from_slice::<WorkerReply>(&message.payload).map_err(|error| {
-                    Error::Damaged { what: format!("the answer of {worker}"), why: error.to_string() }
-                })?;
-                if !matches!(reply, WorkerReply::NotHere) {
-                    return Ok(Some(reply));
-                }
-            }
-            // Ended while it was asked.
-            if self.ended().await?.is_some() {
-                return Ok(None);
-            }
-            // Its result is on its way; or its worker is about to say `lost`.
+            let why = match self.ask_once(ask, time).await {
+                Ok(asked) => return Ok(asked),
+                // Its result is on its way; or its worker is about to say `lost`.
+                Err(None) => Error::WorkerSilent { worker, within },
+                // The server is away: it may be about to come back.
+                Err(Some(error @ Error::Server { .. })) => error,
+                Err(Some(error)) => return Err(error),
+            };
             if Instant::now() >= until {
-                return Err(Error::WorkerSilent { worker, within });
+                return Err(why);
             }
             pause.wait().await;
         }
     }
 
-    /// One request, and a look at the same time: neither waits for the other, beside a server that is busy with its disk. None: it has ended.
-    async fn ask_or_ended(
-        &self,
-        ask: &WorkerAsk,
-        time: Duration,
-    ) -> Result<Option<Result<async_nats::Message, ()>>, Error> {
+    /// One request, and a look at the same time: neither waits for the other, beside a server that is busy with its disk. None: it has ended; an error of none: its worker
+    /// has not answered, or does not have it.
+    async fn ask_once(&self, ask: &WorkerAsk, time: Duration) -> Result<Option<WorkerReply>, Option<Error>> {
         let asked = self.ask(ask, time);
         tokio::pin!(asked);
-        tokio::select! {
+        let message = tokio::select! {
             biased;
             ended = self.ended() => match ended {
-                Ok(Some(_)) => Ok(None),
-                Ok(None) => Ok(Some(asked.await)),
+                Ok(Some(_)) => return Ok(None),
                 // What was asked is on its way: its answer counts.
-                Err(error) => asked.await.map(|message| Some(Ok(message))).map_err(|()| error),
+                Ok(None) | Err(_) => asked.await,
             },
-            message = &mut asked => Ok(Some(message)),
+            message = &mut asked => message,
+        };
+        if let Ok(message) = message {
+            let reply = serde_json::from_slice::<WorkerReply>(&message.payload).map_err(|error| {
+                Error::Damaged { what: format!("the answer of {}", self.worker()), why: error.to_string() }
+            })?;
+            if !matches!(reply, WorkerReply::NotHere) {
+                return Ok(Some(reply));
+            }
         }
+        // Ended while it was asked.
+        if self.ended().await?.is_some() { Ok(None) } else { Err(None) }
     }
     /// One request; an error: no answer.
     pub(super) async fn ask(&self, ask: &WorkerAsk, time: Duration) -> Result<async_nats::Message, ()> {

@@ -300,6 +300,14 @@ impl Handle {
         Ok(self.stored())
     }
 
+    /// The same where it is asked again: none, too, if the server is away.
+    async fn ended_now(&self) -> Result<Option<&Stored>, Error> {
+        match self.ended().await {
+            Err(Error::Server { .. }) => Ok(None),
+            ended => ended,
+        }
+    }
+
     fn stored(&self) -> Option<&Stored> {
         self.0.ended.get().map(|(stored, _)| stored)
     }
@@ -307,17 +315,17 @@ impl Handle {
     /// Waits until it is stored how it ended; none: the time is up.
     async fn await_end(&self, time: Option<Duration>) -> Result<Option<&Stored>, Error> {
         let until = time.and_then(|time| Instant::now().checked_add(time));
-        if self.ended().await?.is_some() {
-            return Ok(self.stored());
+        // A server that is away now is waited for below, as the command is.
+        if let Some(ended) = self.ended_now().await? {
+            return Ok(Some(ended));
         }
         let subject = self.store().done(&self.key());
         let mut told = self.store().client.subscribe(subject).await.map_err(server("wait for a result"))?;
         // Before it is looked: what comes between the two is told.
         let _ = timeout(WORKER_TIME, self.store().client.flush()).await;
         loop {
-            // A server that is away now is waited for, as the command is.
-            if let Ok(Some(_)) = self.ended().await {
-                return Ok(self.stored());
+            if let Some(ended) = self.ended_now().await? {
+                return Ok(Some(ended));
             }
             let left = until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()).min(LOOK));
             if left.is_zero() {

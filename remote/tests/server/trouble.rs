@@ -80,6 +80,32 @@ fn results_survive_a_server_that_is_killed_again_and_again() {
 }
 
 #[test]
+fn what_is_asked_while_the_server_is_away_is_answered_when_it_is_back() {
+    let Some(mut server) = Server::start() else { return };
+    let works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let waits = Command::new("sh").args(["-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let runs = session.launch(waits.clone().current_dir(works.place.path())).wait().unwrap();
+    let ends = session.launch(waits.current_dir(works.place.path())).wait().unwrap();
+    server.is_killed();
+    std::thread::scope(|scope| {
+        let status = scope.spawn(|| runs.status().wait());
+        let paused = scope.spawn(|| runs.pause().wait());
+        let exited = scope.spawn(|| ends.exited_within(LONG).wait());
+        // Longer than one request is waited for.
+        std::thread::sleep(Duration::from_secs(6));
+        std::fs::write(works.place.path().join("go"), "").unwrap();
+        server.comes_back();
+        assert_eq!(exited.join().unwrap().unwrap().status, Status::Completed);
+        // It runs, or has ended by now: it is not an error that nobody knows.
+        status.join().unwrap().unwrap();
+        let paused = paused.join().unwrap();
+        assert!(matches!(paused, Ok(()) | Err(Error::HandleEnded { .. })), "{paused:?}");
+    });
+    runs.cancel_now().wait().unwrap();
+}
+
+#[test]
 fn a_name_is_one_worker() {
     let Some(server) = Server::start() else { return };
     let works = Works::on(&server, "w1");
