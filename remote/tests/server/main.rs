@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's own verdict")]
 
 mod inbox;
+mod kills;
 mod one_machine;
 mod server;
 mod trouble;
