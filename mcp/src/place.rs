@@ -9,6 +9,10 @@ use ostler::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+/// So many records of ended commands are read on a pool to look for labels.
+#[cfg(feature = "nats")]
+const LABELLED_MAX: usize = 1_000;
+
 /// The session of a server.
 #[derive(Clone, Debug)]
 pub struct Session(Place);
@@ -85,6 +89,12 @@ pub(crate) struct Listed {
     pub(crate) kept: u64,
 }
 
+/// The oldest first, and how many more have ended.
+pub(crate) struct List {
+    pub(crate) listed: Vec<Listed>,
+    pub(crate) more: u64,
+}
+
 /// Where and how lines are looked for.
 pub(crate) struct Search {
     pub(crate) pattern: PatternSource,
@@ -119,34 +129,28 @@ impl Session {
             Place::Pool(session) => Handle::Pool(session.handle(id).await?),
         })
     }
-    /// Those that run, the oldest first; and those that have ended, if they are asked for.
-    pub(crate) async fn list(&self, ended: bool) -> Result<Vec<Listed>, Error> {
+    /// Those that run, the oldest first, and of those that have ended at least so many, the newest, or all.
+    pub(crate) async fn list(&self, ended: usize) -> Result<List, Error> {
         Ok(match &self.0 {
-            Place::Here(session) if ended => {
-                session.list_all().await?.into_iter().map(Listed::from).collect()
-            }
-            Place::Here(session) => session.list().await?.into_iter().map(Listed::from).collect(),
+            Place::Here(session) if ended > 0 => session.list_all().await?.into(),
+            Place::Here(session) => session.list().await?.into(),
             #[cfg(feature = "nats")]
             Place::Pool(session) => session.list(ended).await?,
         })
     }
-    /// Those with all of these labels.
-    pub(crate) async fn list_labelled(
-        &self,
-        labels: &BTreeMap<String, String>,
-    ) -> Result<Vec<Listed>, Error> {
+    /// Those with all of these labels; on a pool, of those that run and the newest that have ended.
+    pub(crate) async fn list_labelled(&self, labels: &BTreeMap<String, String>) -> Result<List, Error> {
         Ok(match &self.0 {
-            Place::Here(session) => {
-                session.list_labelled(labels.clone()).await?.into_iter().map(Listed::from).collect()
-            }
+            Place::Here(session) => session.list_labelled(labels.clone()).await?.into(),
             #[cfg(feature = "nats")]
             Place::Pool(session) => {
-                let mut listed = session.list(true).await?;
-                listed.retain(|listed| {
+                let mut list = session.list(LABELLED_MAX).await?;
+                list.listed.retain(|listed| {
                     let of_it = &listed.handle.record().labels;
                     labels.iter().all(|(name, value)| of_it.get(name) == Some(value))
                 });
-                listed
+                // Whether these labels are on the others nobody has read.
+                List { more: 0, ..list }
             }
         })
     }
@@ -390,6 +394,11 @@ impl Error {
     }
 }
 
+impl From<Vec<ostler::Listed>> for List {
+    fn from(listed: Vec<ostler::Listed>) -> List {
+        List { listed: listed.into_iter().map(Listed::from).collect(), more: 0 }
+    }
+}
 impl From<ostler::Listed> for Listed {
     fn from(listed: ostler::Listed) -> Listed {
         let ostler::Listed { handle, age, silence, paused, kept, .. } = listed;

@@ -83,7 +83,7 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 pub(crate) async fn list(opened: Option<&Opened>) -> Vec<Resource> {
     let Some(opened) = opened else { return Vec::new() };
     // A graph that has ended has nothing.
-    let listed = opened.session.list(true).await.unwrap_or_default();
+    let listed = opened.session.list(LISTED).await.map(|list| list.listed).unwrap_or_default();
     let mut resources = Vec::new();
     for listed in listed.iter().rev().take(LISTED) {
         let (id, command) = (listed.handle.id(), on_one_line(&listed.handle.record().command, NAME_BYTES));

@@ -79,7 +79,7 @@ impl Options {
 /// What an address of the suite's stands for: the output of the session's first command.
 pub(crate) async fn address(opened: Option<&Opened>, uri: String) -> String {
     let Some(opened) = opened.filter(|_| ADDRESSES.contains(&&*uri)) else { return uri };
-    let listed = opened.session.list(true).await.unwrap_or_default();
+    let listed = opened.session.list(usize::MAX).await.map(|list| list.listed).unwrap_or_default();
     listed.first().map_or(uri, |listed| format!("ostler://commands/{}/output", listed.handle.id()))
 }
 

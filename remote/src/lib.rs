@@ -58,8 +58,8 @@ mod worker;
 pub use connect::Connect;
 pub use errors::Error;
 pub use host::{
-    Call, Cancelled, Ended, EndedSession, FindLines, Handle, Inbox, Listed, ListedState, ReadOutput, Remote,
-    Session, Waited, Written,
+    Call, Cancelled, Ended, EndedSession, FindLines, Handle, Inbox, List, ListRequest, Listed, ListedState,
+    ReadOutput, Remote, Session, Waited, Written,
 };
 pub use names::{BadName, LaunchId, NAME_MAX_BYTES, Pool, WorkerName};
 pub use store::{KEEP, Keep};

@@ -16,10 +16,10 @@ use crate::{
 use async_nats::{
     Client,
     jetstream::{
-        self,
+        self, Message,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
         kv, object_store,
-        stream::{LastRawMessageErrorKind, PurgeError, PurgeResponse, Republish},
+        stream::{LastRawMessageErrorKind, PurgeError, PurgeResponse, Republish, Stream},
     },
 };
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
 const KEEP_WORKERS: Duration = Duration::from_secs(24 * 3_600);
 /// How many keys one message of a listing's fetch brings at most.
 const LIST_BATCH: usize = 256;
+/// In errors.
+const LIST: &str = "list a bucket";
 /// How long a list waits for what was counted and does not come.
 const LIST_WAIT: Duration = Duration::from_millis(200);
 
@@ -166,7 +168,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
 ) -> Result<Option<(T, u64)>, Error> {
     let subject = format!("{}{key}", bucket.prefix);
     let read = timeout(ANSWER_TIME, bucket.stream.get_last_raw_message_by_subject(&subject)).await;
-    match read.map_err(|_| Error::Server { what: "read a key", why: "no answer".into() })? {
+    match read.map_err(|_| unheard("read a key"))? {
         Ok(message) if message.headers.get("KV-Operation").is_some() => Ok(None),
         Ok(message) => Ok(Some((decode(&subject, &message.payload)?, message.sequence))),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -174,8 +176,11 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
 }
 
-/// A mark takes the place of the value, if there is one: it is as old as the rest of the bucket when it goes. A [removal](remove) would empty the queue of what the engine
-/// is about to deliver again to readers of keys like this one (`consumer.purge` of nats-server 2.15), and that would come a minute later.
+/// A mark takes the place of the value, if there is one: it is as old as the rest of the bucket when it goes.
+///
+/// A [removal](remove) from a bucket whose messages are acknowledged would delay others by minutes: it empties the queue of what the engine is about to deliver again, to
+/// readers of all keys (`consumer.purge` of nats-server 2.15), and what was in it has missed its time by so much that those that are found late beside it get a
+/// time to come (`checkPending`). Of 10,000 launches one such result was not delivered in two minutes, twice in four runs, until this was a mark.
 pub(crate) async fn withdraw(bucket: &kv::Store, key: &str) {
     if let Ok(Some(_)) = read::<serde::de::IgnoredAny>(bucket, key).await {
         // If it is not written, readers find the result beside the value.
@@ -197,66 +202,98 @@ pub(crate) async fn remove_up_to(bucket: &kv::Store, key: &str, revision: u64) -
 
 async fn removed(purge: impl IntoFuture<Output = Result<PurgeResponse, PurgeError>>) -> Result<(), Error> {
     let removed = timeout(ANSWER_TIME, purge.into_future()).await;
-    removed
-        .map_err(|_| Error::Server { what: "remove a key", why: "no answer".into() })?
-        .map(drop)
-        .map_err(server("remove a key"))
+    removed.map_err(|_| unheard("remove a key"))?.map(drop).map_err(server("remove a key"))
 }
 
-/// Every value whose key fits (`*` one part, `>` the rest), with its revision, as of a moment after this was asked.
+/// Every value whose key fits (`*` one part, `>` the rest), with its revision, as of a moment after this was asked. What can't be read is not ours, or of another version: it
+/// holds up nobody.
 pub(crate) async fn list<T: DeserializeOwned>(
     bucket: &kv::Store,
     keys: &str,
 ) -> Result<Vec<(T, u64)>, Error> {
-    let what = "list a bucket";
-    let config = pull::Config {
-        deliver_policy: DeliverPolicy::LastPerSubject,
-        ack_policy: AckPolicy::None,
-        filter_subject: format!("{}{keys}", bucket.prefix),
-        memory_storage: true,
-        num_replicas: 1,
-        inactive_threshold: ANSWER_TIME,
-        ..pull::Config::default()
+    let listing = Listing::begin(bucket, keys, false).await?;
+    let read =
+        |message: &Message, revision| Some((decode(&message.subject, &message.payload).ok()?, revision));
+    listing.read(read).await
+}
+/// The same without the values.
+pub(crate) async fn keys(bucket: &kv::Store, keys: &str) -> Result<Vec<(String, u64)>, Error> {
+    let listing = Listing::begin(bucket, keys, true).await?;
+    let read = |message: &Message, revision| {
+        Some((message.subject.strip_prefix(&bucket.prefix)?.to_owned(), revision))
     };
-    let made = timeout(ANSWER_TIME, bucket.stream.create_consumer(config)).await;
-    let consumer: PullConsumer =
-        made.map_err(|_| Error::Server { what, why: "no answer".into() })?.map_err(server(what))?;
-    let mut left = consumer.cached_info().num_pending;
-    let (mut found, mut some) = (Vec::new(), true);
-    while left > 0 {
-        // What was counted can be gone by now: then nothing comes, and that is waited for once, and not for long.
-        let fetch = consumer.fetch().max_messages(LIST_BATCH);
-        let fetch = if some { fetch } else { fetch.expires(LIST_WAIT) };
-        let none = || Error::Server { what, why: "no answer".into() };
-        let batch = timeout(ANSWER_TIME, fetch.messages()).await.map_err(|_| none())?;
-        let mut batch = batch.map_err(server(what))?;
-        let waited = !some;
-        some = false;
-        while let Some(message) = timeout(ANSWER_TIME, batch.next()).await.map_err(|_| none())? {
-            let message = message.map_err(server(what))?;
-            let info = message.info().map_err(server(what))?;
-            (left, some) = (info.pending, true);
-            if message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none()) {
-                // What can't be read is not ours, or of another version: it holds up nobody.
-                found.extend(
-                    decode(&message.subject, &message.payload)
-                        .ok()
-                        .map(|value| (value, info.stream_sequence)),
-                );
+    listing.read(read).await
+}
+/// How many there are, removed ones included that have left a mark.
+pub(crate) async fn count(bucket: &kv::Store, keys: &str) -> Result<u64, Error> {
+    Ok(Listing::begin(bucket, keys, true).await?.left)
+}
+
+/// The newest message of each key, as the engine counted them when this was made.
+struct Listing {
+    consumer: PullConsumer,
+    stream: Stream,
+    left: u64,
+}
+impl Listing {
+    async fn begin(bucket: &kv::Store, keys: &str, headers_only: bool) -> Result<Listing, Error> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ack_policy: AckPolicy::None,
+            filter_subject: format!("{}{keys}", bucket.prefix),
+            headers_only,
+            memory_storage: true,
+            num_replicas: 1,
+            inactive_threshold: ANSWER_TIME,
+            ..pull::Config::default()
+        };
+        let stream = bucket.stream.clone();
+        let made = timeout(ANSWER_TIME, stream.create_consumer(config)).await.map_err(|_| unheard(LIST))?;
+        let consumer: PullConsumer = made.map_err(server(LIST))?;
+        let left = consumer.cached_info().num_pending;
+        Ok(Listing { consumer, stream, left })
+    }
+
+    /// What is made of each that is no mark, and its revision.
+    async fn read<T>(mut self, make: impl Fn(&Message, u64) -> Option<T>) -> Result<Vec<T>, Error> {
+        let (mut found, mut some) = (Vec::new(), true);
+        while self.left > 0 {
+            // What was counted can be gone by now: then nothing comes, and that is waited for once, and not for long.
+            let fetch = self.consumer.fetch().max_messages(LIST_BATCH);
+            let fetch = if some { fetch } else { fetch.expires(LIST_WAIT) };
+            let batch = timeout(ANSWER_TIME, fetch.messages()).await.map_err(|_| unheard(LIST))?;
+            let mut batch = batch.map_err(server(LIST))?;
+            let waited = !some;
+            some = false;
+            while let Some(message) = timeout(ANSWER_TIME, batch.next()).await.map_err(|_| unheard(LIST))? {
+                let message = message.map_err(server(LIST))?;
+                let info = message.info().map_err(server(LIST))?;
+                (self.left, some) = (info.pending, true);
+                if message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none()) {
+                    found.extend(make(&message, info.stream_sequence));
+                }
+                if self.left == 0 {
+                    break;
+                }
             }
-            if left == 0 {
+            if !some && waited {
                 break;
             }
         }
-        if !some && waited {
-            break;
-        }
+        Ok(found)
     }
-    // It goes by itself, too; but the server counts consumers.
-    let name = consumer.cached_info().name.clone();
-    let stream = bucket.stream.clone();
-    tokio::spawn(async move { timeout(ANSWER_TIME, stream.delete_consumer(&name)).await.map(drop) });
-    Ok(found)
+}
+impl Drop for Listing {
+    fn drop(&mut self) {
+        // It goes by itself, too; but the server counts consumers. Without a runtime the connection is gone.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (name, stream) = (self.consumer.cached_info().name.clone(), self.stream.clone());
+        runtime.spawn(async move { timeout(ANSWER_TIME, stream.delete_consumer(&name)).await.map(drop) });
+    }
+}
+
+fn unheard(what: &'static str) -> Error {
+    Error::Server { what, why: "no answer".into() }
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, Error> {

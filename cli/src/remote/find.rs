@@ -1,12 +1,12 @@
 //! `ostler logs --pool`, `ostler cancel --pool`: a launch that somebody else may have asked for.
 
-use super::{Failure, connect};
+use super::{Failure, connect, list::list};
 use crate::{
     args::{CancelArgs, LaunchPoolArgs, LogsArgs},
     exit, term,
 };
 use ostler::{Lines, OutputFile, ReadRequest, View};
-use ostler_remote::{Handle, Listed, ListedState};
+use ostler_remote::{Handle, ListRequest, Listed, ListedState};
 use std::{
     io::{self, Write},
     time::Duration,
@@ -20,8 +20,14 @@ const WAIT: Duration = Duration::from_secs(10);
 /// The launch that a person means: by its id, by the beginning of it while that is unique, or `latest`.
 fn find(args: &LaunchPoolArgs, text: &str) -> Result<(Handle, Listed), Failure> {
     let (remote, pool) = connect(&args.of)?;
-    let mut listed = remote.list(&pool).wait()?;
-    listed.retain(|one| args.session.as_ref().is_none_or(|session| one.session.as_str() == session));
+    let request = match text {
+        "latest" => ListRequest::new().newest(1),
+        _ => {
+            let beginning = text.to_owned();
+            ListRequest::new().only(move |launch| launch.as_str().starts_with(&beginning))
+        }
+    };
+    let listed = list(&remote, &pool, args.session.as_deref(), request)?.launches;
     let unknown = || Failure::Unknown { text: text.to_owned(), pool: pool.clone() };
     let fits = |exactly: bool| {
         let fits = move |one: &&Listed| {

@@ -9,7 +9,7 @@ use crate::{
     term,
 };
 use ostler::{Record, counted, duration, on_one_line};
-use ostler_remote::{Heartbeat, Listed, ListedState};
+use ostler_remote::{Heartbeat, List, ListRequest, Listed, ListedState, Pool, Remote};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -38,17 +38,9 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, exit::Failure> {
     let (remote, pool) = connect(&args.pool)?;
     let mut workers = remote.workers(&pool).wait()?;
     workers.sort_by(|one, other| one.worker.cmp(&other.worker));
-    let (mut shown, mut ended) = (Vec::new(), 0);
-    for launch in remote.list(&pool).wait()? {
-        if !wanted(args, &launch) {
-            continue;
-        }
-        if args.all || !matches!(launch.state, ListedState::Ended(_)) {
-            shown.push(launch);
-        } else {
-            ended += 1;
-        }
-    }
+    let request = if args.all { ListRequest::new() } else { ListRequest::new().running() };
+    let List { launches: mut shown, more, .. } = list(&remote, &pool, args.session.as_deref(), request)?;
+    shown.retain(|launch| is_labelled(args, launch));
     // The newest first, as on this machine.
     shown.reverse();
     if args.json {
@@ -70,10 +62,24 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, exit::Failure> {
         writeln!(text, "{line}")?;
     }
     anstream::stdout().write_all(&text)?;
-    if shown.is_empty() && ended > 0 {
-        term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(ended, "command")));
+    // Which of them have these labels, nobody has read.
+    if shown.is_empty() && more > 0 && args.labels.is_empty() {
+        term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(more, "command")));
     }
     Ok(0)
+}
+
+/// Of a pool, or of one session of it.
+pub(super) fn list(
+    remote: &Remote,
+    pool: &Pool,
+    session: Option<&str>,
+    request: ListRequest,
+) -> Result<List, Failure> {
+    Ok(match session {
+        Some(session) => remote.session(session, pool).wait()?.list(request).wait()?,
+        None => remote.list(pool, request).wait()?,
+    })
 }
 
 fn record(launch: &Listed) -> Option<&Record> {
@@ -83,13 +89,10 @@ fn record(launch: &Listed) -> Option<&Record> {
     }
 }
 
-fn wanted(args: &PsArgs, launch: &Listed) -> bool {
-    let of_session = args.session.as_ref().is_none_or(|session| launch.session.as_str() == session);
-    let labelled = args
-        .labels
-        .iter()
-        .all(|(name, value)| record(launch).is_some_and(|record| record.labels.get(name) == Some(value)));
-    of_session && labelled
+fn is_labelled(args: &PsArgs, launch: &Listed) -> bool {
+    let has =
+        |name, value| record(launch).is_some_and(|record: &Record| record.labels.get(name) == Some(value));
+    args.labels.iter().all(|(name, value)| has(name, value))
 }
 
 /// How long ago, by this machine's clock; another one's may differ.

@@ -9,7 +9,7 @@ use crate::{
     wire::Wire,
 };
 use ostler::{Command, Entry, Filter, Status};
-use ostler_remote::{Connect, Error, LaunchId, Remote};
+use ostler_remote::{Connect, Error, LaunchId, ListRequest, Remote};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
@@ -87,14 +87,14 @@ fn whoever_dies_each_launch_has_one_result_and_was_started_once() {
     let remote = pool.host();
     // Everybody is back, and what is open is answered for.
     pool.until("every claim has its result", || {
-        let listed = remote.list(&pool.name()).wait().unwrap();
+        let listed = remote.list(&pool.name(), ListRequest::new()).wait().unwrap().launches;
         listed.iter().all(|one| matches!(one.state, ostler_remote::ListedState::Ended(_)))
     });
     pool.until("no claim is left", || remote.claims(&pool.name()).wait().unwrap() == 0);
     let mut received = received.into_inner().unwrap();
     // What was on its way to a reader that died comes again after a minute.
     let until = Instant::now() + LIMIT * 2;
-    let ended = remote.list(&pool.name()).wait().unwrap().len();
+    let ended = remote.list(&pool.name(), ListRequest::new()).wait().unwrap().launches.len();
     while received.len() < ended && Instant::now() < until {
         for n in 0..SESSIONS {
             let session = remote.session(format!("s{n}"), &pool.name()).wait().unwrap();

@@ -5,7 +5,7 @@ use crate::{
     pool::{Pool, marked},
 };
 use ostler::{Command, Filter, Record, Status, StopCause};
-use ostler_remote::{Error, Handle, Session};
+use ostler_remote::{Error, Handle, ListRequest, Session};
 use std::{
     sync::Arc,
     thread,
@@ -168,7 +168,7 @@ fn a_host_that_is_gone_is_followed_by_another_one_on_the_same_session() {
     assert_eq!(line.trim_end(), "begun");
     host.is_killed();
     let session = pool.host().session("chat", &pool.name()).wait().unwrap();
-    let listed = session.list().wait().unwrap();
+    let listed = session.list(ListRequest::new()).wait().unwrap().launches;
     let handle = session.handle(&listed[0].launch).wait().unwrap();
     assert_eq!(handle.status().wait().unwrap().stdout, "begun\n");
     pool.touch("go");

@@ -61,6 +61,10 @@ fn each_tool_does_what_it_does_on_one_machine() {
             (stopped.field("status"), stopped.field("stop_cause")),
             (&json!("killed"), &json!("cancelled"))
         );
+        let first = client.call("list_commands", json!({ "limit": 1 }));
+        assert_eq!((first.field("commands").as_array().unwrap().len(), first.field("more")), (1, &json!(2)));
+        let running = client.call("list_commands", json!({ "running": true }));
+        assert_eq!((running.field("commands"), running.field("more")), (&json!([]), &json!(0)));
         // The end of each was told by the answer that was about it.
         assert_eq!(stopped.ended(), [""; 0]);
         assert_eq!(client.call("list_commands", json!({})).ended(), [""; 0]);

@@ -7,7 +7,7 @@ use crate::{
     pool::Pool,
 };
 use ostler::{Command, Status, StopCause};
-use ostler_remote::ListedState;
+use ostler_remote::{ListRequest, ListedState};
 use std::time::Duration;
 
 /// A network, a server that is reached from there, and a worker that is in there.
@@ -29,7 +29,7 @@ fn what_is_cut_off_for_less_than_the_lease_goes_on_and_its_results_arrive() {
     assert!(!net.reaches(&pool.server.url()));
     pool.touch("go");
     pool.has_ended(&ends);
-    let listed = session.list().wait().unwrap();
+    let listed = session.list(ListRequest::new()).wait().unwrap().launches;
     assert!(!listed.iter().any(|one| matches!(one.state, ListedState::Ended(_))), "{listed:?}");
     net.mends();
     let [result] = &results(&session, 1)[..] else { panic!() };

@@ -5,7 +5,7 @@ use ostler::{
     Command, Condition, Content, Entry, HandleId, Page, PatternSource, ReadRequest, Record, Screen, Stamp,
     Status, UnixSignal,
 };
-use ostler_remote::{FindLines, Inbox, LaunchId};
+use ostler_remote::{FindLines, Inbox, LaunchId, List, ListRequest};
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -44,10 +44,9 @@ impl Session {
         let launch: LaunchId = id.to_string().parse().map_err(ostler_remote::Error::Name)?;
         let handle = match self.session.handle(&launch).await {
             Err(unknown @ ostler_remote::Error::NotClaimed { .. }) => {
-                let listed = self.session.list().await?;
-                let other =
-                    listed.into_iter().find(|listed| listed.launch.handle_id() == id).ok_or(unknown)?;
-                self.session.handle(&other.launch).await?
+                let of_it = ListRequest::new().only(move |launch| launch.handle_id() == id);
+                let listed = self.session.list(of_it).await?.launches;
+                self.session.handle(&listed.first().ok_or(unknown)?.launch).await?
             }
             handle => handle?,
         };
@@ -58,17 +57,14 @@ impl Session {
         };
         Ok(Handle { handle, record })
     }
-    pub(super) async fn list(&self, ended: bool) -> Result<Vec<Listed>, Error> {
+    pub(super) async fn list(&self, ended: usize) -> Result<super::List, Error> {
+        let List { launches, more, .. } = self.session.list(ListRequest::new().newest(ended)).await?;
         let mut listed = Vec::new();
         let (mut asked, room) = (JoinSet::new(), Arc::new(Semaphore::new(ASKED_AT_ONCE)));
-        for one in self.session.list().await? {
+        for one in launches {
             // One that is being started is not there yet.
             let Some(handle) = self.session.handle_of(&one) else { continue };
-            let runs = handle.record().status == Status::Running;
-            if !runs && !ended {
-                continue;
-            }
-            if runs {
+            if handle.record().status == Status::Running {
                 let (handle, room, at) = (handle.clone(), room.clone(), listed.len());
                 asked.spawn(async move {
                     let _permit = room.acquire_owned().await;
@@ -87,7 +83,7 @@ impl Session {
             }
         };
         let _ = timeout(LIST_TIME, answers).await;
-        Ok(listed.into_iter().map(Listed::from).collect())
+        Ok(super::List { listed: listed.into_iter().map(Listed::from).collect(), more })
     }
     pub(super) fn inbox(&self) -> Inbox {
         self.session.inbox().keep_read()

@@ -1,7 +1,10 @@
 //! `list_commands`: what runs, and what has ended.
 
 use super::{Answered, Asked, COMMAND_BYTES};
-use crate::{answer::Said, place::Listed};
+use crate::{
+    answer::Said,
+    place::{List, Listed},
+};
 use ostler::{Status, duration, on_one_line};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,19 +68,21 @@ struct Row {
 
 pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     let session = asked.session;
-    let listed = match arguments.labels.is_empty() {
-        true => session.list(!arguments.running).await,
+    let limit = usize::try_from(arguments.limit.unwrap_or(ROWS).clamp(1, ROWS_MAX)).unwrap_or(usize::MAX);
+    let list = match arguments.labels.is_empty() {
+        true => session.list(if arguments.running { 0 } else { limit }).await,
         false => session.list_labelled(&arguments.labels).await,
     };
-    let mut listed = listed.map_err(|error| error.to_string())?;
+    let List { mut listed, more } = list.map_err(|error| error.to_string())?;
     let runs = |listed: &Listed| listed.handle.record().status == Status::Running;
     if arguments.running {
         listed.retain(runs);
     }
     listed.reverse();
     listed.sort_by_key(|listed| !runs(listed));
-    let limit = usize::try_from(arguments.limit.unwrap_or(ROWS).clamp(1, ROWS_MAX)).unwrap_or(usize::MAX);
-    let more = listed.len().saturating_sub(limit);
+    // What has ended is no part of a list of what runs.
+    let unread = if arguments.running { 0 } else { usize::try_from(more).unwrap_or(usize::MAX) };
+    let more = listed.len().saturating_sub(limit).saturating_add(unread);
     let mut output = String::new();
     let mut commands = Vec::new();
     for one in listed.iter().take(limit) {

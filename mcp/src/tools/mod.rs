@@ -182,7 +182,8 @@ impl Asked<'_> {
     async fn unknown(&self, name: &str) -> String {
         let name = on_one_line(name, 80);
         // A graph that has ended has none.
-        let listed = self.session.list(true).await.unwrap_or_default();
+        let list = self.session.list(NAMED_HANDLES).await;
+        let (listed, more) = list.map(|list| (list.listed, list.more)).unwrap_or_default();
         if listed.is_empty() {
             return format!(
                 "unknown handle {name}: this session has none; run_command starts a command and gives its handle"
@@ -202,7 +203,7 @@ impl Asked<'_> {
                 )
             })
             .collect();
-        let more = listed.len() - named.len();
+        let more = (listed.len() - named.len()) as u64 + more;
         let more = if more > 0 { format!(" and {more} older ones") } else { String::new() };
         format!(
             "unknown handle {name}: the session has {}{more}; use one of these, or run_command",

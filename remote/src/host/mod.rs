@@ -6,6 +6,7 @@ mod handle;
 mod inbox;
 mod input;
 mod launch;
+mod list;
 mod look;
 mod output;
 mod sealed;
@@ -15,9 +16,10 @@ pub use call::Call;
 pub use handle::{Cancelled, Ended, Handle, Waited};
 pub use inbox::Inbox;
 pub use input::Written;
+pub use list::{List, ListRequest, Listed, ListedState};
 pub use look::FindLines;
 pub use output::ReadOutput;
-pub use session::{EndedSession, Listed, ListedState, Session};
+pub use session::{EndedSession, Session};
 
 use crate::{
     connect::Connect,
@@ -128,13 +130,10 @@ impl Remote {
             workers(&store).await
         })
     }
-    /// Everything that is known of a pool: what runs, and what has ended and is kept.
-    pub fn list(&self, pool: &Pool) -> Call<Vec<Listed>> {
+    /// What runs in all sessions of a pool, and what has ended and is kept: of both what is asked for.
+    pub fn list(&self, pool: &Pool, request: ListRequest) -> Call<List> {
         let (remote, pool) = (self.clone(), pool.clone());
-        self.call(async move {
-            let store = remote.store(&pool).await?;
-            session::listed(&store, "*.*").await
-        })
+        self.call(async move { request.list(&*remote.store(&pool).await?, "*.*").await })
     }
     /// How many launches of a pool are claimed, and not yet done with: they run, or their results are being stored.
     pub fn claims(&self, pool: &Pool) -> Call<usize> {

@@ -1,16 +1,16 @@
 //! A session, as a host holds it. It is a name: dropping it ends nothing.
 
-use super::{Call, Handle, Inbox, Remote, launch};
+use super::{Call, Handle, Inbox, List, ListRequest, Listed, ListedState, Remote, launch};
 use crate::{
     errors::Error,
     names::{LaunchId, Pool, WorkerName, launch_key, session_token},
     store::{self, Created, Store},
-    words::{AllAsk, AllReply, Claim, End, Stored},
+    words::{AllAsk, AllReply, Claim},
     worker::Pause,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use ostler::{Command, LaunchRequest, Record, SessionId, Stamp, Tally};
+use ostler::{Command, LaunchRequest, Record, SessionId, Tally};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -51,35 +51,6 @@ pub struct EndedSession {
     pub tally: Tally,
     /// Workers that have not answered: they stop what they run in it when they hear of it, at the latest when their lease ends.
     pub unreached: Vec<WorkerName>,
-}
-
-/// How one launch stands.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum ListedState {
-    /// Claimed, and not yet known to run.
-    Starting,
-    /// It runs: the record as of its start.
-    Running(Box<Record>),
-    /// It has ended.
-    Ended(Box<Record>),
-}
-/// One launch in a list.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Listed {
-    /// Its session.
-    pub session: SessionId,
-    /// Its name.
-    pub launch: LaunchId,
-    /// Who runs it, or ran it.
-    pub worker: WorkerName,
-    /// When it was claimed, or its result was stored.
-    pub at: Stamp,
-    /// The command, shell-quoted.
-    pub command: String,
-    /// How it stands.
-    pub state: ListedState,
 }
 
 impl Session {
@@ -146,11 +117,11 @@ impl Session {
         let (launch, worker) = (listed.launch.clone(), listed.worker.clone());
         Some(Handle::new(self.clone(), launch, worker, Record::clone(record), None))
     }
-    /// What runs in it, and what has ended and is kept.
-    pub fn list(&self) -> Call<Vec<Listed>> {
+    /// What runs in it, and what has ended and is kept: of both what is asked for.
+    pub fn list(&self, request: ListRequest) -> Call<List> {
         let session = self.clone();
         self.0.remote.call(async move {
-            listed(session.store(), &format!("{}.*", session_token(session.id().as_str()))).await
+            request.list(session.store(), &format!("{}.*", session_token(session.id().as_str()))).await
         })
     }
     /// Where results arrive: a durable consumer of the engine, made when it is first read, so that any host that opens the session goes on reading where the last one has acknowledged.
@@ -238,36 +209,4 @@ async fn open(session: &Session) -> Result<BTreeSet<WorkerName>, Error> {
     let keys = format!("{}.*", session_token(session.id().as_str()));
     let claims = store::list::<Claim>(&session.store().claims, &keys).await?;
     Ok(claims.into_iter().map(|(claim, _)| claim.worker).collect())
-}
-
-/// Of the keys that fit, what runs and what has ended. Who has both has ended.
-pub(super) async fn listed(store: &Store, keys: &str) -> Result<Vec<Listed>, Error> {
-    let claims = store::list::<Claim>(&store.claims, keys).await?;
-    let results = store::list::<Stored>(&store.results, keys).await?;
-    let mut listed = Vec::new();
-    let mut ended = BTreeSet::new();
-    for (stored, _) in results {
-        ended.insert((stored.session.clone(), stored.launch.clone()));
-        if let End::Result { record, .. } = stored.end {
-            let command = record.command.clone();
-            let (session, launch, worker) = (stored.session, stored.launch, stored.worker);
-            listed.push(Listed {
-                session,
-                launch,
-                worker,
-                at: stored.at,
-                command,
-                state: ListedState::Ended(record),
-            });
-        }
-    }
-    for (claim, _) in claims {
-        if !ended.contains(&(claim.session.clone(), claim.launch.clone())) {
-            let state = claim.record.map_or(ListedState::Starting, ListedState::Running);
-            let (session, launch, worker) = (claim.session, claim.launch, claim.worker);
-            listed.push(Listed { session, launch, worker, at: claim.at, command: claim.command, state });
-        }
-    }
-    listed.sort_by(|one, other| (one.at, &one.launch).cmp(&(other.at, &other.launch)));
-    Ok(listed)
 }

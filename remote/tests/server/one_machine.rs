@@ -2,7 +2,7 @@
 
 use crate::{LONG, Works, host, pool, server::Server};
 use ostler::{Command, Condition, Filter, LaunchError, OutputFile, Status, StopCause, WaitEnd};
-use ostler_remote::{Error, ListedState};
+use ostler_remote::{Error, List, ListRequest, ListedState};
 use std::time::Duration;
 
 fn sh(script: &str) -> Command {
@@ -59,7 +59,7 @@ fn what_does_not_start_leaves_nothing_and_says_why() {
     let error = session.launch(Command::new("")).wait().unwrap_err();
     assert!(matches!(error, Error::Launch(LaunchError::EmptyProgram)), "{error:?}");
     assert!(session.inbox().drain().wait().unwrap().is_empty());
-    assert!(session.list().wait().unwrap().is_empty());
+    assert!(session.list(ListRequest::new()).wait().unwrap().launches.is_empty());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_session_that_has_ended_takes_nothing_on_any_worker() {
     let _works = (Works::on(&server, "w1"), Works::on(&server, "w2"));
     let session = host(&server).session("s", &pool()).wait().unwrap();
     let handles: Vec<_> = (0..6).map(|_| session.launch(sh("sleep 1000")).wait().unwrap()).collect();
-    assert_eq!(session.list().wait().unwrap().len(), 6);
+    assert_eq!(session.list(ListRequest::new()).wait().unwrap().launches.len(), 6);
     let ended = session.end().wait().unwrap();
     assert_eq!((ended.tally.killed, &ended.unreached[..]), (6, &[][..]));
     for handle in &handles {
@@ -170,7 +170,7 @@ fn a_session_that_has_ended_takes_nothing_on_any_worker() {
     while results < 6 {
         results += session.inbox().receive(Filter::any(), 10, LONG).wait().unwrap().len();
     }
-    let listed = session.list().wait().unwrap();
+    let listed = session.list(ListRequest::new()).wait().unwrap().launches;
     assert!(listed.iter().all(|one| matches!(one.state, ListedState::Ended(_))) && listed.len() == 6);
 }
 
@@ -228,7 +228,11 @@ fn of_progress_the_newest_is_there_and_the_result_withdraws_it() {
     let handle = session.launch(talks.current_dir(works.place.path())).wait().unwrap();
     let entries = session.inbox().receive(Filter::any(), 10, LONG).wait().unwrap();
     assert!(entries[0].is_progress() && entries[0].record().unwrap().status == Status::Running);
-    assert_eq!(session.list().wait().unwrap().len(), 1, "it is no launch of its own");
+    assert_eq!(
+        session.list(ListRequest::new()).wait().unwrap().launches.len(),
+        1,
+        "it is no launch of its own"
+    );
     // Somebody else reads none of it, and sees one at most.
     let other = host(&server).session("s", &pool()).wait().unwrap();
     std::fs::write(works.place.path().join("go"), "").unwrap();
@@ -268,7 +272,7 @@ fn a_command_line_longer_than_a_message_has_a_result_too() {
     let record = handle.result().wait().unwrap().record;
     // A record has it twice, so it is an object, and whole.
     assert!(record.success == Some(true) && record.command.len() > 300_000, "{}", record.command.len());
-    assert!(session.list().wait().unwrap()[0].command.len() < 5_000);
+    assert!(session.list(ListRequest::new()).wait().unwrap().launches[0].command.len() < 5_000);
     let error = session.launch(Command::new("true").args(long(1_200_000))).wait().unwrap_err();
     assert!(matches!(error, Error::Option { option: "request", .. }), "{error:?}");
 }
@@ -311,4 +315,41 @@ fn times_without_end_and_launches_with_odd_names_are_as_others() {
     assert_eq!(waited.end, WaitEnd::Exit);
     session.end().wait().unwrap();
     crate::server::waits(|| (works.worker.as_ref().unwrap().sessions() == 0).then_some(()));
+}
+
+#[test]
+fn a_list_has_what_is_asked_for_and_counts_the_rest() {
+    let Some(server) = Server::start() else { return };
+    let _works = Works::on(&server, "w1");
+    let remote = host(&server);
+    let session = remote.session("s", &pool()).wait().unwrap();
+    // Of another session, with the same ids.
+    let other = remote.session("t", &pool()).wait().unwrap();
+    let launch = |session: &ostler_remote::Session, id: &str, program: &str| {
+        let request = Command::new(program).arg("1000").into_request(session.id());
+        session.launch_as(id.parse().unwrap(), request, LONG).wait().unwrap()
+    };
+    let ids =
+        |list: List| (list.launches.iter().map(|one| one.launch.to_string()).collect::<Vec<_>>(), list.more);
+    let list = |request: ListRequest| ids(session.list(request).wait().unwrap());
+    for id in ["a1", "a2", "b1", "b2"] {
+        launch(&session, id, "echo").exited().wait().unwrap();
+    }
+    launch(&other, "a3", "echo").exited().wait().unwrap();
+    let runs = launch(&session, "a4", "sleep");
+    let of = |ids: &[&str], more| (ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(), more);
+    assert_eq!(list(ListRequest::new()), of(&["a1", "a2", "b1", "b2", "a4"], 0));
+    assert_eq!(list(ListRequest::new().running()), of(&["a4"], 4));
+    assert_eq!(list(ListRequest::new().newest(2)), of(&["b1", "b2", "a4"], 2));
+    let only =
+        |beginning: &'static str| ListRequest::new().only(move |id| id.as_str().starts_with(beginning));
+    assert_eq!(list(only("a")), of(&["a1", "a2", "a4"], 0));
+    assert_eq!(list(only("a").newest(1)), of(&["a2", "a4"], 1));
+    assert_eq!(list(only("b").running()), of(&[], 2));
+    let all = ids(remote.list(&pool(), only("a")).wait().unwrap());
+    assert_eq!(all, of(&["a1", "a2", "a3", "a4"], 0));
+    runs.cancel_now().wait().unwrap();
+    // Its claim may be there still: it has ended all the same.
+    assert_eq!(list(ListRequest::new().running()), of(&[], 5));
+    assert_eq!(list(ListRequest::new().newest(1)), of(&["a4"], 4));
 }

@@ -2,7 +2,7 @@
 
 use crate::{LONG, Works, host, options, pool, server::Server, wire::Wire};
 use ostler::{Command, Condition, Filter, Status};
-use ostler_remote::{Connect, Error, LEASE_MAX, LEASE_MIN, LaunchId, Remote, Worker};
+use ostler_remote::{Connect, Error, LEASE_MAX, LEASE_MIN, LaunchId, ListRequest, Remote, Worker};
 use std::{collections::BTreeSet, time::Duration};
 
 #[test]
@@ -210,7 +210,7 @@ fn what_nobody_of_ours_has_written_holds_up_nobody() {
     let taken = Command::new("true").into_request(session.id());
     assert!(session.launch_as("x".parse().unwrap(), taken, Duration::from_millis(100)).wait().is_err());
     assert_eq!(session.inbox().receive(Filter::results(), 10, LONG).wait().unwrap().len(), 1);
-    assert_eq!(session.list().wait().unwrap().len(), 1);
+    assert_eq!(session.list(ListRequest::new()).wait().unwrap().launches.len(), 1);
     assert!(session.end().wait().unwrap().unreached.is_empty());
     drop(works);
     // And a next life starts beside it.
