@@ -106,6 +106,60 @@ fn what_is_asked_while_the_server_is_away_is_answered_when_it_is_back() {
 }
 
 #[test]
+fn of_all_that_launch_one_id_at_once_one_has_launched_it() {
+    let Some(server) = Server::start() else { return };
+    let _works = (Works::on(&server, "w1"), Works::on(&server, "w2"));
+    let sessions: Vec<_> = (0..6).map(|_| host(&server).session("s", &pool()).wait().unwrap()).collect();
+    for round in 0..20 {
+        let launch: LaunchId = format!("round-{round}").parse().unwrap();
+        let handles: Vec<_> = std::thread::scope(|scope| {
+            let launches: Vec<_> = sessions
+                .iter()
+                .map(|session| {
+                    // Some are still there when the last one looks, and some are not.
+                    let request =
+                        Command::new("sleep").arg(format!("0.{:02}", round)).into_request(session.id());
+                    let call = session.launch_as(launch.clone(), request, LONG);
+                    scope.spawn(|| call.wait().unwrap())
+                })
+                .collect();
+            launches.into_iter().map(|launch| launch.join().unwrap()).collect()
+        });
+        let new = handles.iter().filter(|handle| handle.is_new()).count();
+        assert_eq!(new, 1, "of round {round}");
+        let ids: BTreeSet<_> = handles.iter().map(|handle| handle.record().command_id).collect();
+        assert_eq!(ids.len(), 1);
+    }
+}
+
+#[test]
+fn who_has_launched_it_knows_it_though_the_answer_was_lost() {
+    let Some(server) = Server::start() else { return };
+    let works = Works::on(&server, "w1");
+    let wire = Wire::to(&server.url());
+    let remote = Remote::connect(&Connect::to(wire.url())).unwrap();
+    let session = remote.session("s", &pool()).wait().unwrap();
+    let script = "echo x >> ran; exec sleep 1000";
+    let request =
+        || Command::new("sh").args(["-c", script]).current_dir(works.place.path()).into_request(session.id());
+    let handle = std::thread::scope(|scope| {
+        wire.is_cut_back();
+        let launched = scope.spawn(|| session.launch_as("l".parse().unwrap(), request(), LONG).wait());
+        // Longer than one request is waited for.
+        std::thread::sleep(Duration::from_secs(6));
+        wire.mends();
+        launched.join().unwrap().unwrap()
+    });
+    assert!(handle.is_new());
+    let other = host(&server).session("s", &pool()).wait().unwrap();
+    let again = other.launch_as("l".parse().unwrap(), request(), LONG).wait().unwrap();
+    assert!(!again.is_new());
+    assert_eq!(again.record().command_id, handle.record().command_id);
+    handle.cancel_now().wait().unwrap();
+    assert_eq!(std::fs::read_to_string(works.place.path().join("ran")).unwrap(), "x\n");
+}
+
+#[test]
 fn a_name_is_one_worker() {
     let Some(server) = Server::start() else { return };
     let works = Works::on(&server, "w1");
