@@ -5,7 +5,7 @@ mod pool;
 
 use ostler::{
     CallError, Command, Entry, Filter, FoundLines, HandleId, OutputFile, Page, PatternSource, ReadRequest,
-    Record, Screen, SessionId, UnixSignal, WaitEnd,
+    Record, Screen, SessionId, Status, UnixSignal, WaitEnd,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -138,19 +138,26 @@ impl Session {
             Place::Pool(session) => session.list(ended).await?,
         })
     }
-    /// Those with all of these labels; on a pool, of those that run and the newest that have ended.
-    pub(crate) async fn list_labelled(&self, labels: &BTreeMap<String, String>) -> Result<List, Error> {
+    /// Those with all of these labels, of those that run and, if they are asked for, have ended. How many more: of those it is not known whether they have them.
+    pub(crate) async fn list_labelled(
+        &self,
+        labels: &BTreeMap<String, String>,
+        ended: bool,
+    ) -> Result<List, Error> {
         Ok(match &self.0 {
-            Place::Here(session) => session.list_labelled(labels.clone()).await?.into(),
+            Place::Here(session) => {
+                let mut listed = session.list_labelled(labels.clone()).await?;
+                listed.retain(|one| ended || one.handle.record().status == Status::Running);
+                listed.into()
+            }
             #[cfg(feature = "nats")]
             Place::Pool(session) => {
-                let mut list = session.list(LABELLED_MAX).await?;
+                let mut list = session.list(if ended { LABELLED_MAX } else { 0 }).await?;
                 list.listed.retain(|listed| {
                     let of_it = &listed.handle.record().labels;
                     labels.iter().all(|(name, value)| of_it.get(name) == Some(value))
                 });
-                // Whether these labels are on the others nobody has read.
-                List { more: 0, ..list }
+                list
             }
         })
     }

@@ -12,20 +12,24 @@ use crate::{
     connect::ANSWER_TIME,
     errors::{Error, server},
     names::Pool,
+    words::Stored,
 };
 use async_nats::{
-    Client,
+    Client, HeaderMap,
     jetstream::{
         self, Message,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
-        kv, object_store,
+        context::PublishErrorKind,
+        kv,
+        message::PublishMessage,
+        object_store,
         stream::{LastRawMessageErrorKind, PurgeError, PurgeResponse, Republish, Stream},
     },
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::timeout;
 
 /// How long results, and the output of ended commands, are kept: a week.
@@ -70,6 +74,7 @@ pub(crate) enum Created {
 #[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) client: Client,
+    js: jetstream::Context,
     pub(crate) pool: Pool,
     pub(crate) claims: kv::Store,
     pub(crate) results: kv::Store,
@@ -114,6 +119,7 @@ impl Store {
             workers: kv_bucket(&js, bucket("workers", KEEP_WORKERS)).await?,
             sessions: kv_bucket(&js, bucket("sessions", keep.time)).await?,
             client,
+            js,
             pool,
             results,
             output,
@@ -152,6 +158,26 @@ pub(crate) async fn replace(bucket: &kv::Store, key: &str, value: &impl Serializ
         Ok(Err(error)) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => Created::Exists,
         Ok(Err(error)) => Created::Unknown(error.to_string()),
         Err(_) => Created::Unknown("no answer".into()),
+    }
+}
+
+impl Store {
+    /// Writes a result in the place of that of this revision; 0: where nothing is. With headers, which a list of [keys] has.
+    pub(crate) async fn replace_result(&self, key: &str, result: &Stored, revision: u64) -> Created {
+        let value = match serde_json::to_vec(result) {
+            Ok(value) => Bytes::from(value),
+            Err(error) => return Created::Unknown(error.to_string()),
+        };
+        let message = PublishMessage::build().headers(result.headers());
+        let message = message.payload(value).expected_last_subject_sequence(revision);
+        let subject = format!("{}{key}", self.results.prefix);
+        let sent = async { self.js.send_publish(subject, message).await?.await };
+        match timeout(ANSWER_TIME, sent).await {
+            Ok(Ok(stored)) => Created::New(stored.sequence),
+            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Created::Exists,
+            Ok(Err(error)) => Created::Unknown(error.to_string()),
+            Err(_) => Created::Unknown("no answer".into()),
+        }
     }
 }
 
@@ -205,7 +231,7 @@ async fn removed(purge: impl IntoFuture<Output = Result<PurgeResponse, PurgeErro
     removed.map_err(|_| unheard("remove a key"))?.map(drop).map_err(server("remove a key"))
 }
 
-/// Every value whose key fits (`*` one part, `>` the rest), with its revision, as of a moment after this was asked. What can't be read is not ours, or of another version: it
+/// Every value whose key fits (`*` one part, `>` the rest), with its revision, in no order: each as of a moment after this was asked. What can't be read is not ours, or of another version: it
 /// holds up nobody.
 pub(crate) async fn list<T: DeserializeOwned>(
     bucket: &kv::Store,
@@ -216,15 +242,16 @@ pub(crate) async fn list<T: DeserializeOwned>(
         |message: &Message, revision| Some((decode(&message.subject, &message.payload).ok()?, revision));
     listing.read(read).await
 }
-/// The same without the values.
-pub(crate) async fn keys(bucket: &kv::Store, keys: &str) -> Result<Vec<(String, u64)>, Error> {
+/// The same without the values: each key, and its headers.
+pub(crate) async fn keys(bucket: &kv::Store, keys: &str) -> Result<Vec<(String, HeaderMap)>, Error> {
     let listing = Listing::begin(bucket, keys, true).await?;
-    let read = |message: &Message, revision| {
-        Some((message.subject.strip_prefix(&bucket.prefix)?.to_owned(), revision))
+    let read = |message: &Message, _| {
+        let key = message.subject.strip_prefix(&bucket.prefix)?.to_owned();
+        Some((key, message.headers.clone().unwrap_or_default()))
     };
     listing.read(read).await
 }
-/// How many there are, removed ones included that have left a mark.
+/// How many there are, those included that only a mark is left of.
 pub(crate) async fn count(bucket: &kv::Store, keys: &str) -> Result<u64, Error> {
     Ok(Listing::begin(bucket, keys, true).await?.left)
 }
@@ -254,9 +281,9 @@ impl Listing {
         Ok(Listing { consumer, stream, left })
     }
 
-    /// What is made of each that is no mark, and its revision.
+    /// What is made of each that is no mark, and its revision. One that is written meanwhile can come twice: the newer counts.
     async fn read<T>(mut self, make: impl Fn(&Message, u64) -> Option<T>) -> Result<Vec<T>, Error> {
-        let (mut found, mut some) = (Vec::new(), true);
+        let (mut found, mut some) = (HashMap::new(), true);
         while self.left > 0 {
             // What was counted can be gone by now: then nothing comes, and that is waited for once, and not for long.
             let fetch = self.consumer.fetch().max_messages(LIST_BATCH);
@@ -269,9 +296,11 @@ impl Listing {
                 let message = message.map_err(server(LIST))?;
                 let info = message.info().map_err(server(LIST))?;
                 (self.left, some) = (info.pending, true);
-                if message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none()) {
-                    found.extend(make(&message, info.stream_sequence));
-                }
+                let is_mark =
+                    message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
+                let made = if is_mark { None } else { make(&message, info.stream_sequence) };
+                // They come in the order in which they were written.
+                found.insert(message.subject.to_string(), made);
                 if self.left == 0 {
                     break;
                 }
@@ -280,7 +309,7 @@ impl Listing {
                 break;
             }
         }
-        Ok(found)
+        Ok(found.into_values().flatten().collect())
     }
 }
 impl Drop for Listing {

@@ -12,6 +12,7 @@
 //! What a launch holds (values of its environment, input) stands in no bucket and in no stream.
 
 use crate::names::{LaunchId, WorkerName};
+use async_nats::HeaderMap;
 use ostler::{
     CallError, CommandId, Condition, Containment, Gap, Labels, LaunchError, LaunchRequest, OutputFile, Page,
     ReadRequest, Record, RecordingStopped, Screen, SessionId, Stamp, Status, StopCause, Tally, Text,
@@ -101,6 +102,9 @@ pub(crate) struct Stored {
     pub(crate) by_sentinel: bool,
     pub(crate) at: Stamp,
     pub(crate) digest: String,
+    /// Of the call that has launched it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) call: String,
     pub(crate) end: End,
     /// Somebody who asked by the handle waits for it, for so long: readers of the inbox leave it to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +112,34 @@ pub(crate) struct Stored {
     /// Who has asked by the handle and has it: it is in no inbox any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) taken: Option<String>,
+}
+
+/// What a list tells of a result without reading it: its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredHead {
+    pub(crate) at: Stamp,
+    /// It did not start.
+    pub(crate) refused: bool,
+}
+const AT: &str = "Ostler-At";
+const REFUSED: &str = "Ostler-Refused";
+
+impl Stored {
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(AT, self.at.0.to_string());
+        if matches!(self.end, End::Refused { .. }) {
+            headers.insert(REFUSED, "1");
+        }
+        headers
+    }
+}
+impl StoredHead {
+    /// None: it is no result of ours.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<StoredHead> {
+        let at = headers.get(AT)?.as_str().parse().ok()?;
+        Some(StoredHead { at: Stamp(at), refused: headers.get(REFUSED).is_some() })
+    }
 }
 
 /// That a launch runs, and what it says: under a key of its own beside that of the result, where the newest is all there is, until the result withdraws it.

@@ -6,47 +6,51 @@ use crate::{
     exit, term,
 };
 use ostler::{Lines, OutputFile, ReadRequest, View};
-use ostler_remote::{Handle, ListRequest, Listed, ListedState};
+use ostler_remote::{Handle, List, ListRequest, Listed, ListedState};
 use std::{
+    cmp::Reverse,
     io::{self, Write},
     time::Duration,
 };
 
 /// Shortest beginning of an id that is taken for it: with less a slip would mean some launch.
 const BEGINNING_MIN: usize = 4;
+/// So many launches are named where several fit.
+const NAMED: usize = 3;
 /// Longest wait of one read; who follows reads again.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The launch that a person means: by its id, by the beginning of it while that is unique, or `latest`.
 fn find(args: &LaunchPoolArgs, text: &str) -> Result<(Handle, Listed), Failure> {
     let (remote, pool) = connect(&args.of)?;
-    let request = match text {
-        "latest" => ListRequest::new().newest(1),
-        _ => {
-            let beginning = text.to_owned();
-            ListRequest::new().only(move |launch| launch.as_str().starts_with(&beginning))
-        }
-    };
-    let listed = list(&remote, &pool, args.session.as_deref(), request)?.launches;
-    let unknown = || Failure::Unknown { text: text.to_owned(), pool: pool.clone() };
-    let fits = |exactly: bool| {
-        let fits = move |one: &&Listed| {
-            let id = one.launch.as_str();
-            if exactly { id == text } else { text.len() >= BEGINNING_MIN && id.starts_with(text) }
-        };
-        listed.iter().filter(fits).collect::<Vec<_>>()
+    let list = |request| list(&remote, &pool, args.session.as_deref(), request);
+    let is_it = |fits: fn(&str, &str) -> bool| {
+        let text = text.to_owned();
+        ListRequest::new().only(move |launch| fits(launch.as_str(), &text))
     };
     let meant = match text {
-        "latest" => listed.iter().max_by_key(|one| one.at).into_iter().collect(),
-        _ => Some(fits(true)).filter(|exact| !exact.is_empty()).unwrap_or_else(|| fits(false)),
+        "latest" => {
+            let mut latest = list(ListRequest::new().newest(1))?;
+            latest.launches.sort_by_key(|one| Reverse(one.at));
+            latest.launches.truncate(1);
+            latest
+        }
+        _ => match list(is_it(|launch, text| launch == text))? {
+            List { launches, .. } if launches.is_empty() && text.len() >= BEGINNING_MIN => {
+                // More than one is too many: some are named, and the others counted.
+                list(is_it(|launch, text| launch.starts_with(text)).newest(NAMED))?
+            }
+            exactly => exactly,
+        },
     };
-    let found = match meant[..] {
-        [] => return Err(unknown()),
+    let found = match &meant.launches[..] {
+        [] => return Err(Failure::Unknown { text: text.to_owned(), pool }),
         [one] => one.clone(),
-        _ => {
-            let name = |one: &&Listed| format!("{} of session {}", one.launch, one.session);
-            let fits = meant.iter().take(3).map(name).collect::<Vec<_>>().join(", ");
-            return Err(Failure::Ambiguous { text: text.to_owned(), fits, count: meant.len() });
+        several => {
+            let name = |one: &Listed| format!("{} of session {}", one.launch, one.session);
+            let fits = several.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ");
+            let count = several.len() + usize::try_from(meant.more).unwrap_or(usize::MAX);
+            return Err(Failure::Ambiguous { text: text.to_owned(), fits, count });
         }
     };
     let session = remote.session(found.session.clone(), &pool).wait()?;

@@ -8,7 +8,7 @@ use crate::{
     table::{Cell, Column, table},
     term,
 };
-use ostler::{Record, counted, duration, on_one_line};
+use ostler::{Record, duration, on_one_line};
 use ostler_remote::{Heartbeat, List, ListRequest, Listed, ListedState, Pool, Remote};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -62,9 +62,9 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, exit::Failure> {
         writeln!(text, "{line}")?;
     }
     anstream::stdout().write_all(&text)?;
-    // Which of them have these labels, nobody has read.
-    if shown.is_empty() && more > 0 && args.labels.is_empty() {
-        term::say(|out| writeln!(out, "nothing runs; --all shows {}", counted(more, "command")));
+    // Which of them have these labels, or did not start, nobody has read.
+    if shown.is_empty() && more > 0 {
+        term::say(|out| writeln!(out, "nothing runs; --all shows what has ended"));
     }
     Ok(0)
 }

@@ -53,7 +53,7 @@ fn what_runs_is_listed_followed_and_cancelled_from_elsewhere() {
     let output = place.ends(&mut place.ostler(&["cancel", "--pool", "p", &id]));
     assert!(text(&output.stderr).contains("it is over: cancelled"), "{output:?}");
     let output = place.ends(&mut place.ostler(&["ps", "--pool", "p"]));
-    assert_eq!(text(&output.stderr), "ostler: nothing runs; --all shows 1 command\n");
+    assert_eq!(text(&output.stderr), "ostler: nothing runs; --all shows what has ended\n");
     assert!(!text(&output.stdout).contains(&id), "{output:?}");
     // From the server, by now.
     assert_eq!(text(&logs(&["--stream", "stdout", &id]).stdout), format!("{pid}\nmore\n"));

@@ -25,4 +25,5 @@ mod pool;
 mod runs;
 #[path = "../../../remote/tests/server/server.rs"]
 mod server;
+#[allow(dead_code, reason = "the tests of `ostler-remote` need more of it")]
 mod wire;

@@ -71,30 +71,39 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
     let limit = usize::try_from(arguments.limit.unwrap_or(ROWS).clamp(1, ROWS_MAX)).unwrap_or(usize::MAX);
     let list = match arguments.labels.is_empty() {
         true => session.list(if arguments.running { 0 } else { limit }).await,
-        false => session.list_labelled(&arguments.labels).await,
+        false => session.list_labelled(&arguments.labels, !arguments.running).await,
     };
-    let List { mut listed, more } = list.map_err(|error| error.to_string())?;
+    let List { mut listed, more: unread } = list.map_err(|error| error.to_string())?;
+    let (more, unknown) = match (arguments.running, arguments.labels.is_empty()) {
+        // What has ended is no part of a list of what runs.
+        (true, _) => (0, 0),
+        (false, true) => (unread, 0),
+        // Nobody has read their labels.
+        (false, false) => (0, unread),
+    };
     let runs = |listed: &Listed| listed.handle.record().status == Status::Running;
     if arguments.running {
+        // One may have ended meanwhile.
         listed.retain(runs);
     }
     listed.reverse();
     listed.sort_by_key(|listed| !runs(listed));
-    // What has ended is no part of a list of what runs.
-    let unread = if arguments.running { 0 } else { usize::try_from(more).unwrap_or(usize::MAX) };
-    let more = listed.len().saturating_sub(limit).saturating_add(unread);
+    let more = listed.len().saturating_sub(limit) as u64 + more;
     let mut output = String::new();
     let mut commands = Vec::new();
     for one in listed.iter().take(limit) {
         output += &line(one);
         commands.push(row(one));
     }
-    let text = match (commands.len(), more) {
+    let mut text = match (commands.len(), more) {
         (0, _) => "No command fits; run_command starts one.".to_owned(),
         (shown, 0) => format!("{shown} of {shown} shown."),
-        (shown, more) => format!("{shown} of {} shown; \"limit\" shows more.", shown + more),
+        (shown, more) => format!("{shown} of {} shown; \"limit\" shows more.", shown as u64 + more),
     };
-    let answer = Answer { commands, more: more as u64, ended: Vec::new() };
+    if unknown > 0 {
+        text += &format!(" The labels of {unknown} older ones that have ended were not looked at.");
+    }
+    let answer = Answer { commands, more, ended: Vec::new() };
     Ok(Said { output, ..Said::new(text, &answer) })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Handle, handle::WORKER_TIME};
 use crate::{
+    connect::ANSWER_TIME,
     errors::Error,
     words::{WorkerAsk, WorkerReply},
     worker::Pause,
@@ -9,6 +10,7 @@ use crate::{
 use async_nats::client::Request;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// How long a worker that does not answer is asked again: it may be about to come back.
 pub(super) const WORKER_PATIENCE: Duration = Duration::from_secs(10);
@@ -27,21 +29,25 @@ impl Handle {
         // Whatever it is asked, there is time to ask it again.
         let within = WORKER_PATIENCE + time.saturating_sub(WORKER_TIME);
         let (until, mut pause) = (Instant::now() + within, Pause::new());
-        loop {
-            let worker = self.worker().clone();
-            let why = match self.ask_once(ask, time).await {
-                Ok(asked) => return Ok(asked),
-                // Its result is on its way; or its worker is about to say `lost`.
-                Err(None) => Error::WorkerSilent { worker, within },
-                // The server is away: it may be about to come back.
-                Err(Some(error @ Error::Server { .. })) => error,
-                Err(Some(error)) => return Err(error),
-            };
-            if Instant::now() >= until {
-                return Err(why);
+        let silent = || Error::WorkerSilent { worker: self.worker().clone(), within };
+        let asked = async {
+            loop {
+                let why = match self.ask_once(ask, time).await {
+                    Ok(asked) => return Ok(asked),
+                    // Its result is on its way; or its worker is about to say `lost`.
+                    Err(None) => silent(),
+                    // The server is away: it may be about to come back.
+                    Err(Some(error @ Error::Server { .. })) => error,
+                    Err(Some(error)) => return Err(error),
+                };
+                if Instant::now() >= until {
+                    return Err(why);
+                }
+                pause.wait().await;
             }
-            pause.wait().await;
-        }
+        };
+        // Without a connection not even the sending comes back.
+        timeout(within + ANSWER_TIME, asked).await.unwrap_or_else(|_| Err(silent()))
     }
 
     /// One request, and a look at the same time: neither waits for the other, beside a server that is busy with its disk. None: it has ended; an error of none: its worker

@@ -254,7 +254,7 @@ impl Handle {
     /// Waits until one of these conditions holds, or the command has ended and what it has written was searched, for so long. Safe to drop.
     ///
     /// # Errors
-    /// A condition that can't be; [`Error::WorkerSilent`]: its worker has not answered, a few seconds after the time was up.
+    /// A condition that can't be; [`Error::WorkerSilent`]: its worker has not answered, within 15 s after the time was up.
     pub fn wait_for(&self, conditions: impl IntoIterator<Item = Condition>, time: Duration) -> Call<Waited> {
         let (handle, conditions) = (self.clone(), conditions.into_iter().collect::<Vec<_>>());
         self.call(async move {
@@ -300,14 +300,6 @@ impl Handle {
         Ok(self.stored())
     }
 
-    /// The same where it is asked again: none, too, if the server is away.
-    async fn ended_now(&self) -> Result<Option<&Stored>, Error> {
-        match self.ended().await {
-            Err(Error::Server { .. }) => Ok(None),
-            ended => ended,
-        }
-    }
-
     fn stored(&self) -> Option<&Stored> {
         self.0.ended.get().map(|(stored, _)| stored)
     }
@@ -315,17 +307,29 @@ impl Handle {
     /// Waits until it is stored how it ended; none: the time is up.
     async fn await_end(&self, time: Option<Duration>) -> Result<Option<&Stored>, Error> {
         let until = time.and_then(|time| Instant::now().checked_add(time));
-        // A server that is away now is waited for below, as the command is.
-        if let Some(ended) = self.ended_now().await? {
-            return Ok(Some(ended));
+        let Some(time) = time else { return self.await_end_until(until).await };
+        // However short it is, there is time for a look; and without a connection not even the sending comes back.
+        timeout(time.max(WORKER_TIME), self.await_end_until(until)).await.unwrap_or(Ok(None))
+    }
+    async fn await_end_until(&self, until: Option<Instant>) -> Result<Option<&Stored>, Error> {
+        // A server that is away for a while is waited for, as the command is; one that has never answered may never.
+        let (mut answered, patience) = (false, Instant::now() + WORKER_PATIENCE);
+        match self.ended().await {
+            Ok(Some(ended)) => return Ok(Some(ended)),
+            Ok(None) => answered = true,
+            Err(Error::Server { .. }) => {}
+            Err(error) => return Err(error),
         }
         let subject = self.store().done(&self.key());
         let mut told = self.store().client.subscribe(subject).await.map_err(server("wait for a result"))?;
         // Before it is looked: what comes between the two is told.
         let _ = timeout(WORKER_TIME, self.store().client.flush()).await;
         loop {
-            if let Some(ended) = self.ended_now().await? {
-                return Ok(Some(ended));
+            match self.ended().await {
+                Ok(Some(ended)) => return Ok(Some(ended)),
+                Ok(None) => answered = true,
+                Err(Error::Server { .. }) if answered || Instant::now() < patience => {}
+                Err(error) => return Err(error),
             }
             let left = until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()).min(LOOK));
             if left.is_zero() {
@@ -349,7 +353,7 @@ impl Handle {
             && stored.taken.is_none()
         {
             let taken = Stored { taken: Some(taker.clone()), held_ms: None, ..stored.clone() };
-            if let Created::New(_) = store::replace(&self.store().results, &key, &taken, *revision).await {
+            if let Created::New(_) = self.store().replace_result(&key, &taken, *revision).await {
                 return Ok(Ended { taken: true, record });
             }
         }
@@ -363,9 +367,7 @@ impl Handle {
                 }
                 Ok(Some((mut stored, revision))) => {
                     (stored.taken, stored.held_ms) = (Some(taker.clone()), None);
-                    if let Created::New(_) =
-                        store::replace(&self.store().results, &key, &stored, revision).await
-                    {
+                    if let Created::New(_) = self.store().replace_result(&key, &stored, revision).await {
                         return Ok(Ended { taken: true, record });
                     }
                 }

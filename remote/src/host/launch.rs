@@ -189,13 +189,14 @@ pub(super) async fn found(session: &Session, launch: &LaunchId, until: Instant) 
                 }
             }
             Ok(Known::Ended(stored)) => {
-                let digest = stored.digest.clone();
+                let (digest, call) = (stored.digest.clone(), stored.call.clone());
                 return match stored.end.clone() {
                     End::Refused { error } => Err(not_started(error)),
                     End::Result { record, .. } => {
                         let worker = stored.worker.clone();
                         Ok(Handle::new(session.clone(), launch.clone(), worker, *record, Some(*stored))
-                            .with_digest(&digest))
+                            .with_digest(&digest)
+                            .with_call(&call))
                     }
                 };
             }

@@ -4,7 +4,7 @@ use crate::{
     errors::Error,
     names::{LaunchId, WorkerName, launch_key},
     store::{self, Store},
-    words::{Claim, End, Stored},
+    words::{Claim, End, Stored, StoredHead},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ostler::{Record, SessionId, Stamp};
@@ -63,7 +63,7 @@ impl fmt::Debug for ListRequest {
 pub struct List {
     /// The oldest first.
     pub launches: Vec<Listed>,
-    /// How many more have ended. Launches that did not start are counted, too, which are in no list.
+    /// How many more have ended. In a list only of what runs, at most: launches that did not start, which are in no list, are counted, too.
     pub more: u64,
 }
 
@@ -76,7 +76,7 @@ impl ListRequest {
     pub fn running(self) -> ListRequest {
         self.newest(0)
     }
-    /// Of what has ended only so many, those whose results were stored, or taken, last. The others are counted, and not read.
+    /// Of what has ended only so many, those whose results were stored last. The others are counted, and not read.
     pub fn newest(mut self, ended: usize) -> ListRequest {
         self.ended = Some(ended);
         self
@@ -94,36 +94,37 @@ impl ListRequest {
     pub(super) async fn list(&self, store: &Store, scope: &str) -> Result<List, Error> {
         let mut claims = store::list::<Claim>(&store.claims, scope).await?;
         claims.retain(|(claim, _)| self.fits(&claim.launch));
-        let key = |claim: &Claim| launch_key(claim.session.as_str(), &claim.launch);
-        // Claimed, and stored by now: a result is there before its claim goes.
+        let of_claim = |claim: &Claim| launch_key(claim.session.as_str(), &claim.launch);
+        let of_result = |stored: &Stored| launch_key(stored.session.as_str(), &stored.launch);
+        // After the claims: a result is there before its claim goes.
         let (has_ended, results, more): (HashSet<String>, Vec<Stored>, u64) = match (self.ended, &self.only) {
             (None, None) => {
                 let results = store::list::<Stored>(&store.results, scope).await?;
                 let results: Vec<Stored> = results.into_iter().map(|(stored, _)| stored).collect();
-                (
-                    results.iter().map(|one| launch_key(one.session.as_str(), &one.launch)).collect(),
-                    results,
-                    0,
-                )
+                (results.iter().map(of_result).collect(), results, 0)
             }
             (Some(0), None) => {
-                let of_claims = read(store, claims.iter().map(|(claim, _)| key(claim)).collect()).await?;
-                let ended =
-                    of_claims.iter().map(|one| launch_key(one.session.as_str(), &one.launch)).collect();
-                (ended, Vec::new(), store::count(&store.results, scope).await?)
+                let claimed = read(store, claims.iter().map(|(claim, _)| of_claim(claim)).collect()).await?;
+                let more = store::count(&store.results, scope).await?;
+                (claimed.iter().map(of_result).collect(), Vec::new(), more)
             }
             (ended, _) => {
-                let mut keys = store::keys(&store.results, scope).await?;
-                keys.retain(|(key, _)| launch_of(key).is_some_and(|launch| self.fits(&launch)));
-                keys.sort_by_key(|(_, revision)| std::cmp::Reverse(*revision));
-                let mut keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
-                let has_ended = keys.iter().cloned().collect();
+                let keys = store::keys(&store.results, scope).await?;
+                let heads = keys.into_iter().filter_map(|(key, headers)| {
+                    let (launch, head) = (launch_of(&key)?, StoredHead::of(&headers)?);
+                    self.fits(&launch).then_some((key, head))
+                });
+                let mut heads: Vec<(String, StoredHead)> = heads.collect();
+                let has_ended = heads.iter().map(|(key, _)| key.clone()).collect();
+                heads.retain(|(_, head)| !head.refused);
+                heads.sort_by(|(key, head), (other, next)| (next.at, other).cmp(&(head.at, key)));
+                let mut keys: Vec<String> = heads.into_iter().map(|(key, _)| key).collect();
                 let left = keys.split_off(ended.unwrap_or(usize::MAX).min(keys.len()));
                 (has_ended, read(store, keys).await?, left.len() as u64)
             }
         };
-        let runs =
-            claims.into_iter().map(|(claim, _)| claim).filter(|claim| !has_ended.contains(&key(claim)));
+        let runs = claims.into_iter().map(|(claim, _)| claim);
+        let runs = runs.filter(|claim| !has_ended.contains(&of_claim(claim)));
         let mut launches: Vec<Listed> =
             results.into_iter().filter_map(Listed::of_result).chain(runs.map(Listed::of_claim)).collect();
         launches.sort_by(|one, other| (one.at, &one.launch).cmp(&(other.at, &other.launch)));

@@ -86,9 +86,13 @@ impl ReadOutput {
         let (until, patience) = (Instant::now() + wait, Instant::now() + wait + STORE_TIME);
         let mut pause = Pause::new();
         loop {
-            if let Some(page) = self.sealed().await? {
-                return Ok(page);
-            }
+            let away = match self.sealed().await {
+                Ok(Some(page)) => return Ok(page),
+                Ok(None) => None,
+                // It may be about to come back.
+                Err(error @ Error::Server { .. }) => Some(error),
+                Err(error) => return Err(error),
+            };
             let left = until.saturating_duration_since(Instant::now()).min(READ_WAIT);
             match self.ask_worker(left).await? {
                 // It may have ended, and its end not be stored yet: whoever reads on gets it.
@@ -98,7 +102,8 @@ impl ReadOutput {
                 Some(_) => continue,
                 None if Instant::now() >= patience => {
                     let worker = self.handle.worker().clone();
-                    return Err(Error::WorkerSilent { worker, within: wait + STORE_TIME });
+                    let silent = Error::WorkerSilent { worker, within: wait + STORE_TIME };
+                    return Err(away.unwrap_or(silent));
                 }
                 None => pause.wait().await,
             }

@@ -124,13 +124,15 @@ async fn deliver(inner: &Arc<Inner>, record: &Record) {
         // The text that would have been the output is not in the message.
         files.in_text &= files.combined == 0;
     }
+    let (digest, call) = claim.map(|claim| (claim.digest, claim.call)).unwrap_or_default();
     let stored = Stored {
         session: record.session_id.clone(),
         launch,
         worker: inner.options.name.clone(),
         by_sentinel: false,
         at: clock::stamp(),
-        digest: claim.map(|claim| claim.digest).unwrap_or_default(),
+        digest,
+        call,
         end: End::Result { record: Box::new(public), text: !whole, files },
         held_ms: held.then(|| u64::try_from(HELD.as_millis()).unwrap_or(u64::MAX)),
         taken: None,
@@ -203,7 +205,7 @@ async fn claim(inner: &Inner, key: &str) -> Option<Claim> {
 pub(super) async fn store(inner: &Inner, key: &str, stored: &Stored) -> bool {
     let mut pause = Pause::new();
     loop {
-        match store::create(&inner.store.results, key, stored).await {
+        match inner.store.replace_result(key, stored, 0).await {
             Created::New(_) => return true,
             Created::Exists => match store::read::<Stored>(&inner.store.results, key).await {
                 Ok(Some((there, _))) => return there.worker == stored.worker && !there.by_sentinel,
@@ -232,6 +234,7 @@ pub(super) async fn lost(inner: &Inner, key: &str, claim: &Claim, by_sentinel: b
         by_sentinel,
         at: clock::stamp(),
         digest: claim.digest.clone(),
+        call: claim.call.clone(),
         end: End::Result { record: Box::new(record), text: false, files: Files::default() },
         held_ms: None,
         taken: None,

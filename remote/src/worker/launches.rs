@@ -169,6 +169,7 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
                     by_sentinel: false,
                     at: clock::stamp(),
                     digest: claim.digest.clone(),
+                    call: claim.call.clone(),
                     end: End::Refused { error: error.clone() },
                     held_ms: None,
                     taken: None,

@@ -1,10 +1,11 @@
-//! The server is killed again and again, and so are readers, while results come: each comes to a reader, and when its minute is up.
+//! The server is killed again and again, and readers go, while results come: each comes to a reader, and when its minute is up.
 //!
 //! 10 kills by default; `OSTLER_KILLS=400 cargo test -p ostler-remote --test server kills -- --nocapture` is the large run, and `OSTLER_KILLS_SEED` chooses another course of it.
 
 use crate::{
     Works, host, pool,
     server::{LIMIT, Server},
+    wire::Wire,
 };
 use async_nats::{
     HeaderMap,
@@ -136,6 +137,7 @@ async fn write_all(url: &str, like: &Value, over: &AtomicBool, next: &AtomicU64,
         stored["session"] = session_of(n).into();
         stored["launch"] = format!("c{n}").into();
         stored["end"]["result"]["record"]["labels"] = json!({ "n": n.to_string() });
+        stored["end"]["result"]["record"]["command_id"] = format!("cmd_{n}_1_1").into();
         let (key, record) = (format!("{}.progress", subject(n)), &stored["end"]["result"]["record"]);
         let had_progress = n.is_multiple_of(4);
         if had_progress {
@@ -166,11 +168,12 @@ async fn sends(js: &jetstream::Context, subject: &str, message: PublishMessage) 
     }
 }
 
-/// Reads what comes, and dies at times before it has said that it has it.
+/// Reads what comes, and dies at times before it has said that it has it: in order, or so that nothing of it comes through any more.
 fn read_all(url: &str, over: &AtomicBool, received: &Received, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed ^ 0x5eed);
     while !over.load(Ordering::Acquire) {
-        let Ok(remote) = Remote::connect(&Connect::to(url.to_owned())) else { continue };
+        let wire = Wire::to(url);
+        let Ok(remote) = Remote::connect(&Connect::to(wire.url())) else { continue };
         let Ok(session) = remote.session(session_of(dice.u64(..)), &pool()).wait() else { continue };
         for _ in 0..dice.usize(1..8) {
             let (inbox, max) = (session.inbox(), dice.usize(1..64));
@@ -178,6 +181,9 @@ fn read_all(url: &str, over: &AtomicBool, received: &Received, seed: u64) {
             let Ok(entries) = read else { continue };
             keep(received, &entries);
             if dice.u8(..8) == 0 {
+                if dice.bool() {
+                    wire.cut();
+                }
                 break;
             }
             let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();

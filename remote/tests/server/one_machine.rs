@@ -1,6 +1,9 @@
 //! The same calls as on one machine, and the same answers.
 
-use crate::{LONG, Works, host, pool, server::Server};
+use crate::{
+    LONG, Works, host, pool,
+    server::{Server, waits},
+};
 use ostler::{Command, Condition, Filter, LaunchError, OutputFile, Status, StopCause, WaitEnd};
 use ostler_remote::{Error, List, ListRequest, ListedState};
 use std::time::Duration;
@@ -243,6 +246,17 @@ fn of_progress_the_newest_is_there_and_the_result_withdraws_it() {
     }
     assert!(left.len() <= 2, "{left:?}");
     assert!(session.inbox().drain().wait().unwrap().is_empty());
+    // By a mark: the removal of a message puts off what is about to come again to readers of others.
+    let subject = format!("$KV.ostler_tests_results.s.{}.progress", handle.id());
+    let mark = async {
+        let js = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let results = js.get_stream("KV_ostler_tests_results").await.unwrap();
+        let last = results.get_last_raw_message_by_subject(&subject).await.unwrap();
+        last.headers.get("KV-Operation").map(ToString::to_string)
+    };
+    waits(|| (host(&server).claims(&pool()).wait().unwrap() == 0).then_some(()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(mark).as_deref(), Some("DEL"));
 }
 
 #[test]
@@ -348,8 +362,15 @@ fn a_list_has_what_is_asked_for_and_counts_the_rest() {
     assert_eq!(list(only("b").running()), of(&[], 2));
     let all = ids(remote.list(&pool(), only("a")).wait().unwrap());
     assert_eq!(all, of(&["a1", "a2", "a3", "a4"], 0));
-    runs.cancel_now().wait().unwrap();
+    runs.cancel_now_and_notify().wait().unwrap();
     // Its claim may be there still: it has ended all the same.
     assert_eq!(list(ListRequest::new().running()), of(&[], 5));
     assert_eq!(list(ListRequest::new().newest(1)), of(&["a4"], 4));
+    // Neither one that is taken late is the newest by that, nor one that did not start.
+    assert!(session.handle(&"a1".parse().unwrap()).wait().unwrap().result().wait().unwrap().taken);
+    let request = Command::new("no-such-program").into_request(session.id());
+    let refused = session.launch_as("a5".parse().unwrap(), request, LONG).wait().unwrap_err();
+    assert!(matches!(refused, Error::Launch(_)), "{refused:?}");
+    assert_eq!(list(ListRequest::new().newest(2)), of(&["b2", "a4"], 3));
+    assert_eq!(list(ListRequest::new()), of(&["a1", "a2", "b1", "b2", "a4"], 0));
 }
