@@ -204,9 +204,9 @@ pub(crate) async fn read<T: DeserializeOwned>(
 
 /// A mark takes the place of the value, if there is one: it is as old as the rest of the bucket when it goes.
 ///
-/// A [removal](remove) from a bucket whose messages are acknowledged would delay others by minutes: it empties the queue of what the engine is about to deliver again, to
-/// readers of all keys (`consumer.purge` of nats-server 2.15), and what was in it has missed its time by so much that those that are found late beside it get a
-/// time to come (`checkPending`). Of 10,000 launches one such result was not delivered in two minutes, twice in four runs, until this was a mark.
+/// A [removal](remove) from a bucket whose messages are acknowledged would put others off: it empties the queue of what the engine is about to deliver again, to readers of
+/// all keys (`consumer.purge` of nats-server 2.15), and what was in it waits for another minute. One removal after the other, beside a server that was killed again and
+/// again, left results waiting for five minutes; with marks in their place none waited longer than its minute.
 pub(crate) async fn withdraw(bucket: &kv::Store, key: &str) {
     if let Ok(Some(_)) = read::<serde::de::IgnoredAny>(bucket, key).await {
         // If it is not written, readers find the result beside the value.
