@@ -210,10 +210,18 @@ fn launch_all(pool: &Mutex<Pool>, count: &Count, next: &AtomicU64, launches: u64
             return;
         }
         let until = Instant::now() + LIMIT;
-        while Instant::now() < until {
+        // For whoever has to find out why nobody took it.
+        let mut said = BTreeMap::<String, u32>::new();
+        let mut note = |error: String| *said.entry(error).or_default() += 1;
+        loop {
+            if Instant::now() >= until {
+                println!("launch {n} of host {host} is given up: {said:?}");
+                break;
+            }
             let connected = remote.take().map_or_else(|| Remote::connect(&Connect::to(url.clone())), Ok);
-            let Ok(connected) = connected else { continue };
-            let Ok(session) = connected.session(session_of(n), &name).wait() else { continue };
+            let Ok(connected) = connected.map_err(|error| note(error.to_string())) else { continue };
+            let session = connected.session(session_of(n), &name).wait();
+            let Ok(session) = session.map_err(|error| note(error.to_string())) else { continue };
             let request = command(n).current_dir(&place).into_request(session.id());
             let launch = session.launch_as(id(n), request, Duration::from_secs(5));
             let dies = dice.u8(..8) == 0;
@@ -222,6 +230,7 @@ fn launch_all(pool: &Mutex<Pool>, count: &Count, next: &AtomicU64, launches: u64
                 Err(_) => {
                     // It may be launched or not: the next round finds out.
                     count.killed_hosts.fetch_add(1, Ordering::Relaxed);
+                    note("it died".to_owned());
                     drop((session, connected));
                     continue;
                 }
@@ -230,8 +239,11 @@ fn launch_all(pool: &Mutex<Pool>, count: &Count, next: &AtomicU64, launches: u64
                     break;
                 }
                 Ok(Err(Error::Launch(error))) => panic!("launch {n} of host {host}: {error}"),
-                Ok(Err(_)) => count.refused.fetch_add(1, Ordering::Relaxed),
-            };
+                Ok(Err(error)) => {
+                    count.refused.fetch_add(1, Ordering::Relaxed);
+                    note(error.to_string());
+                }
+            }
             remote = Some(connected);
         }
     }
@@ -317,7 +329,8 @@ fn trouble(pool: &Mutex<Pool>, workers: &mut [Worker], count: &Count, over: &Ato
                 }
             }
             _ => {
-                if let Some(at) = cut.pop_first() {
+                let any = cut.iter().nth(dice.usize(..=cut.len())).copied();
+                if let Some(at) = any.filter(|at| cut.remove(at)) {
                     workers[at].wire.mends();
                 }
             }
