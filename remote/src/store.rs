@@ -242,12 +242,12 @@ pub(crate) async fn list<T: DeserializeOwned>(
         |message: &Message, revision| Some((decode(&message.subject, &message.payload).ok()?, revision));
     listing.read(read).await
 }
-/// The same without the values: each key, and its headers.
-pub(crate) async fn keys(bucket: &kv::Store, keys: &str) -> Result<Vec<(String, HeaderMap)>, Error> {
+/// The same without the values: each key, its headers and its revision.
+pub(crate) async fn keys(bucket: &kv::Store, keys: &str) -> Result<Vec<(String, HeaderMap, u64)>, Error> {
     let listing = Listing::begin(bucket, keys, true).await?;
-    let read = |message: &Message, _| {
+    let read = |message: &Message, revision| {
         let key = message.subject.strip_prefix(&bucket.prefix)?.to_owned();
-        Some((key, message.headers.clone().unwrap_or_default()))
+        Some((key, message.headers.clone().unwrap_or_default(), revision))
     };
     listing.read(read).await
 }

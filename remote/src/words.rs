@@ -112,33 +112,43 @@ pub(crate) struct Stored {
     /// Who has asked by the handle and has it: it is in no inbox any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) taken: Option<String>,
+    /// The revision at which it was stored, once another one has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<u64>,
 }
 
-/// What a list tells of a result without reading it: its headers.
+/// What a list tells of a result without reading it, by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoredHead {
-    pub(crate) at: Stamp,
+    /// The revision at which it was stored first: later ones are greater, by the store's own count.
+    pub(crate) first: u64,
     /// It did not start.
     pub(crate) refused: bool,
 }
-const AT: &str = "Ostler-At";
+const FIRST: &str = "Ostler-First";
 const REFUSED: &str = "Ostler-Refused";
 
 impl Stored {
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(AT, self.at.0.to_string());
+        if let Some(first) = self.first {
+            headers.insert(FIRST, first.to_string());
+        }
         if matches!(self.end, End::Refused { .. }) {
             headers.insert(REFUSED, "1");
         }
         headers
     }
+    /// As it takes the place of what was stored at this revision.
+    pub(crate) fn taken_by(self, taker: &str, revision: u64) -> Stored {
+        let first = Some(self.first.unwrap_or(revision));
+        Stored { taken: Some(taker.to_owned()), held_ms: None, first, ..self }
+    }
 }
 impl StoredHead {
-    /// None: it is no result of ours.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<StoredHead> {
-        let at = headers.get(AT)?.as_str().parse().ok()?;
-        Some(StoredHead { at: Stamp(at), refused: headers.get(REFUSED).is_some() })
+    pub(crate) fn of(headers: &HeaderMap, revision: u64) -> StoredHead {
+        let first = headers.get(FIRST).and_then(|first| first.as_str().parse().ok());
+        StoredHead { first: first.unwrap_or(revision), refused: headers.get(REFUSED).is_some() }
     }
 }
 

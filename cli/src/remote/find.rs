@@ -33,6 +33,7 @@ fn find(args: &LaunchPoolArgs, text: &str) -> Result<(Handle, Listed), Failure> 
             let mut latest = list(ListRequest::new().newest(1))?;
             latest.launches.sort_by_key(|one| Reverse(one.at));
             latest.launches.truncate(1);
+            latest.more = 0;
             latest
         }
         _ => match list(is_it(|launch, text| launch == text))? {
@@ -45,7 +46,7 @@ fn find(args: &LaunchPoolArgs, text: &str) -> Result<(Handle, Listed), Failure> 
     };
     let found = match &meant.launches[..] {
         [] => return Err(Failure::Unknown { text: text.to_owned(), pool }),
-        [one] => one.clone(),
+        [one] if meant.more == 0 => one.clone(),
         several => {
             let name = |one: &Listed| format!("{} of session {}", one.launch, one.session);
             let fits = several.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ");

@@ -63,7 +63,7 @@ pub(crate) fn ps(args: &PsArgs) -> Result<u8, exit::Failure> {
     }
     anstream::stdout().write_all(&text)?;
     // Which of them have these labels, or did not start, nobody has read.
-    if shown.is_empty() && more > 0 {
+    if shown.is_empty() && more > 0 && args.labels.is_empty() {
         term::say(|out| writeln!(out, "nothing runs; --all shows what has ended"));
     }
     Ok(0)

@@ -29,25 +29,20 @@ impl Handle {
         // Whatever it is asked, there is time to ask it again.
         let within = WORKER_PATIENCE + time.saturating_sub(WORKER_TIME);
         let (until, mut pause) = (Instant::now() + within, Pause::new());
-        let silent = || Error::WorkerSilent { worker: self.worker().clone(), within };
-        let asked = async {
-            loop {
-                let why = match self.ask_once(ask, time).await {
-                    Ok(asked) => return Ok(asked),
-                    // Its result is on its way; or its worker is about to say `lost`.
-                    Err(None) => silent(),
-                    // The server is away: it may be about to come back.
-                    Err(Some(error @ Error::Server { .. })) => error,
-                    Err(Some(error)) => return Err(error),
-                };
-                if Instant::now() >= until {
-                    return Err(why);
-                }
-                pause.wait().await;
+        loop {
+            let why = match self.ask_once(ask, time).await {
+                Ok(asked) => return Ok(asked),
+                // Its result is on its way; or its worker is about to say `lost`.
+                Err(None) => Error::WorkerSilent { worker: self.worker().clone(), within },
+                // The server is away: it may be about to come back.
+                Err(Some(error @ Error::Server { .. })) => error,
+                Err(Some(error)) => return Err(error),
+            };
+            if Instant::now() >= until {
+                return Err(why);
             }
-        };
-        // Without a connection not even the sending comes back.
-        timeout(within + ANSWER_TIME, asked).await.unwrap_or_else(|_| Err(silent()))
+            pause.wait().await;
+        }
     }
 
     /// One request, and a look at the same time: neither waits for the other, beside a server that is busy with its disk. None: it has ended; an error of none: its worker
@@ -79,8 +74,9 @@ impl Handle {
     pub(super) async fn ask(&self, ask: &WorkerAsk, time: Duration) -> Result<async_nats::Message, ()> {
         let payload = serde_json::to_vec(ask).map(Bytes::from).map_err(drop)?;
         let request = Request::new().payload(payload).timeout(Some(time));
-        let asked = self.store().client.send_request(self.store().pool.worker(self.worker()), request).await;
-        asked.map_err(drop)
+        let asked = self.store().client.send_request(self.store().pool.worker(self.worker()), request);
+        // Without a connection not even the sending comes back.
+        timeout(time + ANSWER_TIME, asked).await.map_err(drop)?.map_err(drop)
     }
 
     /// An answer to something else, or that it can't be done.

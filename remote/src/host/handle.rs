@@ -2,6 +2,7 @@
 
 use super::{Call, ReadOutput, Session, ask::WORKER_PATIENCE, sealed};
 use crate::{
+    connect::ANSWER_TIME,
     errors::{Error, server},
     names::{LaunchId, WorkerName},
     store::{self, Created, Store},
@@ -160,7 +161,7 @@ impl Handle {
     pub fn result(&self) -> Call<Ended> {
         let handle = self.clone();
         self.call(async move {
-            handle.await_end(None).await?;
+            handle.await_end().await?;
             handle.take().await
         })
     }
@@ -168,7 +169,7 @@ impl Handle {
     pub fn result_within(&self, time: Duration) -> Call<Option<Ended>> {
         let handle = self.clone();
         self.call(async move {
-            match handle.await_end(Some(time)).await? {
+            match handle.await_end_within(time).await? {
                 Some(_) => Ok(Some(handle.take().await?)),
                 None => Ok(None),
             }
@@ -178,7 +179,7 @@ impl Handle {
     pub fn exited(&self) -> Call<Arc<Record>> {
         let handle = self.clone();
         self.call(async move {
-            handle.await_end(None).await?;
+            handle.await_end().await?;
             handle.whole().await
         })
     }
@@ -189,7 +190,7 @@ impl Handle {
     pub fn exited_within(&self, time: Duration) -> Call<Arc<Record>> {
         let handle = self.clone();
         self.call(async move {
-            match handle.await_end(Some(time)).await? {
+            match handle.await_end_within(time).await? {
                 Some(_) => handle.whole().await,
                 None => handle.stands().await,
             }
@@ -242,7 +243,8 @@ impl Handle {
                 Some(other) => return Err(handle.unexpected(other)),
                 None => false,
             };
-            handle.await_end(None).await?;
+            // Whoever has answered is there, and so is the server.
+            handle.watch(None).await?;
             let Ended { taken, record } = match take {
                 true => handle.take().await?,
                 false => Ended { taken: false, record: handle.whole().await? },
@@ -254,7 +256,7 @@ impl Handle {
     /// Waits until one of these conditions holds, or the command has ended and what it has written was searched, for so long. Safe to drop.
     ///
     /// # Errors
-    /// A condition that can't be; [`Error::WorkerSilent`]: its worker has not answered, within 15 s after the time was up.
+    /// A condition that can't be; [`Error::WorkerSilent`]: its worker has not answered, nor when it was asked again: at most 40 s after the time was up.
     pub fn wait_for(&self, conditions: impl IntoIterator<Item = Condition>, time: Duration) -> Call<Waited> {
         let (handle, conditions) = (self.clone(), conditions.into_iter().collect::<Vec<_>>());
         self.call(async move {
@@ -304,21 +306,31 @@ impl Handle {
         self.0.ended.get().map(|(stored, _)| stored)
     }
 
-    /// Waits until it is stored how it ended; none: the time is up.
-    async fn await_end(&self, time: Option<Duration>) -> Result<Option<&Stored>, Error> {
-        let until = time.and_then(|time| Instant::now().checked_add(time));
-        let Some(time) = time else { return self.await_end_until(until).await };
-        // However short it is, there is time for a look; and without a connection not even the sending comes back.
-        timeout(time.max(WORKER_TIME), self.await_end_until(until)).await.unwrap_or(Ok(None))
+    /// Waits until it is stored how it ended. A server that has answered once may be away for a while, as the command runs for a while; one that never does refuses.
+    async fn await_end(&self) -> Result<(), Error> {
+        let (until, mut pause) = (Instant::now() + WORKER_PATIENCE, Pause::new());
+        loop {
+            match self.ended().await {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => return self.watch(None).await.map(drop),
+                Err(Error::Server { .. }) if Instant::now() < until => pause.wait().await,
+                Err(error) => return Err(error),
+            }
+        }
     }
-    async fn await_end_until(&self, until: Option<Instant>) -> Result<Option<&Stored>, Error> {
-        // A server that is away for a while is waited for, as the command is; one that has never answered may never.
-        let (mut answered, patience) = (false, Instant::now() + WORKER_PATIENCE);
+    /// The same up to a time, however short: none when it is up.
+    async fn await_end_within(&self, time: Duration) -> Result<Option<&Stored>, Error> {
         match self.ended().await {
-            Ok(Some(ended)) => return Ok(Some(ended)),
-            Ok(None) => answered = true,
-            Err(Error::Server { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(None) | Err(Error::Server { .. }) => {}
+            ended => return ended,
+        }
+        let watch = self.watch(Instant::now().checked_add(time));
+        // Without a connection not even the sending comes back.
+        timeout(time.max(WORKER_TIME).saturating_add(ANSWER_TIME), watch).await.unwrap_or(Ok(None))
+    }
+    async fn watch(&self, until: Option<Instant>) -> Result<Option<&Stored>, Error> {
+        if let Some(ended) = self.stored() {
+            return Ok(Some(ended));
         }
         let subject = self.store().done(&self.key());
         let mut told = self.store().client.subscribe(subject).await.map_err(server("wait for a result"))?;
@@ -326,10 +338,8 @@ impl Handle {
         let _ = timeout(WORKER_TIME, self.store().client.flush()).await;
         loop {
             match self.ended().await {
-                Ok(Some(ended)) => return Ok(Some(ended)),
-                Ok(None) => answered = true,
-                Err(Error::Server { .. }) if answered || Instant::now() < patience => {}
-                Err(error) => return Err(error),
+                Ok(None) | Err(Error::Server { .. }) => {}
+                ended => return ended,
             }
             let left = until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()).min(LOOK));
             if left.is_zero() {
@@ -352,7 +362,7 @@ impl Handle {
         if let Some((stored, Some(revision))) = self.0.ended.get()
             && stored.taken.is_none()
         {
-            let taken = Stored { taken: Some(taker.clone()), held_ms: None, ..stored.clone() };
+            let taken = stored.clone().taken_by(&taker, *revision);
             if let Created::New(_) = self.store().replace_result(&key, &taken, *revision).await {
                 return Ok(Ended { taken: true, record });
             }
@@ -365,9 +375,9 @@ impl Handle {
                 Ok(Some((stored, _))) if stored.taken.is_some() => {
                     return Ok(Ended { taken: stored.taken == Some(taker), record });
                 }
-                Ok(Some((mut stored, revision))) => {
-                    (stored.taken, stored.held_ms) = (Some(taker.clone()), None);
-                    if let Created::New(_) = self.store().replace_result(&key, &stored, revision).await {
+                Ok(Some((stored, revision))) => {
+                    let taken = stored.taken_by(&taker, revision);
+                    if let Created::New(_) = self.store().replace_result(&key, &taken, revision).await {
                         return Ok(Ended { taken: true, record });
                     }
                 }

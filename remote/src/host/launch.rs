@@ -13,6 +13,7 @@ use async_nats::client::{Request, RequestErrorKind};
 use bytes::Bytes;
 use ostler::{LaunchRequest, Record};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// How long a launch waits for a free slot by default.
 pub(super) const LAUNCH_TIME: Duration = Duration::from_secs(10);
@@ -127,7 +128,11 @@ fn not_started(error: NotStarted) -> Error {
 async fn send(session: &Session, ask: Bytes) -> Result<LaunchReply, Option<String>> {
     // A worker that does not answer may stand still, and has claimed nothing then: another one is asked.
     let request = Request::new().payload(ask).timeout(Some(ANSWER_TIME));
-    let sent = session.store().client.send_request(session.pool().launches(), request).await;
+    let sent = session.store().client.send_request(session.pool().launches(), request);
+    // Without a connection not even the sending comes back.
+    let Ok(sent) = timeout(ANSWER_TIME + ANSWER_TIME, sent).await else {
+        return Err(Some("it could not be sent".to_owned()));
+    };
     match sent {
         Ok(message) => serde_json::from_slice(&message.payload).map_err(|error| Some(error.to_string())),
         Err(error) if error.kind() == RequestErrorKind::NoResponders => Err(None),

@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ostler::{Record, SessionId, Stamp};
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, fmt, sync::Arc};
 
 /// Records that are read by their keys at a time: each is an answer of the server.
 const READ_AT_ONCE: usize = 16;
@@ -110,14 +110,14 @@ impl ListRequest {
             }
             (ended, _) => {
                 let keys = store::keys(&store.results, scope).await?;
-                let heads = keys.into_iter().filter_map(|(key, headers)| {
-                    let (launch, head) = (launch_of(&key)?, StoredHead::of(&headers)?);
-                    self.fits(&launch).then_some((key, head))
+                let heads = keys.into_iter().filter_map(|(key, headers, revision)| {
+                    let fits = self.fits(&launch_of(&key)?);
+                    fits.then(|| (key, StoredHead::of(&headers, revision)))
                 });
                 let mut heads: Vec<(String, StoredHead)> = heads.collect();
                 let has_ended = heads.iter().map(|(key, _)| key.clone()).collect();
                 heads.retain(|(_, head)| !head.refused);
-                heads.sort_by(|(key, head), (other, next)| (next.at, other).cmp(&(head.at, key)));
+                heads.sort_by_key(|(_, head)| Reverse(head.first));
                 let mut keys: Vec<String> = heads.into_iter().map(|(key, _)| key).collect();
                 let left = keys.split_off(ended.unwrap_or(usize::MAX).min(keys.len()));
                 (has_ended, read(store, keys).await?, left.len() as u64)

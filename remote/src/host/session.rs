@@ -2,6 +2,7 @@
 
 use super::{Call, Handle, Inbox, List, ListRequest, Listed, ListedState, Remote, launch};
 use crate::{
+    connect::ANSWER_TIME,
     errors::Error,
     names::{LaunchId, Pool, WorkerName, launch_key, session_token},
     store::{self, Created, Store},
@@ -160,12 +161,16 @@ async fn end(session: &Session, discard: bool) -> Result<EndedSession, Error> {
     }
     let failed = |error: String| Error::Server { what: "ask all workers", why: error };
     let inbox = store.client.new_inbox();
-    let mut replies =
-        store.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
+    // Without a connection not even the sending comes back.
+    let sent = |_| failed("it could not be sent".to_owned());
+    let mut replies = timeout(ANSWER_TIME, store.client.subscribe(inbox.clone()))
+        .await
+        .map_err(sent)?
+        .map_err(|error| failed(error.to_string()))?;
     let ask = AllAsk::EndSession { session: session.id().clone() };
     let ask = serde_json::to_vec(&ask).map_err(|error| failed(error.to_string()))?;
-    let asked = store.client.publish_with_reply(store.pool.everybody(), inbox, Bytes::from(ask)).await;
-    asked.map_err(|error| failed(error.to_string()))?;
+    let asked = store.client.publish_with_reply(store.pool.everybody(), inbox, Bytes::from(ask));
+    timeout(ANSWER_TIME, asked).await.map_err(sent)?.map_err(|error| failed(error.to_string()))?;
     // Whoever has claimed in it before is seen here; whoever claims after this finds that it has ended.
     let mut open = open(session).await?;
     let (mut ended, until) = (BTreeMap::new(), Instant::now() + END_TIME);

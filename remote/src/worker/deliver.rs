@@ -136,6 +136,7 @@ async fn deliver(inner: &Arc<Inner>, record: &Record) {
         end: End::Result { record: Box::new(public), text: !whole, files },
         held_ms: held.then(|| u64::try_from(HELD.as_millis()).unwrap_or(u64::MAX)),
         taken: None,
+        first: None,
     };
     let told = inner.running().get(&key).map(|running| running.progress.clone());
     let had_progress = match told {
@@ -238,6 +239,7 @@ pub(super) async fn lost(inner: &Inner, key: &str, claim: &Claim, by_sentinel: b
         end: End::Result { record: Box::new(record), text: false, files: Files::default() },
         held_ms: None,
         taken: None,
+        first: None,
     };
     store(inner, key, &stored).await;
     unclaim(inner, key).await;

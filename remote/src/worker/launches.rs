@@ -173,6 +173,7 @@ async fn attempt(inner: &Arc<Inner>, ask: LaunchAsk, slot: OwnedSemaphorePermit)
                     end: End::Refused { error: error.clone() },
                     held_ms: None,
                     taken: None,
+                    first: None,
                 };
                 // Until it is known to be stored, who asks by the launch id finds the claim.
                 deliver::store(inner, &key, &refused).await;

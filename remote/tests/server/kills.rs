@@ -171,8 +171,8 @@ async fn sends(js: &jetstream::Context, subject: &str, message: PublishMessage) 
 /// Reads what comes, and dies at times before it has said that it has it: in order, or so that nothing of it comes through any more.
 fn read_all(url: &str, over: &AtomicBool, received: &Received, seed: u64) {
     let mut dice = fastrand::Rng::with_seed(seed ^ 0x5eed);
+    let mut wire = Wire::to(url);
     while !over.load(Ordering::Acquire) {
-        let wire = Wire::to(url);
         let Ok(remote) = Remote::connect(&Connect::to(wire.url())) else { continue };
         let Ok(session) = remote.session(session_of(dice.u64(..)), &pool()).wait() else { continue };
         for _ in 0..dice.usize(1..8) {
@@ -182,7 +182,10 @@ fn read_all(url: &str, over: &AtomicBool, received: &Received, seed: u64) {
             keep(received, &entries);
             if dice.u8(..8) == 0 {
                 if dice.bool() {
+                    // It stays so.
                     wire.cut();
+                    drop((inbox, session, remote));
+                    wire = Wire::to(url);
                 }
                 break;
             }

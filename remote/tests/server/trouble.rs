@@ -109,6 +109,25 @@ fn what_is_asked_while_the_server_is_away_is_answered_when_it_is_back() {
 }
 
 #[test]
+fn a_wait_with_a_time_waits_out_a_server_and_one_without_is_told_that_it_never_answers() {
+    let Some(mut server) = Server::start() else { return };
+    let works = Works::on(&server, "w1");
+    let session = host(&server).session("s", &pool()).wait().unwrap();
+    let waits = Command::new("sh").args(["-c", "until [ -e go ]; do sleep 0.01; done"]);
+    let handle = session.launch(waits.current_dir(works.place.path())).wait().unwrap();
+    server.is_killed();
+    std::thread::scope(|scope| {
+        let within = scope.spawn(|| handle.result_within(LONG).wait());
+        let never = handle.exited().wait().unwrap_err();
+        assert!(matches!(never, Error::Server { .. }), "{never:?}");
+        std::fs::write(works.place.path().join("go"), "").unwrap();
+        server.comes_back();
+        let ended = within.join().unwrap().unwrap().unwrap();
+        assert!(ended.taken && ended.record.status == Status::Completed, "{ended:?}");
+    });
+}
+
+#[test]
 fn of_all_that_launch_one_id_at_once_one_has_launched_it() {
     let Some(server) = Server::start() else { return };
     let _works = (Works::on(&server, "w1"), Works::on(&server, "w2"));
