@@ -329,7 +329,7 @@ fn trouble(pool: &Mutex<Pool>, workers: &mut [Worker], count: &Count, over: &Ato
                 }
             }
             _ => {
-                let any = cut.iter().nth(dice.usize(..=cut.len())).copied();
+                let any = cut.iter().nth(dice.usize(..cut.len().max(1))).copied();
                 if let Some(at) = any.filter(|at| cut.remove(at)) {
                     workers[at].wire.mends();
                 }
