@@ -231,8 +231,8 @@ async fn removed(purge: impl IntoFuture<Output = Result<PurgeResponse, PurgeErro
     removed.map_err(|_| unheard("remove a key"))?.map(drop).map_err(server("remove a key"))
 }
 
-/// Every value whose key fits (`*` one part, `>` the rest), with its revision, in no order: each as of a moment after this was asked. What can't be read is not ours, or of another version: it
-/// holds up nobody.
+/// Every value whose key fits (`*` one part, `>` the rest), with its revision, in no order: each as of a moment after this was asked.
+/// What can't be read is not ours, or of another version: it holds up nobody.
 pub(crate) async fn list<T: DeserializeOwned>(
     bucket: &kv::Store,
     keys: &str,
@@ -321,7 +321,7 @@ impl Drop for Listing {
     }
 }
 
-fn unheard(what: &'static str) -> Error {
+pub(crate) fn unheard(what: &'static str) -> Error {
     Error::Server { what, why: "no answer".into() }
 }
 

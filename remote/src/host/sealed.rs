@@ -2,7 +2,7 @@
 
 use crate::{
     errors::{Error, server},
-    store::Store,
+    store::{Store, decode, unheard},
     words::{Files, PageHead, object, text_object},
 };
 use ostler::{OutputFile, Page, ReadRequest, Record};
@@ -12,15 +12,26 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, sync::Mutex};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::Mutex,
+    time::timeout,
+};
 
 /// Of how many commands files are kept here: who reads several at a time does not fetch one anew for each page. The files are at most as long as
 /// what the store keeps.
 const COMMANDS: usize = 8;
 /// Longest record.
 const RECORD_MAX_BYTES: u64 = 64 << 20;
+/// Longest wait for the next bytes of an object.
+const NEXT_TIME: Duration = Duration::from_secs(10);
+/// So many bytes are copied at a time: as the engine divides objects.
+const PIECE_BYTES: usize = 128 << 10;
+/// In errors.
+const READ: &str = "read an object";
 
 /// A directory that is gone with its connection.
 pub(super) struct Cache {
@@ -119,10 +130,12 @@ async fn fetch(
     if !files.is_object(source) {
         return Ok(false);
     }
-    let Ok(mut from) = store.output.get(object(key, source)).await else { return Ok(false) };
+    let Ok(Ok(from)) = timeout(NEXT_TIME, store.output.get(object(key, source))).await else {
+        return Ok(false);
+    };
     let mut to = tokio::fs::File::create(&part).await.map_err(io)?;
     // Its end is an error if the bytes are not those that were put: the engine has their digest.
-    let copied = tokio::io::copy(&mut from, &mut to).await.map_err(server("read an object"))?;
+    let copied = copy(from, &mut to, io).await?;
     to.sync_data().await.map_err(io)?;
     if copied != size {
         return Ok(false);
@@ -133,10 +146,31 @@ async fn fetch(
 
 /// A record that was too long for a message.
 pub(super) async fn record(store: &Store, key: &str) -> Result<Record, Error> {
-    let from = store.output.get(text_object(key)).await.map_err(server("read an object"))?;
+    let got = timeout(NEXT_TIME, store.output.get(text_object(key))).await;
+    let from = got.map_err(|_| unheard(READ))?.map_err(server(READ))?;
     let mut json = Vec::new();
-    from.take(RECORD_MAX_BYTES).read_to_end(&mut json).await.map_err(server("read an object"))?;
-    crate::store::decode("a record", &json)
+    copy(from.take(RECORD_MAX_BYTES), &mut json, server(READ)).await?;
+    decode("a record", &json)
+}
+
+/// How many bytes. A server that goes away meanwhile holds up nobody: whoever reads asks again.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    to: &mut (impl AsyncWrite + Unpin),
+    not_written: impl FnOnce(io::Error) -> Error,
+) -> Result<u64, Error> {
+    let (mut piece, mut copied) = (vec![0; PIECE_BYTES], 0);
+    loop {
+        let read = timeout(NEXT_TIME, from.read(&mut piece)).await.map_err(|_| unheard(READ))?;
+        let count = read.map_err(server(READ))?;
+        if count == 0 {
+            return Ok(copied);
+        }
+        if let Err(error) = to.write_all(&piece[..count]).await {
+            return Err(not_written(error));
+        }
+        copied += count as u64;
+    }
 }
 
 /// A page that has come over the wire.

@@ -4,7 +4,7 @@ use super::{ACK_PENDING, ACK_WAIT, Inbox, POLL, Reader};
 use crate::{
     errors::{Error, server},
     names::{read_key, session_token},
-    store,
+    store::{self, unheard},
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use ostler::REDELIVER_MS;
@@ -98,12 +98,13 @@ impl Reader {
             },
             ..pull::Config::default()
         };
-        let made = results.stream.create_consumer(config.clone()).await.map_err(server(OPEN))?;
+        let create = |config| timeout(POLL, results.stream.create_consumer(config));
+        let made = create(config.clone()).await.map_err(|_| unheard(OPEN))?.map_err(server(OPEN))?;
         if config.inactive_threshold == max_age || made.cached_info().num_pending == 0 {
             return Ok(made);
         }
         // Something has come since: what is read of it is not to come again once this one has gone.
         config.inactive_threshold = max_age;
-        results.stream.create_consumer(config).await.map_err(server(OPEN))
+        create(config).await.map_err(|_| unheard(OPEN))?.map_err(server(OPEN))
     }
 }
