@@ -95,16 +95,22 @@ pub(super) async fn call(arguments: Arguments, asked: &Asked<'_>) -> Answered {
         output += &line(one);
         commands.push(row(one));
     }
-    let mut text = match (commands.len(), more) {
-        (0, _) => "No command fits; run_command starts one.".to_owned(),
-        (shown, 0) => format!("{shown} of {shown} shown."),
-        (shown, more) => format!("{shown} of {} shown; \"limit\" shows more.", shown as u64 + more),
-    };
-    if unknown > 0 {
-        text += &format!(" The labels of {unknown} older ones that have ended were not looked at.");
-    }
+    let text = shown(commands.len() as u64, more, unknown);
     let answer = Answer { commands, more, ended: Vec::new() };
     Ok(Said { output, ..Said::new(text, &answer) })
+}
+
+/// `unknown`: of so many nobody has read the labels.
+fn shown(shown: u64, more: u64, unknown: u64) -> String {
+    let text = match (shown, more) {
+        (0, _) => "No command fits; run_command starts one.".to_owned(),
+        (shown, 0) => format!("{shown} of {shown} shown."),
+        (shown, more) => format!("{shown} of {} shown; \"limit\" shows more.", shown + more),
+    };
+    match unknown {
+        0 => text,
+        _ => format!("{text} The labels of {unknown} older ones that have ended were not looked at."),
+    }
 }
 
 fn row(listed: &Listed) -> Row {
@@ -141,4 +147,18 @@ fn line(listed: &Listed) -> String {
         .map(|(name, value)| format!(" {name}={}", on_one_line(value, VALUE_BYTES)))
         .collect();
     format!("{} {state}{kept}: {}{labels}\n", row.handle, on_one_line(&record.command, COMMAND_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_is_not_shown_is_counted_and_what_was_not_looked_at_is_said() {
+        assert_eq!(shown(3, 0, 0), "3 of 3 shown.");
+        assert_eq!(shown(3, 4, 0), "3 of 7 shown; \"limit\" shows more.");
+        let unlooked = "The labels of 9 older ones that have ended were not looked at.";
+        assert_eq!(shown(3, 0, 9), format!("3 of 3 shown. {unlooked}"));
+        assert!(shown(0, 0, 9).starts_with("No command fits;") && shown(0, 0, 9).ends_with(unlooked));
+    }
 }
